@@ -1,0 +1,135 @@
+//! Why a packet was dropped: one list, from the kernel programs to the metrics and the tests.
+
+/// Why nearwire dropped a packet.
+///
+/// The discriminant is the index of the reason's counter, in the kernel's per-CPU map and in the
+/// engine's table alike; it never changes meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum DropReason {
+    // Decided by the policy program, on the tunnel interface.
+    /// The packet ends inside a header that it claims to have.
+    PolicyTruncated = 0,
+    /// Neither IPv4 nor IPv6.
+    PolicyNotIp = 1,
+    /// No rule allows it and no flow of ours asked for it.
+    PolicyNoRule = 2,
+    /// A later fragment: it carries no ports to judge by.
+    PolicyFragment = 3,
+    /// More IPv6 extension headers than the program is willing to walk.
+    PolicyExtensionHeaders = 4,
+
+    // Decided by the engine, on a datagram from the network.
+    /// Not a WireGuard message: unknown type, or a length that its type cannot have.
+    NotWireGuard = 16,
+    /// A handshake message whose `mac1` was not made for our public key.
+    BadMac1 = 17,
+    /// Too many handshakes this second: answered with a cookie instead.
+    UnderLoad = 18,
+    /// Too many handshakes from this source address, although its cookie is right.
+    SourceRateLimited = 19,
+    /// A handshake initiation from a public key that is not a peer of ours.
+    UnknownPeer = 20,
+    /// A receiver index that names no session or handshake of ours.
+    UnknownIndex = 21,
+    /// A handshake or cookie message that is forged, replayed or out of place.
+    HandshakeRejected = 22,
+    /// A data message whose counter was used before, or is older than the replay window.
+    Replayed = 23,
+    /// A data message that fails authentication.
+    BadTag = 24,
+    /// An authentic data message that does not hold a whole IP packet.
+    InnerNotIp = 25,
+    /// An authentic packet whose source address belongs to another peer, or to nobody.
+    SourceNotAllowed = 26,
+
+    // Decided by the engine, on a packet from the host.
+    /// Not an IP packet, or one longer than the tunnel's MTU allows a datagram to carry.
+    HostNotIp = 40,
+    /// The destination is in no peer's allowed IPs.
+    NoPeer = 41,
+    /// The peer's endpoint is not known (yet).
+    NoEndpoint = 42,
+    /// Too many packets wait for the peer's handshake: the oldest one goes.
+    QueueFull = 43,
+    /// The peer did not answer the handshake for which the packet waited.
+    HandshakeTimeout = 44,
+    /// The session has sent as many messages as a key may seal, and no newer session exists.
+    MessageLimit = 45,
+
+    // Decided by the shell.
+    /// The network refused the datagram.
+    SendFailed = 60,
+    /// The host refused the packet (interface down, or its queue full).
+    HostRefused = 61,
+}
+
+/// One more than the largest discriminant: the length of a table of counters.
+pub const DROP_REASONS: usize = 62;
+
+impl DropReason {
+    /// Every reason, in the order of its discriminant.
+    pub const ALL: [Self; 24] = [
+        Self::PolicyTruncated,
+        Self::PolicyNotIp,
+        Self::PolicyNoRule,
+        Self::PolicyFragment,
+        Self::PolicyExtensionHeaders,
+        Self::NotWireGuard,
+        Self::BadMac1,
+        Self::UnderLoad,
+        Self::SourceRateLimited,
+        Self::UnknownPeer,
+        Self::UnknownIndex,
+        Self::HandshakeRejected,
+        Self::Replayed,
+        Self::BadTag,
+        Self::InnerNotIp,
+        Self::SourceNotAllowed,
+        Self::HostNotIp,
+        Self::NoPeer,
+        Self::NoEndpoint,
+        Self::QueueFull,
+        Self::HandshakeTimeout,
+        Self::MessageLimit,
+        Self::SendFailed,
+        Self::HostRefused,
+    ];
+
+    /// The name that counters, JSON and logs use.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::PolicyTruncated => "policy_truncated",
+            Self::PolicyNotIp => "policy_not_ip",
+            Self::PolicyNoRule => "policy_no_rule",
+            Self::PolicyFragment => "policy_fragment",
+            Self::PolicyExtensionHeaders => "policy_extension_headers",
+            Self::NotWireGuard => "not_wire_guard",
+            Self::BadMac1 => "bad_mac1",
+            Self::UnderLoad => "under_load",
+            Self::SourceRateLimited => "source_rate_limited",
+            Self::UnknownPeer => "unknown_peer",
+            Self::UnknownIndex => "unknown_index",
+            Self::HandshakeRejected => "handshake_rejected",
+            Self::Replayed => "replayed",
+            Self::BadTag => "bad_tag",
+            Self::InnerNotIp => "inner_not_ip",
+            Self::SourceNotAllowed => "source_not_allowed",
+            Self::HostNotIp => "host_not_ip",
+            Self::NoPeer => "no_peer",
+            Self::NoEndpoint => "no_endpoint",
+            Self::QueueFull => "queue_full",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::MessageLimit => "message_limit",
+            Self::SendFailed => "send_failed",
+            Self::HostRefused => "host_refused",
+        }
+    }
+
+    /// The index of this reason's counter, below [`DROP_REASONS`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
