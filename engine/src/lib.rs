@@ -1,1 +1,35 @@
-//! (to come)
+//! A nearwire node without its sockets: WireGuard peers, their sessions, allowed IPs and timers.
+//!
+//! Sans-IO: [`Engine`] is handed packets from the host ([`Engine::handle_packet`]), datagrams from
+//! the network ([`Engine::handle_datagram`]) and the time ([`Engine::handle_timeout`], due at
+//! [`Engine::poll_timeout`]). It leaves what is to be done in an [`Output`]: datagrams for the
+//! network, grouped so that each group can leave by one segmented send, and packets for the host.
+//! It never reads a clock, opens a socket or takes a lock, so two engines can talk in memory.
+//!
+//! The protocol is stock WireGuard (<https://www.wireguard.com/papers/wireguard.pdf>), its noise
+//! layer boringtun's, which is named in the module `noise` alone.
+#![forbid(unsafe_code)]
+
+mod allowed_ips;
+mod configure;
+mod drops;
+mod inbound;
+mod ip;
+mod node;
+mod noise;
+mod outbound;
+mod output;
+mod peer;
+mod status;
+mod time;
+mod timeouts;
+
+pub use allowed_ips::AllowedIps;
+pub use configure::ConfigureError;
+pub use drops::Drops;
+pub use ip::{PADDING, inner_addresses};
+pub use node::{Engine, Settings};
+pub use output::{Batch, Endpoint, Output, Packets, Transmits};
+pub use peer::PeerId;
+pub use status::PeerStatus;
+pub use time::Timestamp;

@@ -1,0 +1,166 @@
+//! The engine's state and who may find what in it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use proto::key::{PrivateKey, PublicKey};
+use proto::message::SessionIndex;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::allowed_ips::AllowedIps;
+use crate::drops::Drops;
+use crate::noise::{Gate, Identity, Tunnel};
+use crate::peer::{Peer, PeerId};
+use crate::time::Timestamp;
+
+/// The most peers of one engine: what 24 bits of a session index can name, with room to spare.
+pub(crate) const PEER_LIMIT: usize = 1 << 20;
+/// The bits of a session index that name the tunnel; boringtun counts sessions in the rest.
+const TUNNEL_BITS: u32 = 24;
+
+/// What an engine is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The tunnel interface's MTU, in bytes.
+    pub mtu: u16,
+    /// Where the engine's random choices (indices, jitter) start; keys do not come from it.
+    pub seed: u64,
+}
+
+/// One node: its key, its peers, their sessions and timers.
+pub struct Engine {
+    pub(crate) mtu: usize,
+    pub(crate) key: Option<Key>,
+    pub(crate) peers: Vec<Option<Peer>>,
+    pub(crate) free: Vec<PeerId>,
+    pub(crate) by_key: HashMap<PublicKey, PeerId>,
+    pub(crate) allowed_ips: AllowedIps<PeerId>,
+    /// When peers' timers are due. An entry counts only if the peer's `wake` says the same.
+    pub(crate) wakes: BinaryHeap<Reverse<(Timestamp, PeerId)>>,
+    pub(crate) drops: Drops,
+    pub(crate) rng: SmallRng,
+    /// Makes session indices differ from run to run, so that those of a dead run name nothing.
+    index_mask: u32,
+}
+
+/// The private key and what is made from it.
+pub(crate) struct Key {
+    pub(crate) private: PrivateKey,
+    pub(crate) identity: Identity,
+    pub(crate) gate: Gate,
+}
+
+impl Engine {
+    /// A node with no key and no peers.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let mut rng = SmallRng::seed_from_u64(settings.seed);
+        let index_mask = rng.random_range(0..1 << TUNNEL_BITS);
+        Self {
+            mtu: settings.mtu.into(),
+            key: None,
+            peers: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::new(),
+            allowed_ips: AllowedIps::default(),
+            wakes: BinaryHeap::new(),
+            drops: Drops::default(),
+            rng,
+            index_mask,
+        }
+    }
+
+    /// The tunnel interface's MTU has changed.
+    pub fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = mtu.into();
+    }
+
+    /// What was dropped so far, and why.
+    #[must_use]
+    pub fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// For the shell, which drops packets too (a send that fails, a host that refuses).
+    pub fn drops_mut(&mut self) -> &mut Drops {
+        &mut self.drops
+    }
+
+    /// Our public key, if there is a private one.
+    #[must_use]
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.key.as_ref().map(|key| key.identity.public_key())
+    }
+
+    /// Forgets all sessions, handshakes and waiting packets, as when the interface goes down.
+    pub fn clear_sessions(&mut self, now: Timestamp) {
+        self.wakes.clear();
+        let mask = self.index_mask;
+        for (slot, peer) in (0..).zip(&mut self.peers) {
+            let Some(peer) = peer else { continue };
+            peer.queue.clear();
+            peer.wake = None;
+            peer.tunnel = tunnel(self.key.as_ref(), peer, PeerId(slot), mask, now);
+        }
+    }
+
+    pub(crate) fn set_key(&mut self, private: Option<PrivateKey>, now: Timestamp) {
+        let hash_seed = self.rng.random();
+        self.key = private.map(|private| {
+            let identity = Identity::new(&private, now);
+            let gate = Gate::new(&identity, hash_seed, now);
+            Key { private, identity, gate }
+        });
+        self.clear_sessions(now);
+    }
+
+    pub(crate) fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// The peer whose tunnel a receiver index names, if it is one.
+    pub(crate) fn peer_of(&self, index: SessionIndex) -> PeerId {
+        PeerId((index.0 >> (32 - TUNNEL_BITS)) ^ self.index_mask)
+    }
+
+    pub(crate) fn add_peer(&mut self, public_key: PublicKey, now: Timestamp) -> PeerId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.peers.push(None);
+            // Bounded by PEER_LIMIT, so the cast is exact.
+            PeerId(u32::try_from(self.peers.len() - 1).unwrap_or(u32::MAX))
+        });
+        let mut peer = Peer::new(public_key);
+        peer.tunnel = tunnel(self.key.as_ref(), &peer, id, self.index_mask, now);
+        self.peers[id.0 as usize] = Some(peer);
+        self.by_key.insert(public_key, id);
+        id
+    }
+
+    pub(crate) fn remove_peer(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        self.by_key.remove(&peer.public_key);
+        self.allowed_ips.remove_all(id);
+        self.free.push(id);
+    }
+
+    /// Starts a peer's tunnel anew: its key or preshared key is another one now.
+    pub(crate) fn renew_tunnel(&mut self, id: PeerId, now: Timestamp) {
+        let mask = self.index_mask;
+        if let Some(peer) = self.peers.get_mut(id.0 as usize).and_then(Option::as_mut) {
+            peer.tunnel = tunnel(self.key.as_ref(), peer, id, mask, now);
+        }
+    }
+}
+
+fn tunnel(
+    key: Option<&Key>,
+    peer: &Peer,
+    id: PeerId,
+    index_mask: u32,
+    now: Timestamp,
+) -> Option<Tunnel> {
+    let identity = &key?.identity;
+    let preshared = peer.preshared_key.as_ref();
+    Some(Tunnel::new(identity, peer.public_key, preshared, id.0 ^ index_mask, now))
+}

@@ -1,0 +1,73 @@
+//! One peer: who it is, where it is, and what waits for it.
+
+use std::collections::VecDeque;
+
+use proto::key::{PresharedKey, PublicKey};
+
+use crate::noise::Tunnel;
+use crate::output::Endpoint;
+use crate::time::Timestamp;
+
+/// Packets that wait for a peer's handshake (Linux: `MAX_STAGED_PACKETS`).
+pub(crate) const QUEUE_LIMIT: usize = 128;
+
+/// Names a peer of an engine as long as it is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(pub(crate) u32);
+
+pub(crate) struct Peer {
+    pub(crate) public_key: PublicKey,
+    pub(crate) preshared_key: Option<PresharedKey>,
+    pub(crate) endpoint: Option<Endpoint>,
+    /// Seconds; 0 is never.
+    pub(crate) persistent_keepalive: u16,
+    /// None while this node has no private key.
+    pub(crate) tunnel: Option<Tunnel>,
+    pub(crate) queue: VecDeque<Box<[u8]>>,
+    pub(crate) tx_bytes: u64,
+    pub(crate) rx_bytes: u64,
+    pub(crate) last_handshake: Option<Timestamp>,
+    /// The last sealed or authentic message in either direction.
+    pub(crate) last_traffic: Timestamp,
+    /// When a packet that arrived and was followed by nothing of ours is to be acknowledged.
+    /// (boringtun's own timer overlooks packets that arrive in the step in which it last sent.)
+    pub(crate) acknowledge_at: Option<Timestamp>,
+    /// When this peer's timers are due: the authority over entries of the engine's heap.
+    pub(crate) wake: Option<Wake>,
+}
+
+/// When a peer wants to be looked at, and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wake {
+    pub(crate) at: Timestamp,
+    pub(crate) reason: &'static str,
+}
+
+impl Peer {
+    pub(crate) fn new(public_key: PublicKey) -> Self {
+        Self {
+            public_key,
+            preshared_key: None,
+            endpoint: None,
+            persistent_keepalive: 0,
+            tunnel: None,
+            queue: VecDeque::new(),
+            tx_bytes: 0,
+            rx_bytes: 0,
+            last_handshake: None,
+            last_traffic: Timestamp::default(),
+            acknowledge_at: None,
+            wake: None,
+        }
+    }
+
+    /// Lets a packet wait for the handshake; false if the oldest one had to go for it.
+    pub(crate) fn enqueue(&mut self, packet: &[u8]) -> bool {
+        let fits = self.queue.len() < QUEUE_LIMIT;
+        if !fits {
+            self.queue.pop_front();
+        }
+        self.queue.push_back(packet.into());
+        fits
+    }
+}

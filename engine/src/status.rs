@@ -1,0 +1,60 @@
+//! What can be asked of an engine.
+
+use ipnet::IpNet;
+use proto::key::{PresharedKey, PrivateKey, PublicKey};
+
+use crate::node::Engine;
+use crate::output::Endpoint;
+use crate::time::Timestamp;
+
+/// The state of one peer.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// Who it is.
+    pub public_key: PublicKey,
+    /// The preshared key, if there is one.
+    pub preshared_key: Option<PresharedKey>,
+    /// Where it is.
+    pub endpoint: Option<Endpoint>,
+    /// When the last handshake was completed.
+    pub last_handshake: Option<Timestamp>,
+    /// Bytes of WireGuard messages sent to it.
+    pub tx_bytes: u64,
+    /// Bytes of authentic WireGuard messages received from it.
+    pub rx_bytes: u64,
+    /// Seconds between keepalives; 0 is never.
+    pub persistent_keepalive: u16,
+    /// The networks that are this peer's.
+    pub allowed_ips: Vec<IpNet>,
+}
+
+impl Engine {
+    /// The private key, if there is one.
+    #[must_use]
+    pub fn private_key(&self) -> Option<&PrivateKey> {
+        self.key.as_ref().map(|key| &key.private)
+    }
+
+    /// Every peer, in the order of slots.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        let mut networks = vec![Vec::new(); self.peers.len()];
+        for (network, id) in self.allowed_ips.iter() {
+            networks[id.0 as usize].push(network);
+        }
+        let status = |(peer, allowed_ips)| {
+            let peer: &crate::peer::Peer = Option::as_ref(peer)?;
+            Some(PeerStatus {
+                public_key: peer.public_key,
+                preshared_key: peer.preshared_key.clone(),
+                endpoint: peer.endpoint,
+                last_handshake: peer.last_handshake,
+                tx_bytes: peer.tx_bytes,
+                rx_bytes: peer.rx_bytes,
+                persistent_keepalive: peer.persistent_keepalive,
+                allowed_ips,
+            })
+        };
+        self.peers.iter().zip(networks).filter_map(status).collect()
+    }
+}
