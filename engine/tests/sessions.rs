@@ -41,7 +41,7 @@ fn lengths_are_padded_on_the_wire_and_exact_inside() {
         let packet = packet(1, 2, &vec![7; len]);
         pair.a.send(&packet, pair.now);
         let sealed = pair.a.sent[0].1.len() - 32;
-        assert!(sealed % 16 == 0 || sealed == usize::from(pair::MTU), "{sealed}");
+        assert!(sealed.is_multiple_of(16) || sealed == usize::from(pair::MTU), "{sealed}");
         pair.settle();
         assert_eq!(pair.b.delivered.pop(), Some(packet));
     }

@@ -1,5 +1,5 @@
 //! Two engines, a link between them and a virtual clock.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared by test binaries")]
 
 use std::net::SocketAddr;
 use std::time::Duration;

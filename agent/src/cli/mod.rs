@@ -1,0 +1,81 @@
+//! The command line.
+
+mod drops;
+mod policy;
+mod wg;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// A WireGuard node with a data plane in eBPF.
+#[derive(Parser)]
+#[command(name = "nearwire", version, max_term_width = 100)]
+#[command(after_help = "\
+Logs go to standard error; NEARWIRE_LOG=debug shows more (off, error, warn, info, debug, trace).
+Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a WireGuard interface and serve it, for `wg` and `wg-quick` to configure
+    Wg(wg::Args),
+    /// Check, apply and watch the policy that the kernel enforces on an interface
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Show what an interface dropped, and why
+    Drops(drops::Args),
+    /// `wg-quick` passes the interface's name alone
+    #[command(external_subcommand)]
+    Bare(Vec<OsString>),
+}
+
+/// Runs the command that the process was started with.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    let result = match cli.command {
+        Command::Wg(args) => args.run(),
+        Command::Policy(command) => command.run(),
+        Command::Drops(args) => args.run(),
+        Command::Bare(words) => bare(words),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("nearwire: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// `nearwire wg0`, as `wg-quick` starts a userspace WireGuard. Only `wg-quick` may: a mistyped
+/// command must not make an interface of its name.
+fn bare(words: Vec<OsString>) -> anyhow::Result<ExitCode> {
+    let from_wg_quick = std::env::var_os("WG_QUICK_USERSPACE_IMPLEMENTATION").is_some();
+    if let [name] = words.as_slice()
+        && let (Some(name), true) = (name.to_str(), from_wg_quick)
+    {
+        return wg::Args::for_interface(name).run();
+    }
+    let word = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    Cli::command()
+        .error(
+            clap::error::ErrorKind::InvalidSubcommand,
+            format!(
+                "no such command: {word:?} (for an interface of this name: nearwire wg {word})"
+            ),
+        )
+        .exit()
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("NEARWIRE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,8 @@
+//! What the operating system gives us: the tunnel device, the UDP socket, the clock, word of
+//! changes to the interface. The only place of this crate with `unsafe`, in `sys`.
+
+pub(crate) mod clock;
+pub(crate) mod link;
+mod sys;
+pub(crate) mod tun;
+pub(crate) mod udp;

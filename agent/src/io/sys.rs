@@ -1,0 +1,67 @@
+//! System calls that no crate of ours wraps safely.
+#![allow(unsafe_code, reason = "ioctl and setsockopt of TUN and UDP have no safe wrapper")]
+
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Makes `device` (an open `/dev/net/tun`) the TUN interface `name`, packets without any header.
+pub(super) fn tun_set_interface(device: &File, name: &str) -> io::Result<()> {
+    let mut request = interface_request(name)?;
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+    // The flags are 16 bits wide in `ifreq`; TUN_EXCL is its sign bit.
+    request.ifr_ifru.ifru_flags = (flags & 0xffff) as u16 as i16;
+    // SAFETY: `request` is an `ifreq` that lives through the call, as TUNSETIFF wants it.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF as _, &mut request) })
+}
+
+/// Sets an interface's MTU.
+pub(super) fn set_mtu(name: &str, mtu: u16) -> io::Result<()> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_mtu = mtu.into();
+    // SAFETY: `request` is an `ifreq` that lives through the call, as SIOCSIFMTU wants it.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU as _, &mut request) })
+}
+
+/// Lets the kernel fragment our datagrams, as kernel WireGuard does, in place of dropping them
+/// where the path is narrower than the interface.
+pub(super) fn allow_fragments(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
+    if v6 {
+        let dont = libc::IPV6_PMTUDISC_DONT;
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, dont)?;
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0)?;
+    }
+    Ok(())
+}
+
+fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let len = mem::size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the option is an int; `value` is one and lives through the call.
+    check(unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len)
+    })
+}
+
+fn interface_request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: `ifreq` is plain data, for which all zeros is a value.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    // One byte must stay for the terminating zero.
+    if name.is_empty() || name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = byte.cast_signed();
+    }
+    Ok(request)
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

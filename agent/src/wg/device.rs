@@ -1,0 +1,184 @@
+//! The daemon: makes the interface, starts the worker, serves sockets until it is time to end.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::background;
+use super::policy::{self, Policy};
+use super::rpc::{self, Call, Reply, Request};
+use super::socket::Socket;
+use super::uapi;
+use super::worker::{self, Command, Handle};
+use crate::io::link::{self, Link};
+use crate::io::tun::{self, Tun};
+
+/// What `nearwire wg` is to do.
+pub(crate) struct Options {
+    /// The interface to make.
+    pub(crate) interface: String,
+    /// Stay in the foreground, logging to standard error.
+    pub(crate) foreground: bool,
+    /// Enforce this policy on the interface.
+    pub(crate) policy: Option<PathBuf>,
+}
+
+/// Runs the interface until it is told to end, or starts the daemon that does.
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    if !options.foreground {
+        if !background::is_daemon() {
+            // What can be found wrong at once is better said here.
+            tun::check_name(&options.interface)?;
+            return background::start();
+        }
+        background::leave_session();
+    }
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(options: Options) -> anyhow::Result<()> {
+    let name = options.interface.as_str();
+    tun::check_name(name)?;
+    let document = match &options.policy {
+        Some(path) => Some(policy::read(path)?),
+        None => None,
+    };
+    let mut signals = Signals::new()?;
+    // Taken first: the sockets are the lock against a second daemon.
+    let uapi_socket = Socket::listen(uapi::DIRECTORY, name)?;
+    let rpc_socket = Socket::listen(rpc::DIRECTORY, name)?;
+    let tun = Tun::create(name)?;
+    // Before the interface can carry anything.
+    let policy = document.map(|document| Policy::attach(name, document)).transpose()?;
+    let links = link::watch(name).await?;
+    let (ended, worker_ended) = oneshot::channel();
+    let (handle, thread) = worker::start(tun, ended)?;
+    if !options.foreground {
+        background::ready()?;
+    }
+    tracing::info!(interface = name, policy = policy.is_some(), "ready");
+
+    let (calls, inbox) = mpsc::channel(16);
+    let mut daemon = Daemon { handle: handle.clone(), policy, policy_file: options.policy };
+    let reason = tokio::select! {
+        result = uapi::serve(&uapi_socket, &handle) => ended_by("the configuration socket", result),
+        result = rpc::serve(&rpc_socket, &calls) => ended_by("the command socket", result),
+        result = uapi_socket.removed() => result.map(|()| "its socket was removed"),
+        () = daemon.run(links, inbox, &mut signals.reload) => Ok("the interface was deleted"),
+        _ = signals.terminate.recv() => Ok("terminated"),
+        _ = signals.interrupt.recv() => Ok("interrupted"),
+        result = worker_ended => match result {
+            Ok(Ok(())) => Ok("the interface was deleted"),
+            Ok(Err(error)) => Err(error).context("the packet thread failed"),
+            Err(_) => Err(anyhow::anyhow!("the packet thread panicked")),
+        },
+    };
+    handle.send(Command::Stop);
+    // It was told to stop and holds nothing that blocks; if it panicked, that was said above.
+    let _ = thread.join();
+    tracing::info!(interface = name, reason = reason.as_ref().ok(), "end");
+    reason.map(drop)
+}
+
+fn ended_by(what: &str, result: std::io::Result<()>) -> anyhow::Result<&'static str> {
+    result.with_context(|| format!("{what} failed")).map(|()| "its socket was closed")
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            reload: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// What commands act upon.
+struct Daemon {
+    handle: Handle,
+    policy: Option<Policy>,
+    policy_file: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// Follows the interface and answers commands, until the interface is gone.
+    async fn run(
+        &mut self,
+        mut links: mpsc::Receiver<Link>,
+        mut calls: mpsc::Receiver<Call>,
+        reload: &mut Signal,
+    ) {
+        loop {
+            tokio::select! {
+                link = links.recv() => match link {
+                    Some(Link::Present { up, mtu }) => {
+                        if let Some(mtu) = mtu {
+                            self.handle.send(Command::Mtu(mtu));
+                        }
+                        self.handle.send(Command::Up(up));
+                    }
+                    Some(Link::Gone) | None => return,
+                },
+                Some((request, reply)) = calls.recv() => {
+                    let answer = self.answer(request).await;
+                    let answer = answer.unwrap_or_else(|error| Reply::Refused(format!("{error:#}")));
+                    // A client that has gone needs no answer.
+                    let _ = reply.send(answer);
+                }
+                _ = reload.recv() => self.reload(),
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Request) -> anyhow::Result<Reply> {
+        match request {
+            Request::PolicyStatus => {
+                let status = self.policy.as_ref().map(Policy::status).transpose()?;
+                Ok(Reply::PolicyStatus(status))
+            }
+            Request::PolicyApply { name, text } => {
+                Ok(Reply::PolicyApplied(self.apply(&name, &text)?))
+            }
+            Request::Drops => {
+                let drops = self.handle.ask(Command::Drops).await?;
+                let labelled =
+                    drops.iter().map(|(reason, packets)| (reason.label().into(), packets));
+                Ok(Reply::Drops(labelled.collect()))
+            }
+        }
+    }
+
+    fn apply(&mut self, name: &str, text: &str) -> anyhow::Result<u32> {
+        self.policy
+            .as_mut()
+            .context("the interface has no policy; start it with: nearwire wg --policy FILE")?
+            .apply(name, text)
+    }
+
+    /// Reads the policy file anew; what is wrong with it is logged, and the old policy stays.
+    fn reload(&mut self) {
+        let Some(path) = self.policy_file.clone() else { return };
+        let applied = policy::read(&path)
+            .and_then(|(text, _)| self.apply(&path.display().to_string(), &text));
+        match applied {
+            Ok(generation) => tracing::info!(generation, "policy reloaded"),
+            Err(error) => tracing::error!("policy not reloaded: {error:#}"),
+        }
+    }
+}

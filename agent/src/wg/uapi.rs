@@ -1,0 +1,104 @@
+//! The configuration protocol's socket: any number of clients, each with any number of requests.
+
+use std::time::Duration;
+
+use proto::uapi::{REQUEST_LIMIT, Request};
+use rustix::net::netdevice::name_to_index;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+
+use super::socket::Socket;
+use super::worker::{Command, Handle};
+
+/// Where `wg` looks for it.
+pub(super) const DIRECTORY: &str = "/var/run/wireguard";
+/// A client that sends nothing for so long is let go.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Serves clients for ever.
+pub(super) async fn serve(socket: &Socket, worker: &Handle) -> std::io::Result<()> {
+    loop {
+        let (client, _) = socket.listener.accept().await?;
+        let worker = worker.clone();
+        tokio::spawn(async move {
+            if let Err(error) = talk(client, &worker).await {
+                tracing::debug!(%error, "a configuration client was let go");
+            }
+        });
+    }
+}
+
+async fn talk(client: UnixStream, worker: &Handle) -> anyhow::Result<()> {
+    let (reader, mut writer) = client.into_split();
+    let mut reader = BufReader::new(reader);
+    while let Some(text) = tokio::time::timeout(PATIENCE, request(&mut reader)).await?? {
+        let answer = match text {
+            Text::Whole(text) => answer(&text, worker).await?,
+            Text::TooLong => errno(libc::E2BIG),
+        };
+        writer.write_all(answer.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+enum Text {
+    Whole(String),
+    TooLong,
+}
+
+/// Reads up to the empty line that ends a request; nothing if the client has gone.
+async fn request(
+    reader: &mut BufReader<tokio::net::unix::OwnedReadHalf>,
+) -> std::io::Result<Option<Text>> {
+    let mut text = String::new();
+    let mut line = String::new();
+    loop {
+        line.clear();
+        let room = (REQUEST_LIMIT - text.len()) as u64;
+        let len = (&mut *reader).take(room).read_line(&mut line).await?;
+        match line.as_str() {
+            "" => return Ok(None),
+            // Some clients send empty lines between requests.
+            "\n" if text.is_empty() => {}
+            "\n" => return Ok(Some(Text::Whole(text))),
+            _ if len as u64 == room => return Ok(Some(Text::TooLong)),
+            _ => text.push_str(&line),
+        }
+    }
+}
+
+async fn answer(text: &str, worker: &Handle) -> anyhow::Result<String> {
+    match Request::parse(text, &zone) {
+        Ok(Request::Get) => {
+            let device = worker.ask(Command::Get).await?;
+            Ok(device.to_text() + &errno(0))
+        }
+        Ok(Request::Set(set)) => {
+            let set = Box::new(set);
+            match worker.ask(|reply| Command::Set(set, reply)).await? {
+                Ok(()) => Ok(errno(0)),
+                Err(error) => {
+                    tracing::error!("configuration refused: {error}");
+                    Ok(errno(error.errno()))
+                }
+            }
+        }
+        Err(error) => {
+            tracing::error!("configuration refused: {error}");
+            Ok(errno(libc::EINVAL))
+        }
+    }
+}
+
+/// The end of an answer. As in wireguard-go the number is negative: `wg` takes it for a result of
+/// its own and says the right thing.
+fn errno(number: i32) -> String {
+    format!("errno={}\n\n", -number)
+}
+
+/// The index of the interface that a link-local endpoint names.
+fn zone(name: &str) -> Option<u32> {
+    let socket =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None);
+    name_to_index(socket.ok()?, name).ok()
+}

@@ -1,0 +1,216 @@
+//! A host of the lab: a network namespace, and programs or closures that run in it.
+
+use std::ffi::OsStr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::namespace::Namespace;
+use crate::process::{Output, Process};
+
+/// Marks each process that a lab started, with the lab's unique tag.
+pub(crate) const TAG_VARIABLE: &str = "NEARWIRE_LAB";
+
+/// How long [`Host::run`] lets a program run.
+const RUN_LIMIT: Duration = Duration::from_secs(30);
+
+const BRIDGE: &str = "br0";
+
+/// A host, router or switch. Its namespace is gone once this, and what runs in it, is gone.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+    tag: String,
+    namespace: Arc<Namespace>,
+    next_device: AtomicU32,
+    is_switch: bool,
+}
+
+impl Host {
+    pub(crate) fn new(name: &str, tag: &str, namespace: Arc<Namespace>) -> Result<Self> {
+        let host = Self {
+            name: name.to_owned(),
+            tag: tag.to_owned(),
+            namespace,
+            next_device: AtomicU32::new(0),
+            is_switch: false,
+        };
+        // Before any interface exists, so that every later one inherits it.
+        for scope in ["all", "default"] {
+            host.sysctl(&format!("net.ipv6.conf.{scope}.disable_ipv6"), "0")?;
+            host.sysctl(&format!("net.ipv6.conf.{scope}.accept_dad"), "0")?;
+            host.sysctl(&format!("net.ipv6.conf.{scope}.accept_ra"), "0")?;
+            host.sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), "0")?;
+        }
+        host.ip(["link", "set", "lo", "up"])?;
+        Ok(host)
+    }
+
+    pub(crate) fn into_router(self) -> Result<Self> {
+        self.sysctl("net.ipv4.ip_forward", "1")?;
+        self.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+        self.sysctl("net.ipv6.conf.default.forwarding", "1")?;
+        Ok(self)
+    }
+
+    pub(crate) fn into_switch(mut self) -> Result<Self> {
+        // No learning delay, and no snooping that would eat neighbour discovery.
+        self.ip([
+            "link",
+            "add",
+            BRIDGE,
+            "type",
+            "bridge",
+            "forward_delay",
+            "0",
+            "mcast_snooping",
+            "0",
+        ])?;
+        self.ip(["link", "set", BRIDGE, "up"])?;
+        self.is_switch = true;
+        Ok(self)
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A command that will run in this host: its network, the file system of this process (so `/sys`
+    /// still shows the outer network). It dies with the *thread* that spawns it; where that may be a
+    /// short-lived one, use [`Host::spawn`].
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env(TAG_VARIABLE, &self.tag);
+        self.namespace.prepare(&mut command);
+        command
+    }
+
+    /// Runs a program to its end, which must be a good one, within 30 seconds.
+    ///
+    /// # Errors
+    /// When it cannot start, does not end in time or fails; with what it wrote.
+    pub fn run<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> Result<Output> {
+        let (shown, output) = self.finish(words)?;
+        ensure!(
+            output.status.success(),
+            "{shown}: {}\nstdout: {}\nstderr: {}",
+            output.status,
+            output.stdout.trim_end(),
+            output.stderr.trim_end()
+        );
+        Ok(output)
+    }
+
+    /// Runs a program to whatever end, within 30 seconds.
+    ///
+    /// # Errors
+    /// When it cannot start or does not end in time.
+    pub fn output<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> Result<Output> {
+        Ok(self.finish(words)?.1)
+    }
+
+    /// Starts a program and leaves it running, under a guard.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub fn spawn<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> Result<Process> {
+        self.spawn_command(self.command_of(words)?)
+    }
+
+    /// As [`Host::spawn`], for a command made by [`Host::command`] with an environment or directory.
+    /// Standard input, standard output and standard error are the guard's.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub fn spawn_command(&self, command: Command) -> Result<Process> {
+        Process::spawn(&self.name, command)
+    }
+
+    /// Runs `ip` with these arguments.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub fn ip<W: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = W>) -> Result<Output> {
+        let arguments: Vec<W> = arguments.into_iter().collect();
+        self.run(std::iter::once(OsStr::new("ip")).chain(arguments.iter().map(AsRef::as_ref)))
+    }
+
+    /// Adds or replaces a route: a prefix or `default`, and the gateway's address (which tells the
+    /// family).
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub fn route(&self, destination: &str, gateway: &str) -> Result<()> {
+        let family = if gateway.contains(':') { "-6" } else { "-4" };
+        self.ip([family, "route", "replace", destination, "via", gateway])?;
+        Ok(())
+    }
+
+    /// Sets a kernel parameter below `net.`, written with dots.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        self.enter(|| std::fs::write(&path, value))?
+            .with_context(|| format!("{}: {path} = {value}", self.name))
+    }
+
+    /// Runs a closure inside the host, on a thread of its own: sockets it makes belong to the host,
+    /// and stay so wherever they are used later. A panic is handed on.
+    ///
+    /// # Errors
+    /// When the thread cannot move into the namespace.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        self.namespace
+            .enter(work)
+            .with_context(|| format!("{}: cannot enter the namespace", self.name))
+    }
+
+    /// A path to the namespace, for `nsenter --net=PATH` and `ip link set DEV netns PATH`; good while
+    /// this process lives.
+    #[must_use]
+    pub fn namespace_path(&self) -> String {
+        self.namespace.path()
+    }
+
+    pub(crate) fn new_device_name(&self) -> String {
+        format!("eth{}", self.next_device.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Gives a new interface its addresses, or its place in the bridge, and brings it up.
+    pub(crate) fn bring_up(&self, device: &str, mtu: u32, addresses: &[String]) -> Result<()> {
+        if self.is_switch {
+            ensure!(addresses.is_empty(), "{}: a switch has no address", self.name);
+            self.ip(["link", "set", device, "master", BRIDGE])?;
+        }
+        for address in addresses {
+            self.ip(["address", "add", address, "dev", device])?;
+        }
+        self.ip(["link", "set", device, "mtu", &mtu.to_string(), "up"])?;
+        Ok(())
+    }
+
+    fn finish<W: AsRef<OsStr>>(
+        &self,
+        words: impl IntoIterator<Item = W>,
+    ) -> Result<(String, Output)> {
+        let process = self.spawn(words)?;
+        let shown = process.command_line().to_owned();
+        Ok((shown, process.wait(RUN_LIMIT)?))
+    }
+
+    fn command_of<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> Result<Command> {
+        let mut words = words.into_iter();
+        let program = words.next().context("a command needs a program")?;
+        let mut command = self.command(program);
+        command.args(words);
+        Ok(command)
+    }
+}
