@@ -18,6 +18,8 @@ pub enum DropReason {
     PolicyFragment = 3,
     /// More IPv6 extension headers than the program is willing to walk.
     PolicyExtensionHeaders = 4,
+    /// An IPv6 header that carries an IPv4-mapped address: it would borrow an IPv4 host's identity.
+    PolicyMappedAddress = 5,
 
     // Decided by the engine, on a datagram from the network.
     /// Not a WireGuard message: unknown type, or a length that its type cannot have.
@@ -69,12 +71,13 @@ pub const DROP_REASONS: usize = 62;
 
 impl DropReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::PolicyTruncated,
         Self::PolicyNotIp,
         Self::PolicyNoRule,
         Self::PolicyFragment,
         Self::PolicyExtensionHeaders,
+        Self::PolicyMappedAddress,
         Self::NotWireGuard,
         Self::BadMac1,
         Self::UnderLoad,
@@ -105,6 +108,7 @@ impl DropReason {
             Self::PolicyNoRule => "policy_no_rule",
             Self::PolicyFragment => "policy_fragment",
             Self::PolicyExtensionHeaders => "policy_extension_headers",
+            Self::PolicyMappedAddress => "policy_mapped_address",
             Self::NotWireGuard => "not_wire_guard",
             Self::BadMac1 => "bad_mac1",
             Self::UnderLoad => "under_load",
@@ -131,5 +135,16 @@ impl DropReason {
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
+    }
+
+    /// The reason of this discriminant, for those that parsing a packet can give.
+    #[inline(always)]
+    pub(crate) const fn of_parsing(discriminant: u32) -> Self {
+        match discriminant {
+            1 => Self::PolicyNotIp,
+            4 => Self::PolicyExtensionHeaders,
+            5 => Self::PolicyMappedAddress,
+            _ => Self::PolicyTruncated,
+        }
     }
 }

@@ -1,1 +1,25 @@
-//! (to come)
+//! The user half of the data plane: loads the kernel programs, fills their maps, attaches them and
+//! reads their counters. The only crate that names aya.
+//!
+//! The eBPF object is committed beside the sources (`ebpf/nearwire.bpf.o`, written by
+//! `cargo xtask build-ebpf`), so that building this crate takes no eBPF toolchain.
+
+mod counters;
+mod error;
+mod model;
+mod object;
+mod programs;
+mod tables;
+mod tunnel;
+
+pub use counters::Counters;
+pub use dataplane_common::{
+    Direction, DropReason, Generation, Nanos, RuleCounter, RuleIndex, Verdict,
+};
+pub use error::Error;
+pub use model::Model;
+pub use programs::{Action, PolicyPrograms};
+pub use tunnel::{AttachKind, TunnelPolicy};
+
+// A rule of any valid document has a counter.
+const _: () = assert!(policy::MAX_RULES <= dataplane_common::MAX_RULES as usize);

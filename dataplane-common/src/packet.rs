@@ -1,0 +1,262 @@
+//! From bytes to the headers that a verdict needs.
+
+use crate::{Address, DropReason, MAX_EXTENSION_HEADERS};
+
+/// IP protocol numbers that the program knows by name.
+pub mod protocol {
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
+}
+
+/// A packet, read by copying: the kernel checks the bounds of a copy itself, and a copy reaches
+/// bytes outside of a super-packet's first buffer.
+pub trait PacketBytes {
+    /// The `N` bytes from `offset` on, if the packet has all of them.
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+}
+
+impl PacketBytes for [u8] {
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let start = usize::try_from(offset).ok()?;
+        self.get(start..start.checked_add(N)?)?.try_into().ok()
+    }
+}
+
+/// What a verdict needs to know of a packet.
+///
+/// Plain data, without enums that carry any: a field that is not set is zero, because the kernel's
+/// verifier objects to code that so much as moves a byte never written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// The sender.
+    pub source: Address,
+    /// The receiver.
+    pub destination: Address,
+    /// The sender's number for the datagram, if this is a fragment of one.
+    pub fragment_id: u32,
+    /// For [`Transport::Error`]: where the packet that it is about begins.
+    pub quoted: u32,
+    /// The sender's port. A protocol without ports has zeros; ICMP has what pairs a request with
+    /// its reply.
+    pub source_port: u16,
+    /// The receiver's port.
+    pub destination_port: u16,
+    /// The upper-layer protocol.
+    pub protocol: u8,
+    /// Whether this is a fragment of a datagram.
+    pub fragmented: bool,
+    /// What the upper-layer header is.
+    pub transport: Transport,
+}
+
+/// The upper-layer header, as far as a verdict depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Transport {
+    /// It names the ends of a flow.
+    Ports,
+    /// An ICMP error.
+    Error,
+    /// Not in this packet: it is a later fragment.
+    LaterFragment,
+}
+
+impl Headers {
+    /// Nothing known yet.
+    pub(crate) const EMPTY: Self = Self {
+        source: Address([0; 16]),
+        destination: Address([0; 16]),
+        fragment_id: 0,
+        quoted: 0,
+        source_port: 0,
+        destination_port: 0,
+        protocol: 0,
+        fragmented: false,
+        transport: Transport::Ports,
+    };
+}
+
+/// Reads the headers of the IP packet that begins at `offset`.
+///
+/// The version nibble decides the family, not what the device said of the packet: the tunnel
+/// device itself goes by the nibble, and the host's stack checks it again.
+///
+/// # Errors
+///
+/// The reason for which a packet with such headers is dropped.
+#[inline(always)]
+pub fn parse<P: PacketBytes + ?Sized>(packet: &P, offset: u32) -> Result<Headers, DropReason> {
+    let mut headers = Headers::EMPTY;
+    match parse_into(packet, offset, &mut headers) {
+        PARSED => Ok(headers),
+        reason => Err(DropReason::of_parsing(reason)),
+    }
+}
+
+/// No discriminant of [`DropReason`].
+const PARSED: u32 = u32::MAX;
+
+// In a frame of its own: the kernel's machine has 512 bytes of stack, which calls one after another
+// share but inlined code does not. A number is returned because the kernel reads signatures as
+// BTF, and refuses enums that carry data.
+#[inline(never)]
+fn parse_into<P: PacketBytes + ?Sized>(packet: &P, offset: u32, headers: &mut Headers) -> u32 {
+    let Some([first]) = packet.read(offset) else {
+        return DropReason::PolicyTruncated as u32;
+    };
+    let parsed = match first >> 4 {
+        4 => parse_v4(packet, offset, headers),
+        6 => parse_v6(packet, offset, headers),
+        _ => Err(DropReason::PolicyNotIp),
+    };
+    match parsed {
+        Ok(()) => PARSED,
+        Err(reason) => reason as u32,
+    }
+}
+
+#[inline(always)]
+fn parse_v4<P: PacketBytes + ?Sized>(
+    packet: &P,
+    offset: u32,
+    headers: &mut Headers,
+) -> Result<(), DropReason> {
+    let header: [u8; 20] = packet.read(offset).ok_or(DropReason::PolicyTruncated)?;
+    let length = u32::from(header[0] & 0x0f) * 4;
+    if length < 20 {
+        return Err(DropReason::PolicyTruncated);
+    }
+    headers.source = Address::from_v4([header[12], header[13], header[14], header[15]]);
+    headers.destination = Address::from_v4([header[16], header[17], header[18], header[19]]);
+    headers.protocol = header[9];
+    headers.fragment_id = u32::from(u16::from_be_bytes([header[4], header[5]]));
+    let flags_and_offset = u16::from_be_bytes([header[6], header[7]]);
+    headers.fragmented = flags_and_offset & 0x3fff != 0;
+    if flags_and_offset & 0x1fff != 0 {
+        headers.transport = Transport::LaterFragment;
+        return Ok(());
+    }
+    parse_transport(packet, offset + length, headers)
+}
+
+#[inline(always)]
+fn parse_v6<P: PacketBytes + ?Sized>(
+    packet: &P,
+    offset: u32,
+    headers: &mut Headers,
+) -> Result<(), DropReason> {
+    const ADDRESSES: u32 = 8;
+    let truncated = DropReason::PolicyTruncated;
+    let [.., next, _hop_limit]: [u8; 8] = packet.read(offset).ok_or(truncated)?;
+    headers.source = Address(packet.read(offset + ADDRESSES).ok_or(truncated)?);
+    headers.destination = Address(packet.read(offset + ADDRESSES + 16).ok_or(truncated)?);
+    if headers.source.is_v4() || headers.destination.is_v4() {
+        return Err(DropReason::PolicyMappedAddress);
+    }
+
+    headers.protocol = next;
+    let mut at = offset + 40;
+    let mut walked = 0;
+    while let Some(kind) = ExtensionHeader::of(headers.protocol) {
+        if walked == MAX_EXTENSION_HEADERS {
+            return Err(DropReason::PolicyExtensionHeaders);
+        }
+        walked += 1;
+        let [next, length, high, low, a, b, c, d]: [u8; 8] = packet.read(at).ok_or(truncated)?;
+        headers.protocol = next;
+        match kind {
+            ExtensionHeader::Fragment => {
+                let offset_and_more = u16::from_be_bytes([high, low]) & !0b110;
+                // Neither an offset nor more to come: an atomic fragment (RFC 6946), a whole packet.
+                if offset_and_more != 0 {
+                    headers.fragmented = true;
+                    headers.fragment_id = u32::from_be_bytes([a, b, c, d]);
+                }
+                if offset_and_more & !1 != 0 {
+                    headers.transport = Transport::LaterFragment;
+                    return Ok(());
+                }
+                at += 8;
+            }
+            ExtensionHeader::Authentication => at += (u32::from(length) + 2) * 4,
+            ExtensionHeader::Other => at += (u32::from(length) + 1) * 8,
+        }
+    }
+    parse_transport(packet, at, headers)
+}
+
+/// How to step over an extension header. ESP and "no next header" end the walk: what follows them
+/// cannot be read.
+#[derive(Clone, Copy)]
+enum ExtensionHeader {
+    Fragment,
+    Authentication,
+    Other,
+}
+
+impl ExtensionHeader {
+    #[inline(always)]
+    const fn of(protocol: u8) -> Option<Self> {
+        match protocol {
+            44 => Some(Self::Fragment),
+            51 => Some(Self::Authentication),
+            // Hop-by-hop, routing, destination options, mobility, HIP, shim6.
+            0 | 43 | 60 | 135 | 139 | 140 => Some(Self::Other),
+            _ => None,
+        }
+    }
+}
+
+#[inline(always)]
+fn parse_transport<P: PacketBytes + ?Sized>(
+    packet: &P,
+    at: u32,
+    headers: &mut Headers,
+) -> Result<(), DropReason> {
+    match headers.protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            let [a, b, c, d] = packet.read(at).ok_or(DropReason::PolicyTruncated)?;
+            headers.source_port = u16::from_be_bytes([a, b]);
+            headers.destination_port = u16::from_be_bytes([c, d]);
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            let header: [u8; 8] = packet.read(at).ok_or(DropReason::PolicyTruncated)?;
+            icmp_transport(header, at, headers);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// An echo's identifier stands for the asker's port, and the number of the echo request for the
+/// answerer's: so a host that asks can be answered, but not asked back with the same identifier.
+#[inline(always)]
+fn icmp_transport(header: [u8; 8], at: u32, headers: &mut Headers) {
+    const ANSWERER: u16 = 8;
+    let [kind, code, _, _, id_high, id_low, _, _] = header;
+    let id = u16::from_be_bytes([id_high, id_low]);
+    match (headers.protocol, kind) {
+        (protocol::ICMP, 8) | (protocol::ICMPV6, 128) => {
+            headers.source_port = id;
+            headers.destination_port = ANSWERER;
+        }
+        (protocol::ICMP, 0) | (protocol::ICMPV6, 129) => {
+            headers.source_port = ANSWERER;
+            headers.destination_port = id;
+        }
+        // Unreachable (and too big), time exceeded, bad parameter.
+        (protocol::ICMP, 3 | 11 | 12) | (protocol::ICMPV6, 1..=4) => {
+            headers.transport = Transport::Error;
+            headers.quoted = at + 8;
+        }
+        _ => headers.destination_port = u16::from_be_bytes([kind, code]),
+    }
+}

@@ -1,0 +1,66 @@
+//! The classifier pair on the tunnel interface.
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    helpers::bpf_ktime_get_coarse_ns,
+    macros::classifier,
+    programs::TcContext,
+};
+use dataplane_common::{Direction, Nanos, PolicyTable, Verdict, counter_index, verdict};
+
+use crate::{
+    maps::{DROPS, FLOW_HITS, RULES},
+    packet::{SkbBytes, segments},
+    state::{InForce, Remembered},
+};
+
+/// From the tunnel to the host.
+#[classifier]
+pub fn policy_ingress(ctx: TcContext) -> i32 {
+    judge(&ctx, Direction::In)
+}
+
+/// From the host to the tunnel.
+#[classifier]
+pub fn policy_egress(ctx: TcContext) -> i32 {
+    judge(&ctx, Direction::Out)
+}
+
+/// What is allowed goes on to other programs (`TC_ACT_UNSPEC`): nearwire's yes does not overrule
+/// an administrator's no.
+#[inline(always)]
+fn judge(ctx: &TcContext, direction: Direction) -> i32 {
+    // SAFETY: the helper takes no arguments and only reads a clock.
+    let now = Nanos(unsafe { bpf_ktime_get_coarse_ns() });
+    let policy = InForce::now();
+    match verdict(&SkbBytes(ctx), direction, now, &policy, &mut Remembered) {
+        Verdict::Allow { rule, flow_hit } => {
+            if let Some(rule) = rule
+                && let Some(counter) = RULES.get_ptr_mut(counter_index(policy.generation(), rule))
+            {
+                // SAFETY: the element is this CPU's own, and a classifier is not preempted by
+                // another packet of the same CPU.
+                unsafe {
+                    (*counter).packets += segments(ctx);
+                    (*counter).bytes += u64::from(ctx.len());
+                }
+            }
+            if flow_hit {
+                count(FLOW_HITS.get_ptr_mut(0));
+            }
+            TC_ACT_UNSPEC
+        }
+        Verdict::Drop(reason) => {
+            count(DROPS.get_ptr_mut(reason as u32));
+            TC_ACT_SHOT as i32
+        }
+    }
+}
+
+#[inline(always)]
+fn count(counter: Option<*mut u64>) {
+    if let Some(counter) = counter {
+        // SAFETY: as in `judge`.
+        unsafe { *counter += 1 };
+    }
+}

@@ -1,0 +1,86 @@
+//! Why the kernel's half could not be made to do something.
+
+use std::error::Error as StdError;
+
+/// An error of the data plane. Its text names the thing, the reason (with the verifier's log, where
+/// there is one) and the mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused the object or one of its maps.
+    #[error("cannot load the eBPF object: {reason}: {LOAD_MEND}")]
+    Load {
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// The kernel refused a program.
+    #[error("cannot load the eBPF program {program}: {reason}: {LOAD_MEND}")]
+    Program {
+        /// The program.
+        program: &'static str,
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// The embedded object is not the one that this code was written for.
+    #[error(
+        "the embedded eBPF object has no {name} of the expected kind: rebuild it with `cargo xtask \
+         build-ebpf`"
+    )]
+    Object {
+        /// The missing map or program.
+        name: &'static str,
+    },
+    /// The programs could not be attached.
+    #[error(
+        "cannot attach the policy to {interface}: tcx: {tcx}; clsact: {clsact}: check that the \
+         interface exists and that the process has CAP_NET_ADMIN; clsact needs CONFIG_NET_CLS_BPF"
+    )]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// Why not by tcx.
+        tcx: String,
+        /// Why not by clsact.
+        clsact: String,
+    },
+    /// A map could not be read or written.
+    #[error(
+        "cannot {action} the eBPF map {map}: {reason}: check that the process has CAP_BPF and that \
+         its memory limit leaves room for the policy"
+    )]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// What was tried.
+        action: &'static str,
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// A program could not be run on a packet.
+    #[error("cannot run {program} on {length} bytes: {reason}: a test packet has 14 bytes or more")]
+    Run {
+        /// The program.
+        program: &'static str,
+        /// The length of the packet.
+        length: usize,
+        /// The kernel's reason.
+        reason: String,
+    },
+}
+
+const LOAD_MEND: &str = "run as root (CAP_BPF and CAP_NET_ADMIN), on Linux 5.11 or newer";
+
+/// An error with all its causes: aya's messages leave the kernel's own out.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}

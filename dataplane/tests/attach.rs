@@ -1,0 +1,72 @@
+//! The policy on a TUN device, in a network namespace that ends with its thread.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod support;
+
+use std::{process::Command, thread};
+
+use dataplane::{AttachKind, Error, TunnelPolicy};
+use support::compiled;
+
+/// Runs in a namespace of its own with a TUN device `nw0`.
+fn with_tunnel(test: impl FnOnce() + Send + 'static) {
+    let result = thread::spawn(|| {
+        // SAFETY: only this thread leaves the namespace; no file descriptor table is unshared.
+        #[allow(unsafe_code, reason = "a namespace for the test")]
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
+            .expect("a network namespace takes root (CAP_SYS_ADMIN)");
+        ip("tuntap add dev nw0 mode tun");
+        ip("link set nw0 up");
+        test();
+    })
+    .join();
+    if let Err(panic) = result {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn ip(arguments: &str) -> String {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .expect("`ip` of Debian's iproute2 is needed");
+    assert!(output.status.success(), "ip {arguments}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn attaches_by_tcx_where_the_kernel_has_it() {
+    with_tunnel(|| {
+        let policy = TunnelPolicy::attach("nw0", &compiled("")).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(policy.attach_kind(), AttachKind::Tcx);
+        assert_eq!(policy.counters().unwrap().drops, []);
+    });
+}
+
+#[test]
+fn attaches_by_clsact_and_leaves_nothing() {
+    with_tunnel(|| {
+        let mut policy =
+            TunnelPolicy::attach_clsact("nw0", &compiled("")).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(policy.attach_kind(), AttachKind::Clsact);
+        let before = policy.generation();
+        assert_eq!(policy.apply(&compiled("")).unwrap().0, before.0 + 1);
+        let filters = || {
+            let output =
+                Command::new("tc").args(["filter", "show", "dev", "nw0", "ingress"]).output();
+            String::from_utf8(output.expect("`tc` of iproute2").stdout).unwrap()
+        };
+        assert!(filters().contains("policy_ingress"), "{}", filters());
+        drop(policy);
+        assert!(!filters().contains("policy_ingress"), "{}", filters());
+    });
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named() {
+    with_tunnel(|| {
+        let error = TunnelPolicy::attach("nw9", &compiled("")).unwrap_err();
+        assert!(matches!(error, Error::Attach { .. }), "{error}");
+        assert!(error.to_string().contains("nw9"), "{error}");
+    });
+}
