@@ -1,5 +1,6 @@
 //! The policy of an interface: the document that is in force and the programs that enforce it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -30,7 +31,7 @@ pub(crate) struct PolicyStatus {
     /// Packets that passed because their flow was known.
     pub(crate) flow_hits: u64,
     /// Packets that were dropped, by reason.
-    pub(crate) drops: Vec<(String, u64)>,
+    pub(crate) drops: BTreeMap<String, u64>,
 }
 
 /// The counters of one rule.

@@ -1,0 +1,14 @@
+//! Anything may arrive on the WireGuard port: nothing unauthentic comes out of it.
+#![no_main]
+
+use fuzz::{NOW, with_pair};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|datagrams: Vec<&[u8]>| {
+    with_pair(|a, b| {
+        for datagram in datagrams {
+            b.engine.handle_datagram(a.endpoint, datagram, NOW, &mut b.out);
+        }
+        assert!(b.out.packets.is_empty());
+    });
+});

@@ -1,0 +1,16 @@
+//! Any text may be sent to the configuration socket, and a valid one to the engine.
+#![no_main]
+
+use engine::{Engine, Output, Settings};
+use fuzz::NOW;
+use libfuzzer_sys::fuzz_target;
+use proto::uapi::Request;
+
+fuzz_target!(|text: &str| {
+    let zone = |name: &str| (name == "eth0").then_some(2);
+    if let Ok(Request::Set(set)) = Request::parse(text, &zone) {
+        let mut engine = Engine::new(Settings { mtu: 1420, seed: 1 });
+        engine.configure(&set, NOW, &mut Output::default()).expect("within limits");
+        let _ = engine.peers();
+    }
+});

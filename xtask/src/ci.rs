@@ -1,0 +1,98 @@
+//! `cargo xtask ci`: everything that has to hold before a change is good.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::steps::{self, Run, Step};
+use crate::{arrows, deny, process, sources, test, workspace};
+
+/// Arguments of `cargo xtask ci`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Also write the time of each step to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    timings: Option<PathBuf>,
+}
+
+/// The whole list, cheap checks first. `cargo xtask test` without a filter runs the same.
+const STEPS: &[Step] = &[
+    Step {
+        name: "tools of others",
+        mend: "install what is named above, then run again",
+        work: |_| test::install(),
+    },
+    Step {
+        name: "formatting",
+        mend: "run `cargo fmt`",
+        work: |_| process::run(workspace::cargo()?.args(["fmt", "--check"])).map(|()| None),
+    },
+    Step {
+        name: "clippy",
+        mend: "mend what clippy names; an exception needs `#[expect]` with a reason",
+        work: |_| clippy().map(|()| None),
+    },
+    Step {
+        name: "arrows between crates",
+        mend: "see section 2 of the design: arrows go down, cores do no I/O",
+        work: |_| arrows::check().map(Some),
+    },
+    Step {
+        name: "what sources may say",
+        mend: "take `now` as an argument, leave I/O to the shell, or give the table a reason",
+        work: |_| sources::check().map(Some),
+    },
+    Step { name: "licences and advisories", mend: "see deny.toml", work: |_| deny::check() },
+    Step {
+        name: "kernel programs are what their sources build",
+        mend: "run `cargo xtask build-ebpf` and commit the object",
+        work: |_| kernel_programs().map(|()| None),
+    },
+    test::BUILD,
+    test::QUICK,
+    test::WHOLE_SYSTEM,
+    test::NOTHING_LEFT,
+    Step {
+        name: "documentation",
+        mend: "mend the links and comments that rustdoc names",
+        work: |_| documentation().map(|()| None),
+    },
+];
+
+/// Runs the list.
+pub(crate) fn run(args: Args) -> Result<()> {
+    test::need_root()?;
+    let (done, result) = steps::run(STEPS, &mut Run::default());
+    steps::summarise(&done);
+    if let Some(file) = args.timings {
+        let json = serde_json::to_string_pretty(&done).context("writing timings as JSON")?;
+        fs::write(&file, json).with_context(|| format!("writing {}", file.display()))?;
+    }
+    result
+}
+
+/// Runs the list as `cargo xtask test` does.
+pub(crate) fn everything() -> Result<()> {
+    run(Args { timings: None })
+}
+
+fn clippy() -> Result<()> {
+    let mut clippy = workspace::cargo()?;
+    clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    process::run(&mut clippy)
+}
+
+/// As it is typed, so that what CI does is what its mend says.
+fn kernel_programs() -> Result<()> {
+    let own = env::current_exe().context("finding this program")?;
+    process::run(Command::new(own).args(["build-ebpf", "--check"]))
+}
+
+fn documentation() -> Result<()> {
+    let mut doc = workspace::cargo()?;
+    doc.args(["doc", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-Dwarnings");
+    process::run(&mut doc)
+}

@@ -1,0 +1,147 @@
+//! The programs of others that tests and benches need: found, or installed by package name.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{process, workspace};
+
+/// A program, and the Debian package it comes in.
+pub(crate) type Need = (&'static str, &'static str);
+
+/// What the tests run beside our own programs.
+pub(crate) const FOR_TESTS: &[Need] = &[
+    ("ip", "iproute2"),
+    ("ping", "iputils-ping"),
+    ("wg", "wireguard-tools"),
+    ("wireguard-go", "wireguard-go"),
+    ("iperf3", "iperf3"),
+    ("unshare", "util-linux"),
+];
+
+/// The other userspace WireGuard that tests and benches meet; not packaged by Debian.
+pub(crate) const BORINGTUN: &str = "0.7.1";
+
+/// Lists older than this may name packages that the mirror no longer has.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// Makes every program of `needs` available.
+pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|(tool, _)| find(tool).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for (tool, package) in &missing {
+        eprintln!("`{tool}` is not here: installing Debian's {package}");
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
+    if find("apt-get").is_none() {
+        bail!(
+            "{} missing, and this is not Debian (no apt-get): install what Debian calls {}",
+            name(&missing),
+            packages.join(" ")
+        );
+    }
+    if !is_root()? {
+        bail!("{} missing, and only root can install: run `sudo {by_hand}`", name(&missing));
+    }
+    update_if_stale()?;
+    let install = |packages: &[&str]| {
+        process::run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
+    };
+    if install(&packages).is_err() {
+        // A mirror that moved on since the lists were read answers 404 once.
+        process::run(apt().arg("update"))?;
+        install(&packages).with_context(|| {
+            format!("{} missing: look at apt's message, then `{by_hand}`", name(&missing))
+        })?;
+    }
+    for (tool, package) in missing {
+        if find(tool).is_none() {
+            bail!("package {package} is installed but brought no `{tool}`: is its path in $PATH?");
+        }
+    }
+    Ok(())
+}
+
+/// Makes `boringtun-cli` available under `.tools/bin` and returns its path.
+pub(crate) fn boringtun() -> Result<PathBuf> {
+    let tools = workspace::root()?.join(".tools");
+    let program = tools.join("bin/boringtun-cli");
+    if program.exists() {
+        let version = process::stdout(Command::new(&program).arg("--version"))?;
+        if version.split_whitespace().any(|word| word == BORINGTUN) {
+            return Ok(program);
+        }
+    }
+    eprintln!("boringtun-cli {BORINGTUN} is not here: building it (a minute or two)");
+    let mut install = workspace::cargo()?;
+    install.args(["install", "boringtun-cli", "--version", BORINGTUN, "--locked", "--force"]);
+    process::run(install.arg("--root").arg(&tools)).context(
+        "boringtun-cli could not be built: it comes from crates.io, so look at the network first",
+    )?;
+    Ok(program)
+}
+
+/// `$PATH` with `.tools/bin` in front, for children that look for the peers by name.
+pub(crate) fn path_with_tools() -> Result<std::ffi::OsString> {
+    let tools = workspace::root()?.join(".tools/bin");
+    let rest = search_path();
+    env::join_paths(std::iter::once(tools).chain(rest)).context("$PATH cannot take .tools/bin")
+}
+
+/// Whether we are root.
+pub(crate) fn is_root() -> Result<bool> {
+    let own = fs::metadata("/proc/self").context("no /proc here: is it mounted?")?;
+    Ok(own.uid() == 0)
+}
+
+/// Where a program is, if anywhere.
+pub(crate) fn find(tool: &str) -> Option<PathBuf> {
+    search_path().into_iter().map(|dir| dir.join(tool)).find(|path| path.is_file())
+}
+
+/// `$PATH`, and the system directories that shells of ordinary users leave out.
+fn search_path() -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let mut dirs: Vec<PathBuf> = env::split_paths(&path).collect();
+    dirs.extend(system.into_iter().filter(|dir| !env::split_paths(&path).any(|d| d == *dir)));
+    dirs
+}
+
+/// apt-get that asks nothing.
+pub(crate) fn apt() -> Command {
+    let mut apt = Command::new("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    apt.args(["-q", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"]);
+    apt
+}
+
+/// Reads the package lists when there are none or they are old.
+pub(crate) fn update_if_stale() -> Result<()> {
+    let lists = Path::new("/var/lib/apt/lists");
+    let newest = fs::read_dir(lists)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().ends_with("Release"))
+        .filter_map(|entry| entry.metadata().ok()?.modified().ok())
+        .max();
+    let fresh =
+        newest.is_some_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age < STALE));
+    if fresh { Ok(()) } else { process::run(apt().arg("update")) }
+}
+
+fn name(missing: &[&Need]) -> String {
+    let tools: Vec<String> = missing.iter().map(|(tool, _)| format!("`{tool}`")).collect();
+    format!("{} {}", tools.join(", "), if tools.len() == 1 { "is" } else { "are" })
+}

@@ -1,0 +1,138 @@
+//! `cargo xtask test`: the tests of the workspace, and proof that they left nothing behind.
+
+use anyhow::{Result, bail};
+
+use crate::leftovers::{self, Machine};
+use crate::packages;
+use crate::steps::{self, Run, Step};
+use crate::{ci, process, workspace};
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only the tests whose names contain this, and none of the other checks
+    filter: Option<String>,
+}
+
+/// The one crate whose tests build whole networks.
+const SYSTEM: &str = "netns-tests";
+
+pub(crate) const BUILD: Step = Step {
+    name: "build everything that is tested",
+    mend: "mend what the compiler names",
+    work: |run| {
+        // Our programs too: whole-system tests start them as they are.
+        process::run(workspace::cargo()?.args(["build", "--workspace", "--bins"]))?;
+        process::run(workspace::cargo()?.args(["test", "--workspace", "--no-run"]))?;
+        run.before = Some(Machine::look()?);
+        Ok(None)
+    },
+};
+
+pub(crate) const QUICK: Step = Step {
+    name: "unit, property and eBPF tests",
+    mend: "run the failed test alone: `cargo xtask test NAME`",
+    work: |run| tests(run, &["--workspace", "--exclude", SYSTEM], None),
+};
+
+pub(crate) const WHOLE_SYSTEM: Step = Step {
+    name: "whole-system tests in network namespaces",
+    mend: "run the failed test alone: `cargo xtask test NAME`",
+    // One at a time: each has timing to keep and the machine may have two cores.
+    work: |run| tests(run, &["-p", SYSTEM], Some("--test-threads=1")),
+};
+
+pub(crate) const NOTHING_LEFT: Step = Step {
+    name: "nothing is left behind",
+    mend: "find the test that started it and give it an owner that ends it",
+    work: |run| {
+        let Some(before) = &run.before else {
+            bail!("nobody looked at the machine before the tests");
+        };
+        leftovers::check(before).map(|()| None)
+    },
+};
+
+/// Runs what CI runs or, with a filter, the tests that match.
+pub(crate) fn run(args: Args) -> Result<()> {
+    need_root()?;
+    let Some(filter) = args.filter else {
+        return ci::everything();
+    };
+    install()?;
+    let mut run = Run { filter: Some(filter), ..Run::default() };
+    let (done, result) = steps::run(&[BUILD, QUICK, WHOLE_SYSTEM, NOTHING_LEFT], &mut run);
+    steps::summarise(&done);
+    result
+}
+
+/// Installs what tests run beside our own programs.
+pub(crate) fn install() -> Result<Option<String>> {
+    packages::ensure(packages::FOR_TESTS)?;
+    packages::boringtun()?;
+    Ok(None)
+}
+
+/// Refuses early, with the reason.
+pub(crate) fn need_root() -> Result<()> {
+    if !packages::is_root()? {
+        bail!(
+            "the tests make network namespaces, TUN devices and load eBPF programs: \
+             run them as root (`sudo -E env PATH=\"$PATH\" cargo xtask test`)"
+        );
+    }
+    Ok(())
+}
+
+/// `cargo test` with our own additions; the remark says how many passed.
+fn tests(run: &Run, which: &[&str], extra: Option<&str>) -> Result<Option<String>> {
+    let mut test = workspace::cargo()?;
+    test.arg("test").args(which).arg("--no-fail-fast");
+    test.env("PATH", packages::path_with_tools()?);
+    test.env(leftovers::MARK, leftovers::mark());
+    test.arg("--").args(&run.filter).args(extra);
+    let mut count = Count::default();
+    process::watch(&mut test, |line| count.add(line))?;
+    if run.filter.is_none() && count.passed == 0 {
+        bail!("not one test ran");
+    }
+    Ok(Some(format!("{} passed, {} ignored", count.passed, count.ignored)))
+}
+
+/// What the test programs' own last lines add up to.
+#[derive(Default)]
+struct Count {
+    passed: u64,
+    ignored: u64,
+}
+
+impl Count {
+    /// Takes `test result: ok. 3 passed; 0 failed; 1 ignored; ...` and passes over other lines.
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        let result = result.split_once(". ").map_or(result, |(_, counts)| counts);
+        for part in result.split("; ") {
+            match part.split_once(' ') {
+                Some((number, "passed")) => self.passed += number.parse().unwrap_or(0),
+                Some((number, "ignored")) => self.ignored += number.parse().unwrap_or(0),
+                Some(_) | None => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Count;
+
+    #[test]
+    fn counts_add_up_over_test_programs() {
+        let mut count = Count::default();
+        count.add("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
+        count.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured");
+        count.add("test some::name ... ok");
+        assert_eq!((count.passed, count.ignored), (7, 1));
+    }
+}
