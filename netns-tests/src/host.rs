@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::namespace::Namespace;
 use crate::process::{Output, Process};
+use crate::sys;
 
 /// Marks each process that a lab started, with the lab's unique tag.
 pub(crate) const TAG_VARIABLE: &str = "NEARWIRE_LAB";
@@ -171,6 +172,19 @@ impl Host {
         self.namespace
             .enter(work)
             .with_context(|| format!("{}: cannot enter the namespace", self.name))
+    }
+
+    /// Hands an IP packet to an interface as it is, however wrong, past the host's IP stack.
+    ///
+    /// # Errors
+    /// When there is no such interface, or it takes no packets.
+    pub fn send_raw(&self, interface: &str, packet: &[u8]) -> Result<()> {
+        // What Ethernet calls IPv4 and IPv6; a TUN interface carries no Ethernet, but wants to know.
+        let ethertype =
+            if packet.first().is_some_and(|byte| byte >> 4 == 6) { 0x86dd } else { 0x0800 };
+        self.enter(|| sys::send_past_ip(interface, ethertype, packet))?.with_context(|| {
+            format!("{}: cannot send {} bytes on {interface}", self.name, packet.len())
+        })
     }
 
     /// A path to the namespace, for `nsenter --net=PATH` and `ip link set DEV netns PATH`; good while

@@ -36,17 +36,20 @@ mod interactive;
 mod lab;
 mod link;
 mod namespace;
+mod ping;
 mod process;
 mod sys;
 mod traffic;
 mod wait;
 pub mod wire;
+pub mod wireguard;
 
 pub use host::Host;
 pub use impaired::{Direction, ImpairedLink};
 pub use interactive::interactive;
 pub use lab::{Footprint, Lab, require_root};
 pub use link::{LinkBuilder, Veth};
+pub use ping::{PingCount, Pinger, answers, ping, ping_sized};
 pub use process::{Output, Process};
 pub use traffic::{
     Transfer, UdpEcho, can_connect, tcp_transfer, udp_one_way, udp_round_trip, udp_socket,

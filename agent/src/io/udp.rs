@@ -138,7 +138,11 @@ impl Received {
                 source: meta.dst_ip.map(|ip| ip.to_canonical()),
             };
             // An empty datagram has no stride; it is still one.
-            bytes[..meta.len].chunks(meta.stride.max(1)).map(move |datagram| (from, datagram))
+            let stride = meta.stride.max(1);
+            (0..meta.len.div_ceil(stride).max(1)).map(move |number| {
+                let start = number * stride;
+                (from, &bytes[start..meta.len.min(start + stride)])
+            })
         })
     }
 }

@@ -116,7 +116,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<(String, Document)> {
 fn parse(name: &str, text: &str) -> anyhow::Result<Document> {
     Document::parse(text).map_err(|errors| {
         // On lines of its own: the carets must stand under what they point at.
-        anyhow!("the policy is refused\n{}", policy::render(name, text, &errors))
+        anyhow!("the policy is refused\n{}", policy::render(name, text, &errors).trim_end())
     })
 }
 

@@ -1,0 +1,410 @@
+//! One WireGuard interface in one host, and the process that serves it.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+
+use super::keys::{KeyFile, KeyPair};
+use super::program::Implementation;
+use super::status::{DeviceStatus, PeerStatus};
+use crate::host::Host;
+use crate::process::{Output, Process};
+use crate::wait::holds_within;
+
+const UAPI_DIRECTORY: &str = "/var/run/wireguard";
+/// Where an interface's socket may lie: `wg`'s, and nearwire's own.
+const SOCKET_DIRECTORIES: [&str; 2] = [UAPI_DIRECTORY, "/var/run/nearwire"];
+/// How long a start may take, on a machine that builds and tests at the same time.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// How long an answer of the configuration socket may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A running WireGuard. When dropped, its process is ended and its sockets removed.
+#[derive(Debug)]
+pub struct Tunnel<'h> {
+    host: &'h Host,
+    builder: TunnelBuilder,
+    name: String,
+    port: u16,
+    keys: KeyPair,
+    process: Option<Process>,
+}
+
+/// How a tunnel is to know a peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PeerSettings<'a> {
+    /// The networks that it may use, separated by commas.
+    pub allowed_ips: &'a str,
+    /// The address outside where it is, if it is to be told; the port is the other tunnel's.
+    pub endpoint: Option<IpAddr>,
+    /// A key on top that both know, in base64.
+    pub preshared: Option<&'a str>,
+    /// Seconds between keepalives; 0 is never.
+    pub keepalive: u16,
+}
+
+/// A tunnel being described.
+#[derive(Debug)]
+#[must_use = "a tunnel is started by `start`"]
+pub struct TunnelBuilder {
+    implementation: Implementation,
+    arguments: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+}
+
+impl TunnelBuilder {
+    /// One more argument, behind the interface's name (`--policy`, say).
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// A variable of its environment (`NEARWIRE_LOG`, say).
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts it and waits until it answers; the interface is down and has no key yet.
+    ///
+    /// # Errors
+    /// When the program is missing, ends, or does not answer; with its output.
+    pub fn start<'h>(self, host: &'h Host) -> Result<Tunnel<'h>> {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = interface_name(self.implementation.prefix(), count);
+        let mut tunnel = Tunnel {
+            host,
+            name,
+            // Differs between tunnels of one host; other labs have ports of their own.
+            port: 20_000 + u16::try_from(count % 10_000)?,
+            keys: KeyPair::generate()?,
+            process: None,
+            builder: self,
+        };
+        tunnel.launch()?;
+        Ok(tunnel)
+    }
+}
+
+impl<'h> Tunnel<'h> {
+    /// Describes a tunnel; [`TunnelBuilder::start`] makes it.
+    pub fn builder(implementation: Implementation) -> TunnelBuilder {
+        TunnelBuilder { implementation, arguments: Vec::new(), variables: Vec::new() }
+    }
+
+    /// Starts a tunnel with nothing special.
+    ///
+    /// # Errors
+    /// As [`TunnelBuilder::start`].
+    pub fn start(host: &'h Host, implementation: Implementation) -> Result<Self> {
+        Self::builder(implementation).start(host)
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn host(&self) -> &'h Host {
+        self.host
+    }
+
+    /// What runs.
+    #[must_use]
+    pub fn implementation(&self) -> Implementation {
+        self.builder.implementation
+    }
+
+    /// The interface's name, unlike any other's.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The UDP port that [`Self::configure`] sets.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The keys that [`Self::configure`] sets.
+    #[must_use]
+    pub fn keys(&self) -> &KeyPair {
+        &self.keys
+    }
+
+    /// The public key that [`Self::configure`] sets, in base64.
+    #[must_use]
+    pub fn public_key(&self) -> &str {
+        &self.keys.public
+    }
+
+    /// The process that serves it.
+    ///
+    /// # Panics
+    /// Never: only what consumes the tunnel takes it out.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("a tunnel has its process until it is dropped")
+    }
+
+    /// Sets the key and the port, gives the interface addresses (with prefix length), and brings
+    /// it up.
+    ///
+    /// # Errors
+    /// When `wg` or `ip` refuses.
+    pub fn configure(&self, addresses: &[&str]) -> Result<()> {
+        self.set_private_key(&self.keys.private)?;
+        self.set(["listen-port", &self.port.to_string()])?;
+        for address in addresses {
+            self.host.ip(["address", "add", address, "dev", &self.name])?;
+        }
+        self.up()
+    }
+
+    /// Runs `wg set INTERFACE` with these words.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn set<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> Result<()> {
+        let mut all: Vec<OsString> = ["wg", "set", &self.name].map(OsString::from).to_vec();
+        all.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self.host.run(all)?;
+        Ok(())
+    }
+
+    /// Sets a private key by `wg set`.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn set_private_key(&self, key: &str) -> Result<()> {
+        let file = KeyFile::new(key)?;
+        self.set(["private-key", &file.path()])
+    }
+
+    /// Adds a peer, another tunnel, in one request (boringtun cannot change a peer that it has).
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn add_peer(&self, other: &Tunnel<'_>, settings: &PeerSettings<'_>) -> Result<()> {
+        let mut words = vec!["peer", other.public_key(), "allowed-ips", settings.allowed_ips];
+        let endpoint = settings.endpoint.map(|ip| SocketAddr::from((ip, other.port())).to_string());
+        if let Some(endpoint) = &endpoint {
+            words.extend(["endpoint", endpoint]);
+        }
+        let file = settings.preshared.map(KeyFile::new).transpose()?;
+        let path = file.as_ref().map(KeyFile::path);
+        if let Some(path) = &path {
+            words.extend(["preshared-key", path]);
+        }
+        let seconds = settings.keepalive.to_string();
+        if settings.keepalive > 0 {
+            words.extend(["persistent-keepalive", &seconds]);
+        }
+        self.set(words)
+    }
+
+    /// Removes a peer.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn remove_peer(&self, other: &Tunnel<'_>) -> Result<()> {
+        self.set(["peer", other.public_key(), "remove"])
+    }
+
+    /// Brings the interface up.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub fn up(&self) -> Result<()> {
+        self.host.ip(["link", "set", &self.name, "up"])?;
+        Ok(())
+    }
+
+    /// Takes the interface down.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub fn down(&self) -> Result<()> {
+        self.host.ip(["link", "set", &self.name, "down"])?;
+        Ok(())
+    }
+
+    /// Sets the interface's MTU.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub fn set_mtu(&self, mtu: u16) -> Result<()> {
+        self.host.ip(["link", "set", &self.name, "mtu", &mtu.to_string()])?;
+        Ok(())
+    }
+
+    /// `wg show INTERFACE dump`, read.
+    ///
+    /// # Errors
+    /// When `wg` fails.
+    pub fn show(&self) -> Result<DeviceStatus> {
+        let mut device: DeviceStatus =
+            self.host.run(["wg", "show", &self.name, "dump"])?.stdout.parse()?;
+        if self.builder.implementation == Implementation::Boringtun {
+            // It reports how long ago a handshake was in place of when.
+            let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+            for peer in &mut device.peers {
+                if peer.latest_handshake > 0 {
+                    peer.latest_handshake = now - peer.latest_handshake;
+                }
+            }
+        }
+        Ok(device)
+    }
+
+    /// The peer that is another tunnel, as shown.
+    ///
+    /// # Errors
+    /// When `wg` fails, or there is no such peer.
+    pub fn peer(&self, other: &Tunnel<'_>) -> Result<PeerStatus> {
+        self.show()?.peer(other.public_key()).cloned()
+    }
+
+    /// Waits until a peer is as wanted.
+    ///
+    /// # Errors
+    /// When it is not within `timeout`; with its status.
+    pub fn wait_for_peer(
+        &self,
+        other: &Tunnel<'_>,
+        timeout: Duration,
+        what: &str,
+        wanted: impl Fn(&PeerStatus) -> bool,
+    ) -> Result<PeerStatus> {
+        let mut last = None;
+        let came = holds_within(timeout, || {
+            last = self.peer(other).ok();
+            last.as_ref().is_some_and(&wanted)
+        });
+        match last {
+            Some(peer) if came => Ok(peer),
+            _ => bail!("{}: waited {timeout:?} in vain: {what}: {last:?}", self.name),
+        }
+    }
+
+    /// The configuration socket.
+    #[must_use]
+    pub fn socket_path(&self) -> PathBuf {
+        uapi_path(&self.name)
+    }
+
+    /// Sends one raw request (without its closing empty line) and gives the whole answer.
+    ///
+    /// # Errors
+    /// When there is no whole answer within ten seconds.
+    pub fn request(&self, request: &str) -> Result<String> {
+        let path = self.socket_path();
+        ask(&path, request).with_context(|| format!("{}: {request:?}", path.display()))
+    }
+
+    /// Asks the process to end and waits for that; what it left behind stays to be looked at.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn stop(mut self) -> Result<Output> {
+        self.process.take().context("no process")?.stop()
+    }
+
+    /// Kills the process, without a chance to say goodbye, and starts it again under the same name,
+    /// not configured.
+    ///
+    /// # Errors
+    /// As [`TunnelBuilder::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.process().signal(Signal::KILL)?;
+        drop(self.process.take());
+        remove_sockets(&self.name);
+        self.launch()
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        let mut command = self.builder.implementation.command(self.host, &self.name)?;
+        command.args(&self.builder.arguments);
+        for (name, value) in &self.builder.variables {
+            command.env(name, value);
+        }
+        self.process = Some(self.host.spawn_command(command)?);
+        self.wait_until_ready()
+    }
+
+    fn wait_until_ready(&self) -> Result<()> {
+        let process = self.process();
+        let mut answer = None;
+        holds_within(READY_WITHIN, || {
+            answer = self.request("get=1").ok().filter(|text| text.ends_with("errno=0\n\n"));
+            answer.is_some() || !process.is_running()
+        });
+        ensure!(
+            answer.is_some(),
+            "{}: {}\n{}",
+            process.command_line(),
+            if process.is_running() { "it does not answer" } else { "it has ended" },
+            process.output_so_far()
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Tunnel<'_> {
+    fn drop(&mut self) {
+        drop(self.process.take());
+        remove_sockets(&self.name);
+    }
+}
+
+/// An interface name that no other test uses: sockets are shared by all namespaces.
+#[must_use]
+pub fn unique_interface(prefix: &str) -> String {
+    interface_name(prefix, COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Removes what a killed daemon of this interface left.
+pub fn remove_sockets(interface: &str) {
+    for directory in SOCKET_DIRECTORIES {
+        // Gone already, if it ended well.
+        let _ = std::fs::remove_file(socket_path(directory, interface));
+    }
+}
+
+/// Where `wg` looks for an interface's socket.
+pub(super) fn uapi_path(interface: &str) -> PathBuf {
+    socket_path(UAPI_DIRECTORY, interface)
+}
+
+fn socket_path(directory: &str, interface: &str) -> PathBuf {
+    Path::new(directory).join(format!("{interface}.sock"))
+}
+
+/// Process ids have up to 22 bits, so this fits the kernel's 15 characters.
+fn interface_name(prefix: &str, count: u32) -> String {
+    format!("{prefix}{:x}n{count:x}", std::process::id())
+}
+
+fn ask(path: &Path, request: &str) -> Result<String> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    stream.write_all(format!("{}\n\n", request.trim_end_matches('\n')).as_bytes())?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while !answer.ends_with(b"\n\n") {
+        let len = stream.read(&mut buffer)?;
+        ensure!(len > 0, "the answer ended: {:?}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&buffer[..len]);
+    }
+    Ok(String::from_utf8(answer)?)
+}
