@@ -12,10 +12,6 @@ pub const MAX_FLOWS: u32 = 65_536;
 /// Fragmented datagrams in flight that the kernel remembers.
 pub const MAX_FRAGMENTS: u32 = 4_096;
 
-/// IPv6 extension headers that the parser walks. Real packets carry one or two; the bound keeps
-/// the walk cheap and the verifier content.
-pub const MAX_EXTENSION_HEADERS: u32 = 6;
-
 /// A flow's time stamp is rewritten at most this often: a write per packet would bounce its cache
 /// line between CPUs.
 pub const FLOW_REFRESH: Nanos = Nanos::from_secs(1);

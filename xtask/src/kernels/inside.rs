@@ -74,7 +74,7 @@ fn in_guest(command: &[String]) -> Result<String> {
     }
     Ok(format!(
         "export PATH={} HOME=/root RUST_BACKTRACE=1\nulimit -l unlimited\nip link set lo up\n\
-         cd {}\nmodprobe -a tun veth wireguard\nexec {}\n",
+         cd {}\nmodprobe -a tun veth wireguard sch_ingress cls_bpf act_bpf\nexec {}\n",
         quoted(&path),
         quoted(here),
         words.join(" ")
