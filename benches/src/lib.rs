@@ -1,1 +1,1 @@
-//! (to come)
+//! Nothing but benches: see `benches/`.
