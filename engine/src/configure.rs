@@ -51,8 +51,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Peers that want to be kept alive are greeted, as when the interface comes up.
-    pub fn greet_peers(&mut self, now: Timestamp, out: &mut Output) {
+    /// Peers that want to be kept alive are greeted.
+    pub(crate) fn greet_peers(&mut self, now: Timestamp, out: &mut Output) {
         for slot in (0..).map(PeerId).take(self.peers.len()) {
             self.greet(slot, now, out);
         }
@@ -116,7 +116,8 @@ impl Engine {
     }
 
     fn greet(&mut self, id: PeerId, now: Timestamp, out: &mut Output) {
-        if let Some(peer) = self.peer_mut(id)
+        if self.up
+            && let Some(peer) = self.peer_mut(id)
             && peer.persistent_keepalive > 0
         {
             peer.keep_alive(now, &mut out.transmits);

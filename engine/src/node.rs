@@ -11,6 +11,7 @@ use rand::{Rng as _, SeedableRng as _};
 use crate::allowed_ips::AllowedIps;
 use crate::drops::Drops;
 use crate::noise::{Gate, Identity, Tunnel};
+use crate::output::Output;
 use crate::peer::{Peer, PeerId};
 use crate::time::Timestamp;
 
@@ -31,6 +32,7 @@ pub struct Settings {
 /// One node: its key, its peers, their sessions and timers.
 pub struct Engine {
     pub(crate) mtu: usize,
+    pub(crate) up: bool,
     pub(crate) key: Option<Key>,
     pub(crate) peers: Vec<Option<Peer>>,
     pub(crate) free: Vec<PeerId>,
@@ -59,6 +61,7 @@ impl Engine {
         let index_mask = rng.random_range(0..1 << TUNNEL_BITS);
         Self {
             mtu: settings.mtu.into(),
+            up: true,
             key: None,
             peers: Vec::new(),
             free: Vec::new(),
@@ -74,6 +77,15 @@ impl Engine {
     /// The tunnel interface's MTU has changed.
     pub fn set_mtu(&mut self, mtu: u16) {
         self.mtu = mtu.into();
+    }
+
+    /// The tunnel interface went up or down; at the start it is up. All sessions, handshakes and
+    /// waiting packets are forgotten. Down, nothing is sent; up again, peers that want to be kept
+    /// alive are greeted.
+    pub fn set_up(&mut self, up: bool, now: Timestamp, out: &mut Output) {
+        self.up = up;
+        self.clear_sessions(now);
+        self.greet_peers(now, out);
     }
 
     /// What was dropped so far, and why.
@@ -93,8 +105,8 @@ impl Engine {
         self.key.as_ref().map(|key| key.identity.public_key())
     }
 
-    /// Forgets all sessions, handshakes and waiting packets, as when the interface goes down.
-    pub fn clear_sessions(&mut self, now: Timestamp) {
+    /// Forgets all sessions, handshakes and waiting packets.
+    fn clear_sessions(&mut self, now: Timestamp) {
         self.wakes.clear();
         let mask = self.index_mask;
         for (slot, peer) in (0..).zip(&mut self.peers) {

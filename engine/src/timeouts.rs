@@ -70,6 +70,9 @@ impl Engine {
 
     /// Looks after a peer, and plans when to do so again.
     pub(crate) fn look_after(&mut self, id: PeerId, now: Timestamp, out: &mut Output) {
+        if !self.up {
+            return;
+        }
         let jitter = Duration::from_millis(self.rng.random_range(0..=RETRY_JITTER_MS));
         let Some(peer) = self.peer_mut(id) else { return };
         let given_up = peer.tick(now, out);

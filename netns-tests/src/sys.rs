@@ -137,6 +137,7 @@ unsafe impl SocketAddrArg for LinkAddress {
         &self,
         f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R,
     ) -> R {
+        #[allow(clippy::cast_possible_truncation, reason = "an address is some bytes long")]
         const LEN: SocketAddrLen = size_of::<LinkAddress>() as SocketAddrLen;
         f(std::ptr::from_ref(self).cast(), LEN)
     }

@@ -17,15 +17,21 @@
 //! ```
 
 mod background;
+mod builder;
 mod keys;
 mod pairing;
 mod program;
+mod socket;
 mod status;
 mod tunnel;
 
 pub use background::{Background, Daemon};
+pub use builder::TunnelBuilder;
 pub use keys::{KeyFile, KeyPair, preshared_key};
-pub use pairing::{INNER_A, INNER_B, OUTER_A, OUTER_B, Pairing, impaired_hosts, wired_hosts};
+pub use pairing::{
+    INITIATION_INTERVAL, INNER_A, INNER_B, OUTER_A, OUTER_B, Pairing, impaired_hosts, wired_hosts,
+};
 pub use program::{Implementation, nearwire_program};
+pub use socket::{remove_sockets, unique_interface};
 pub use status::{DeviceStatus, PeerStatus};
-pub use tunnel::{PeerSettings, Tunnel, TunnelBuilder, remove_sockets, unique_interface};
+pub use tunnel::{PeerSettings, Tunnel};

@@ -10,8 +10,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub(super) fn tun_set_interface(device: &File, name: &str) -> io::Result<()> {
     let mut request = interface_request(name)?;
     let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
-    // The flags are 16 bits wide in `ifreq`; TUN_EXCL is its sign bit.
-    request.ifr_ifru.ifru_flags = (flags & 0xffff) as u16 as i16;
+    // 16 bits wide in `ifreq`, where the highest flag is the sign.
+    let flags = u16::try_from(flags).map_err(|_| io::ErrorKind::InvalidInput)?;
+    request.ifr_ifru.ifru_flags = flags.cast_signed();
     // SAFETY: `request` is an `ifreq` that lives through the call, as TUNSETIFF wants it.
     check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF as _, &mut request) })
 }
@@ -42,10 +43,10 @@ pub(super) fn allow_fragments(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()
 }
 
 fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let len = mem::size_of::<i32>() as libc::socklen_t;
-    // SAFETY: the option is an int; `value` is one and lives through the call.
+    const LEN: libc::socklen_t = 4;
+    // SAFETY: the option is an int, four bytes; `value` is one and lives through the call.
     check(unsafe {
-        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len)
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), LEN)
     })
 }
 

@@ -131,11 +131,14 @@ struct Ready {
 
 impl Worker {
     fn new(tun: Tun, inbox: mpsc::Receiver<Command>, bell: Arc<OwnedFd>) -> Self {
+        let mut engine = Engine::new(Settings {
+            mtu: DEFAULT_MTU,
+            seed: OsRng.try_next_u64().unwrap_or_default(),
+        });
+        let mut out = Output::default();
+        engine.set_up(false, clock::now(), &mut out);
         Self {
-            engine: Engine::new(Settings {
-                mtu: DEFAULT_MTU,
-                seed: OsRng.try_next_u64().unwrap_or_default(),
-            }),
+            engine,
             tun,
             udp: None,
             up: false,
@@ -146,7 +149,7 @@ impl Worker {
             wall: WallClock::default(),
             received: Received::new(),
             packet: vec![0; PACKET_LIMIT + PADDING].into(),
-            out: Output::default(),
+            out,
         }
     }
 
@@ -182,7 +185,8 @@ impl Worker {
         let tun = self.tun.as_fd();
         let mut fds = [
             PollFd::new(&*self.bell, readable),
-            PollFd::new(&tun, readable),
+            // The first packets of an interface that comes up wait until we know that it did.
+            PollFd::new(&tun, if self.up { readable } else { PollFlags::empty() }),
             // Without a port the bell is watched twice, which does no harm.
             self.udp.as_ref().map_or_else(
                 || PollFd::new(&*self.bell, readable),
@@ -271,7 +275,7 @@ impl Worker {
             return;
         }
         self.up = up;
-        self.engine.clear_sessions(now);
+        self.engine.set_up(up, now, &mut self.out);
         self.udp = None;
         if up {
             match Udp::open(self.port, self.fwmark) {
@@ -280,7 +284,6 @@ impl Worker {
                     tracing::error!(port = self.port, %error, "cannot listen; set another port");
                 }
             }
-            self.engine.greet_peers(now, &mut self.out);
         }
     }
 

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::tunnel::{remove_sockets, uapi_path};
+use super::socket::{remove_sockets, uapi_path};
 use crate::host::Host;
 use crate::process::Process;
 

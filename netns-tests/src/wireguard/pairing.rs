@@ -1,6 +1,7 @@
 //! Two tunnels made peers of each other.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -20,6 +21,10 @@ pub const OUTER_B: [&str; 2] = ["10.0.0.2", "fd00::2"];
 pub const INNER_A: [&str; 2] = ["10.9.0.1", "fd09::1"];
 /// The addresses of the second tunnel, inside.
 pub const INNER_B: [&str; 2] = ["10.9.0.2", "fd09::2"];
+
+/// A peer that asks for sessions faster than this (50 a second) is not answered, and tries again
+/// only after five seconds. Tests that make it begin anew at once pause for as long.
+pub const INITIATION_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Two hosts on one veth, with [`OUTER_A`] and [`OUTER_B`].
 ///

@@ -1,42 +1,33 @@
 //! One WireGuard interface in one host, and the process that serves it.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
+use super::builder::TunnelBuilder;
 use super::keys::{KeyFile, KeyPair};
 use super::program::Implementation;
+use super::socket::{ask, remove_sockets, uapi_path};
 use super::status::{DeviceStatus, PeerStatus};
 use crate::host::Host;
 use crate::process::{Output, Process};
 use crate::wait::holds_within;
 
-const UAPI_DIRECTORY: &str = "/var/run/wireguard";
-/// Where an interface's socket may lie: `wg`'s, and nearwire's own.
-const SOCKET_DIRECTORIES: [&str; 2] = [UAPI_DIRECTORY, "/var/run/nearwire"];
 /// How long a start may take, on a machine that builds and tests at the same time.
 const READY_WITHIN: Duration = Duration::from_secs(20);
-/// How long an answer of the configuration socket may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
-
 /// A running WireGuard. When dropped, its process is ended and its sockets removed.
 #[derive(Debug)]
 pub struct Tunnel<'h> {
-    host: &'h Host,
-    builder: TunnelBuilder,
-    name: String,
-    port: u16,
-    keys: KeyPair,
-    process: Option<Process>,
+    pub(super) host: &'h Host,
+    pub(super) builder: TunnelBuilder,
+    pub(super) name: String,
+    pub(super) port: u16,
+    pub(super) keys: KeyPair,
+    pub(super) process: Option<Process>,
 }
 
 /// How a tunnel is to know a peer.
@@ -50,49 +41,6 @@ pub struct PeerSettings<'a> {
     pub preshared: Option<&'a str>,
     /// Seconds between keepalives; 0 is never.
     pub keepalive: u16,
-}
-
-/// A tunnel being described.
-#[derive(Debug)]
-#[must_use = "a tunnel is started by `start`"]
-pub struct TunnelBuilder {
-    implementation: Implementation,
-    arguments: Vec<OsString>,
-    variables: Vec<(OsString, OsString)>,
-}
-
-impl TunnelBuilder {
-    /// One more argument, behind the interface's name (`--policy`, say).
-    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
-        self.arguments.push(argument.as_ref().to_owned());
-        self
-    }
-
-    /// A variable of its environment (`NEARWIRE_LOG`, say).
-    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.variables.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
-        self
-    }
-
-    /// Starts it and waits until it answers; the interface is down and has no key yet.
-    ///
-    /// # Errors
-    /// When the program is missing, ends, or does not answer; with its output.
-    pub fn start<'h>(self, host: &'h Host) -> Result<Tunnel<'h>> {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = interface_name(self.implementation.prefix(), count);
-        let mut tunnel = Tunnel {
-            host,
-            name,
-            // Differs between tunnels of one host; other labs have ports of their own.
-            port: 20_000 + u16::try_from(count % 10_000)?,
-            keys: KeyPair::generate()?,
-            process: None,
-            builder: self,
-        };
-        tunnel.launch()?;
-        Ok(tunnel)
-    }
 }
 
 impl<'h> Tunnel<'h> {
@@ -309,15 +257,19 @@ impl<'h> Tunnel<'h> {
         ask(&path, request).with_context(|| format!("{}: {request:?}", path.display()))
     }
 
-    /// Asks the process to end and waits for that; what it left behind stays to be looked at.
+    /// Waits for the end of the process, which something else brings about.
     ///
     /// # Errors
-    /// When it had to be killed.
-    ///
-    /// # Panics
-    /// Never.
-    pub fn stop(mut self) -> Result<Output> {
-        self.process.take().context("no process")?.stop()
+    /// When it still runs after `timeout`.
+    pub fn wait(mut self, timeout: Duration) -> Result<Output> {
+        let process = self.process.take().context("no process")?;
+        let name = std::mem::take(&mut self.name);
+        let ended = process.wait(timeout);
+        // What it should have removed stays, for the test to find.
+        if ended.is_err() {
+            remove_sockets(&name);
+        }
+        ended
     }
 
     /// Kills the process, without a chance to say goodbye, and starts it again under the same name,
@@ -332,13 +284,8 @@ impl<'h> Tunnel<'h> {
         self.launch()
     }
 
-    fn launch(&mut self) -> Result<()> {
-        let mut command = self.builder.implementation.command(self.host, &self.name)?;
-        command.args(&self.builder.arguments);
-        for (name, value) in &self.builder.variables {
-            command.env(name, value);
-        }
-        self.process = Some(self.host.spawn_command(command)?);
+    pub(super) fn launch(&mut self) -> Result<()> {
+        self.process = Some(self.builder.launch(self.host, &self.name)?);
         self.wait_until_ready()
     }
 
@@ -363,48 +310,8 @@ impl<'h> Tunnel<'h> {
 impl Drop for Tunnel<'_> {
     fn drop(&mut self) {
         drop(self.process.take());
-        remove_sockets(&self.name);
+        if !self.name.is_empty() {
+            remove_sockets(&self.name);
+        }
     }
-}
-
-/// An interface name that no other test uses: sockets are shared by all namespaces.
-#[must_use]
-pub fn unique_interface(prefix: &str) -> String {
-    interface_name(prefix, COUNT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Removes what a killed daemon of this interface left.
-pub fn remove_sockets(interface: &str) {
-    for directory in SOCKET_DIRECTORIES {
-        // Gone already, if it ended well.
-        let _ = std::fs::remove_file(socket_path(directory, interface));
-    }
-}
-
-/// Where `wg` looks for an interface's socket.
-pub(super) fn uapi_path(interface: &str) -> PathBuf {
-    socket_path(UAPI_DIRECTORY, interface)
-}
-
-fn socket_path(directory: &str, interface: &str) -> PathBuf {
-    Path::new(directory).join(format!("{interface}.sock"))
-}
-
-/// Process ids have up to 22 bits, so this fits the kernel's 15 characters.
-fn interface_name(prefix: &str, count: u32) -> String {
-    format!("{prefix}{:x}n{count:x}", std::process::id())
-}
-
-fn ask(path: &Path, request: &str) -> Result<String> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    stream.write_all(format!("{}\n\n", request.trim_end_matches('\n')).as_bytes())?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    while !answer.ends_with(b"\n\n") {
-        let len = stream.read(&mut buffer)?;
-        ensure!(len > 0, "the answer ended: {:?}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&buffer[..len]);
-    }
-    Ok(String::from_utf8(answer)?)
 }
