@@ -115,6 +115,20 @@ fn number_or_off(field: &str) -> Result<u32> {
     })
 }
 
+impl Tunnel<'_> {
+    /// How many packets nearwire dropped for a reason (its label), by `nearwire drops`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn dropped(&self, reason: &str) -> Result<u64> {
+        let program = nearwire_program()?;
+        let program = program.to_str().context("the path of nearwire is not UTF-8")?;
+        let output = self.host().run([program, "drops", self.name(), "--json"])?;
+        let counts: BTreeMap<String, u64> = serde_json::from_str(&output.stdout)?;
+        Ok(counts.get(reason).copied().unwrap_or(0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,19 +144,5 @@ mod tests {
         assert_eq!(device.peer("one").unwrap().endpoint, "[fd00::1]:7".parse().ok());
         assert_eq!(device.peer("two").unwrap().keepalive, 25);
         assert!(device.peer("three").is_err());
-    }
-}
-
-impl Tunnel<'_> {
-    /// How many packets nearwire dropped for a reason (its label), by `nearwire drops`.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub fn dropped(&self, reason: &str) -> Result<u64> {
-        let program = nearwire_program()?;
-        let program = program.to_str().context("the path of nearwire is not UTF-8")?;
-        let output = self.host().run([program, "drops", self.name(), "--json"])?;
-        let counts: BTreeMap<String, u64> = serde_json::from_str(&output.stdout)?;
-        Ok(counts.get(reason).copied().unwrap_or(0))
     }
 }
