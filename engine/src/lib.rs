@@ -19,6 +19,8 @@ mod node;
 mod noise;
 mod outbound;
 mod output;
+#[cfg(feature = "pair")]
+pub mod pair;
 mod peer;
 mod status;
 mod time;

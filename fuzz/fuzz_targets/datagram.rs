@@ -1,7 +1,8 @@
 //! Anything may arrive on the WireGuard port: nothing unauthentic comes out of it.
 #![no_main]
 
-use fuzz::{NOW, with_pair};
+use engine::pair::NOW;
+use fuzz::with_pair;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|datagrams: Vec<&[u8]>| {

@@ -1,7 +1,8 @@
 //! Any bytes may be read from the interface, in any buffer.
 #![no_main]
 
-use fuzz::{NOW, with_pair};
+use engine::pair::NOW;
+use fuzz::with_pair;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (usize, Vec<u8>)| {

@@ -1,7 +1,8 @@
 //! An authentic peer may seal anything: only whole IP packets come out.
 #![no_main]
 
-use fuzz::{NOW, with_pair};
+use engine::pair::NOW;
+use fuzz::with_pair;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|packet: &[u8]| {

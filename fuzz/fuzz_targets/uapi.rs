@@ -1,8 +1,8 @@
 //! Any text may be sent to the configuration socket, and a valid one to the engine.
 #![no_main]
 
+use engine::pair::NOW;
 use engine::{Engine, Output, Settings};
-use fuzz::NOW;
 use libfuzzer_sys::fuzz_target;
 use proto::uapi::Request;
 

@@ -8,11 +8,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::background;
+use super::command::{Command, Handle};
 use super::policy::{self, Policy};
 use super::rpc::{self, Call, Reply, Request};
 use super::socket::Socket;
 use super::uapi;
-use super::worker::{self, Command, Handle};
+use super::worker;
 use crate::io::link::{self, Link};
 use crate::io::tun::{self, Tun};
 

@@ -3,9 +3,10 @@
 //! One thread ([`worker`]) owns the interface, the port and the engine, and carries packets. The
 //! main thread runs what is slow: the configuration socket ([`uapi`]), our own command socket
 //! ([`rpc`]), signals, changes of the interface, and the policy in the kernel ([`policy`]). It
-//! speaks to the worker by [`worker::Command`].
+//! speaks to the worker by [`command::Command`].
 
 mod background;
+mod command;
 mod device;
 mod policy;
 mod rpc;

@@ -7,8 +7,8 @@ use rustix::net::netdevice::name_to_index;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
+use super::command::{Command, Handle};
 use super::socket::Socket;
-use super::worker::{Command, Handle};
 
 /// Where `wg` looks for it.
 pub(super) const DIRECTORY: &str = "/var/run/wireguard";

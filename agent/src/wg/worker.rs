@@ -8,84 +8,20 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
 use dataplane_common::DropReason;
-use engine::{Drops, Engine, Output, PADDING, Settings, Timestamp};
+use engine::{Engine, Output, PADDING, Settings, Timestamp};
 use proto::uapi::{Device, Peer, Set};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::oneshot;
 
+use super::command::{Command, Handle, SetError};
 use crate::io::clock::{self, WallClock};
 use crate::io::tun::{DEFAULT_MTU, PACKET_LIMIT, Tun};
 use crate::io::udp::{Received, Udp};
 
 /// Packets read from the interface before the network gets its turn.
 const READ_BATCH: usize = 64;
-
-/// What the main thread asks of the worker.
-pub(super) enum Command {
-    /// Report configuration and counters.
-    Get(oneshot::Sender<Device>),
-    /// Change the configuration, or say by `errno` why not.
-    Set(Box<Set>, oneshot::Sender<Result<(), SetError>>),
-    /// Report what was dropped.
-    Drops(oneshot::Sender<Drops>),
-    /// The interface went up or down.
-    Up(bool),
-    /// The interface's MTU is this now.
-    Mtu(u16),
-    /// End.
-    Stop,
-}
-
-/// A change of configuration that was refused; nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SetError {
-    #[error("cannot listen on UDP port {port}: {error}")]
-    Port { port: u16, error: io::Error },
-    #[error("cannot mark datagrams with {mark:#x}: {error}")]
-    Mark { mark: u32, error: io::Error },
-    #[error(transparent)]
-    Refused(#[from] engine::ConfigureError),
-}
-
-impl SetError {
-    pub(super) fn errno(&self) -> i32 {
-        match self {
-            Self::Port { error, .. } | Self::Mark { error, .. } => {
-                error.raw_os_error().unwrap_or(libc::EIO)
-            }
-            Self::Refused(_) => libc::E2BIG,
-        }
-    }
-}
-
-/// The main thread's end: commands, and word of the worker's end.
-#[derive(Clone)]
-pub(super) struct Handle {
-    commands: mpsc::Sender<Command>,
-    bell: Arc<OwnedFd>,
-}
-
-impl Handle {
-    /// Hands a command over. One that comes too late is dropped, and so is its reply's sender.
-    pub(super) fn send(&self, command: Command) {
-        if self.commands.send(command).is_ok() {
-            // The counter of an eventfd cannot overflow by ones.
-            let _ = rustix::io::write(&*self.bell, &1u64.to_ne_bytes());
-        }
-    }
-
-    /// Sends the command that `make` makes around a reply, and waits for it.
-    pub(super) async fn ask<T>(
-        &self,
-        make: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> anyhow::Result<T> {
-        let (reply, answer) = oneshot::channel();
-        self.send(make(reply));
-        answer.await.context("the interface is going away")
-    }
-}
 
 /// Starts the worker. `ended` is told when and why it has ended.
 pub(super) fn start(
@@ -103,7 +39,7 @@ pub(super) fn start(
             let _ = ended.send(worker.run());
         })
         .context("cannot start a thread")?;
-    Ok((Handle { commands, bell }, thread))
+    Ok((Handle::new(commands, bell), thread))
 }
 
 struct Worker {

@@ -11,67 +11,33 @@
 //! beyond the window is refused, never accepted twice.
 
 mod gate;
+mod identity;
+mod wear;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use boringtun::noise::errors::WireGuardError;
-use boringtun::noise::handshake::parse_handshake_anon;
-use boringtun::noise::rate_limiter::RateLimiter;
-use boringtun::noise::{Packet, Tunn, TunnResult};
+use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519;
 use dataplane_common::DropReason;
 use mock_instant::MockClock;
-use proto::key::{PresharedKey, PrivateKey, PublicKey};
+use proto::key::{PresharedKey, PublicKey};
 use proto::message::{DATA_OVERHEAD, INITIATION_LEN, Message, SessionIndex};
 
 pub(crate) use gate::{Admission, Gate};
+pub(crate) use identity::Identity;
+use wear::{REJECT_AFTER_MESSAGES, Wear, counter, wear};
 
 use crate::time::Timestamp;
 
 /// The smallest buffer for a message that we write ourselves: a handshake initiation.
 pub(crate) const MESSAGE_ROOM: usize = INITIATION_LEN;
 
-/// After this many messages a session is replaced (WireGuard paper, section 6.1).
-const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
-/// After this many messages a session carries nothing more.
-const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 /// boringtun's timers advance in steps of this while a peer is busy.
 const TICK: Duration = Duration::from_millis(250);
 /// The shortest time between two initiations that a peer is answered (Linux: `1s / 50`).
 const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Our own key pair, and what is derived from it once for all peers.
-pub(crate) struct Identity {
-    secret: x25519::StaticSecret,
-    public: x25519::PublicKey,
-    /// What boringtun wants of each tunnel; it never limits, the [`Gate`] does.
-    unlimited: Arc<RateLimiter>,
-}
-
-impl Identity {
-    pub(crate) fn new(key: &PrivateKey, now: Timestamp) -> Self {
-        set_clock(now);
-        let secret = x25519::StaticSecret::from(*key.as_bytes());
-        let public = x25519::PublicKey::from(&secret);
-        let unlimited = Arc::new(RateLimiter::new(&public, u64::MAX));
-        Self { secret, public, unlimited }
-    }
-
-    pub(crate) fn public_key(&self) -> PublicKey {
-        PublicKey::from(self.public.to_bytes())
-    }
-
-    /// The public key of whoever made this initiation, as it claims; not yet proven fresh.
-    pub(crate) fn initiator(&self, datagram: &[u8]) -> Option<PublicKey> {
-        let Ok(Packet::HandshakeInit(initiation)) = Tunn::parse_incoming_packet(datagram) else {
-            return None;
-        };
-        parse_handshake_anon(&self.secret, &self.public, &initiation)
-            .ok()
-            .map(|half| PublicKey::from(half.peer_static_public))
-    }
-}
 
 /// One peer's handshake and sessions.
 pub(crate) struct Tunnel {
@@ -322,26 +288,6 @@ fn set_clock(now: Timestamp) {
     MockClock::set_time(now.since_epoch());
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Wear {
-    Fresh,
-    Worn,
-    Out,
-}
-
-/// What the counter of a sealed message says of its session.
-const fn wear(counter: u64) -> Wear {
-    match counter {
-        0..REKEY_AFTER_MESSAGES => Wear::Fresh,
-        REKEY_AFTER_MESSAGES..REJECT_AFTER_MESSAGES => Wear::Worn,
-        REJECT_AFTER_MESSAGES.. => Wear::Out,
-    }
-}
-
-fn counter(message: &[u8]) -> u64 {
-    message.get(8..).and_then(|rest| rest.first_chunk()).map_or(0, |at| u64::from_le_bytes(*at))
-}
-
 fn data_error(error: &WireGuardError) -> DropReason {
     match error {
         WireGuardError::InvalidCounter | WireGuardError::DuplicateCounter => DropReason::Replayed,
@@ -359,16 +305,9 @@ pub(crate) fn sealed_room(len: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proto::key::PrivateKey;
 
-    #[test]
-    fn a_session_wears_and_ends_at_the_limits_of_the_protocol() {
-        assert_eq!(wear(0), Wear::Fresh);
-        assert_eq!(wear((1 << 60) - 1), Wear::Fresh);
-        assert_eq!(wear(1 << 60), Wear::Worn);
-        assert_eq!(wear(u64::MAX - (1 << 13) - 1), Wear::Worn);
-        assert_eq!(wear(u64::MAX - (1 << 13)), Wear::Out);
-    }
+    use super::*;
 
     #[test]
     fn a_counter_beyond_the_limit_is_refused_unread() {
