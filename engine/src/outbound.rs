@@ -5,6 +5,8 @@ use dataplane_common::DropReason;
 use crate::ip;
 use crate::node::Engine;
 use crate::noise::{MESSAGE_ROOM, sealed_room};
+use crate::offload::VnetHeader;
+use crate::offload::split::{Cut, complete_checksum};
 use crate::output::{Output, Transmits};
 use crate::peer::Peer;
 use crate::time::Timestamp;
@@ -23,6 +25,37 @@ impl Engine {
     ) {
         if let Err(reason) = self.send_packet(buffer, len, now, out) {
             self.drops.count(reason);
+        }
+    }
+
+    /// Takes what an interface with offload hands us: a packet as [`Self::handle_packet`] does, with
+    /// a checksum to be completed or a super-packet to be cut. `buffer` is spoiled.
+    pub fn handle_offloaded(
+        &mut self,
+        vnet: &VnetHeader,
+        buffer: &mut [u8],
+        len: usize,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let Some(gso) = vnet.gso else {
+            let packet = buffer.get_mut(..len);
+            let whole = match packet {
+                Some(packet) if vnet.needs_checksum => complete_checksum(vnet, packet).is_some(),
+                packet => packet.is_some(),
+            };
+            if whole {
+                self.handle_packet(buffer, len, now, out);
+            } else {
+                self.drops.count(DropReason::HostNotIp);
+            }
+            return;
+        };
+        match buffer.get(..len).and_then(|packet| Cut::new(vnet, gso, packet)) {
+            Some(cut) => cut.each(buffer, len, |packet, len| {
+                self.handle_packet(packet, len, now, out);
+            }),
+            None => self.drops.count(DropReason::HostNotIp),
         }
     }
 

@@ -6,6 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use crate::packets::Packets;
+
 /// The most datagrams that one segmented send takes (`UDP_MAX_SEGMENTS` of older kernels).
 const BATCH_DATAGRAMS: usize = 64;
 /// The most bytes that one segmented send takes: an IP packet's length less its headers.
@@ -130,52 +132,8 @@ impl Pending {
     }
 }
 
-/// Packets for the host, in the order in which they are to be written.
-#[derive(Debug, Default)]
-pub struct Packets {
-    bytes: Vec<u8>,
-    used: usize,
-    ranges: Vec<Range<usize>>,
-}
-
-impl Packets {
-    /// The packets, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.ranges.iter().map(|range| &self.bytes[range.clone()])
-    }
-
-    /// Whether there is nothing to write.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-
-    /// How many bytes wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.used
-    }
-
-    /// Forgets what was written; keeps the buffers.
-    pub fn clear(&mut self) {
-        self.used = 0;
-        self.ranges.clear();
-    }
-
-    /// Room for one packet of at most `len` bytes; [`Self::commit`] makes it one.
-    pub(crate) fn slot(&mut self, len: usize) -> &mut [u8] {
-        slot(&mut self.bytes, self.used, len)
-    }
-
-    /// Takes the first `len` bytes of the last slot for a packet.
-    pub(crate) fn commit(&mut self, len: usize) {
-        self.ranges.push(self.used..self.used + len);
-        self.used += len;
-    }
-}
-
 /// `len` bytes at `used`. The buffer grows to its working size once and then stays.
-fn slot(bytes: &mut Vec<u8>, used: usize, len: usize) -> &mut [u8] {
+pub(crate) fn slot(bytes: &mut Vec<u8>, used: usize, len: usize) -> &mut [u8] {
     let end = used + len;
     if bytes.len() < end {
         bytes.resize(end.next_power_of_two(), 0);

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use engine::HostOffload;
+
 use crate::wg::{self, Options};
 
 /// Make a WireGuard interface and serve it, for `wg` and `wg-quick` to configure.
@@ -21,6 +23,9 @@ pub(super) struct Args {
     /// Stay in the foreground and log to standard error
     #[arg(short, long)]
     foreground: bool,
+    /// Read and write the interface packet by packet, without segmentation offload
+    #[arg(long)]
+    no_offload: bool,
     /// Enforce this policy document on the interface; SIGHUP reads it anew
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -29,11 +34,12 @@ pub(super) struct Args {
 impl Args {
     /// What `wg-quick` asks for.
     pub(super) fn for_interface(name: &str) -> Self {
-        Self { interface: name.to_owned(), foreground: false, policy: None }
+        Self { interface: name.to_owned(), foreground: false, no_offload: false, policy: None }
     }
 
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { interface, foreground, policy } = self;
-        wg::run(Options { interface, foreground, policy })
+        let Self { interface, foreground, no_offload, policy } = self;
+        let offload = if no_offload { HostOffload::None } else { HostOffload::TcpAndUdp };
+        wg::run(Options { interface, foreground, offload, policy })
     }
 }

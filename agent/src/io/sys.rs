@@ -6,15 +6,24 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Makes `device` (an open `/dev/net/tun`) the TUN interface `name`, packets without any header.
-pub(super) fn tun_set_interface(device: &File, name: &str) -> io::Result<()> {
+/// Makes `device` (an open `/dev/net/tun`) the TUN interface `name`; `vnet`: with a
+/// `struct virtio_net_hdr` before each packet.
+pub(super) fn tun_set_interface(device: &File, name: &str, vnet: bool) -> io::Result<()> {
     let mut request = interface_request(name)?;
-    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+    let vnet = if vnet { libc::IFF_VNET_HDR } else { 0 };
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL | vnet;
     // 16 bits wide in `ifreq`, where the highest flag is the sign.
     let flags = u16::try_from(flags).map_err(|_| io::ErrorKind::InvalidInput)?;
     request.ifr_ifru.ifru_flags = flags.cast_signed();
     // SAFETY: `request` is an `ifreq` that lives through the call, as TUNSETIFF wants it.
     check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF as _, &mut request) })
+}
+
+/// Says which super-packets and partial checksums the user end takes.
+pub(super) fn tun_set_offload(device: &File, offload: libc::c_uint) -> io::Result<()> {
+    let offload = libc::c_ulong::from(offload);
+    // SAFETY: TUNSETOFFLOAD takes its argument by value.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETOFFLOAD as _, offload) })
 }
 
 /// Sets an interface's MTU.

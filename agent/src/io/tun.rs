@@ -2,26 +2,43 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::{Context as _, bail};
+use engine::HostOffload;
+use engine::offload::{VNET_HEADER_LEN, VnetHeader};
 
 use super::sys;
 
 /// The MTU of a new interface: 1500 less WireGuard over IPv6.
 pub(crate) const DEFAULT_MTU: u16 = 1420;
-/// The longest packet that an interface can hand us.
-pub(crate) const PACKET_LIMIT: usize = 65_535;
+/// The longest that one read can bring: a super-packet and the header before it.
+pub(crate) const READ_LIMIT: usize = 65_535 + VNET_HEADER_LEN;
+
+/// Linux's `TUN_F_CSUM`, `TUN_F_TSO4`, `TUN_F_TSO6`, `TUN_F_TSO_ECN`.
+const TCP_OFFLOAD: u32 = 0x01 | 0x02 | 0x04 | 0x08;
+/// Linux's `TUN_F_USO4`, `TUN_F_USO6` (since 6.2).
+const UDP_OFFLOAD: u32 = 0x20 | 0x40;
 
 /// A TUN interface; it vanishes with this.
 pub(crate) struct Tun {
     device: File,
+    offload: HostOffload,
+}
+
+/// What one read brought.
+pub(crate) struct Read {
+    /// What the host says of the packet; none without offload.
+    pub(crate) vnet: Option<VnetHeader>,
+    /// Where in the buffer the packet lies.
+    pub(crate) packet: Range<usize>,
 }
 
 impl Tun {
     /// Makes the interface, down, with the default MTU.
-    pub(crate) fn create(name: &str) -> anyhow::Result<Self> {
+    pub(crate) fn create(name: &str, wanted: HostOffload) -> anyhow::Result<Self> {
         check_name(name)?;
         let device = OpenOptions::new()
             .read(true)
@@ -29,25 +46,39 @@ impl Tun {
             .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
             .open("/dev/net/tun")
             .context("cannot open /dev/net/tun; is the kernel's tun driver there, are you root?")?;
-        sys::tun_set_interface(&device, name).with_context(|| match name_taken(name) {
+        let vnet = wanted != HostOffload::None;
+        sys::tun_set_interface(&device, name, vnet).with_context(|| match name_taken(name) {
             true => format!("interface {name} exists already; remove it or choose another name"),
             false => format!("cannot make the interface {name}; it takes CAP_NET_ADMIN"),
         })?;
+        let offload = set_offload(&device, wanted);
         sys::set_mtu(name, DEFAULT_MTU)
             .with_context(|| format!("cannot set the MTU of {name} to {DEFAULT_MTU}"))?;
-        Ok(Self { device })
+        Ok(Self { device, offload })
     }
 
-    /// Reads one packet, if there is one.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match self.device.read(buffer) {
-            Ok(len) => Ok(Some(len)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+    /// What the host gives and takes.
+    pub(crate) fn offload(&self) -> HostOffload {
+        self.offload
+    }
+
+    /// Reads one packet or super-packet, if there is one.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<Read>> {
+        let len = match self.device.read(buffer) {
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if self.offload == HostOffload::None {
+            return Ok(Some(Read { vnet: None, packet: 0..len }));
         }
+        // A kind of super-packet that we did not ask for is one that we cannot cut: it is handed
+        // on as a packet, and refused for its length.
+        let vnet = buffer.first_chunk().and_then(VnetHeader::parse).unwrap_or_default();
+        Ok(Some(Read { vnet: Some(vnet), packet: VNET_HEADER_LEN.min(len)..len }))
     }
 
-    /// Hands one packet to the host.
+    /// Hands one packet to the host, in the form that [`Self::offload`] says.
     pub(crate) fn write(&mut self, packet: &[u8]) -> io::Result<()> {
         self.device.write(packet).map(drop)
     }
@@ -57,6 +88,22 @@ impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.device.as_fd()
     }
+}
+
+/// Asks for super-packets. Where the kernel has none of a kind, it goes on without, and says so.
+fn set_offload(device: &File, wanted: HostOffload) -> HostOffload {
+    if wanted == HostOffload::None {
+        return HostOffload::None;
+    }
+    if sys::tun_set_offload(device, TCP_OFFLOAD | UDP_OFFLOAD).is_ok() {
+        return HostOffload::TcpAndUdp;
+    }
+    if let Err(error) = sys::tun_set_offload(device, TCP_OFFLOAD) {
+        tracing::warn!(%error, "the kernel gives no super-packets: expect less throughput");
+    } else {
+        tracing::info!("the kernel has no UDP segmentation for TUN (Linux 6.2 has)");
+    }
+    HostOffload::Tcp
 }
 
 /// What the kernel would refuse, said so that it can be mended; and `%`, which it would expand.

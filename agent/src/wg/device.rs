@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use engine::HostOffload;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) interface: String,
     /// Stay in the foreground, logging to standard error.
     pub(crate) foreground: bool,
+    /// What is asked of the interface.
+    pub(crate) offload: HostOffload,
     /// Enforce this policy on the interface.
     pub(crate) policy: Option<PathBuf>,
 }
@@ -56,7 +59,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     // Taken first: the sockets are the lock against a second daemon.
     let uapi_socket = Socket::listen(uapi::DIRECTORY, name)?;
     let rpc_socket = Socket::listen(rpc::DIRECTORY, name)?;
-    let tun = Tun::create(name)?;
+    let tun = Tun::create(name, options.offload)?;
     // Before the interface can carry anything.
     let policy = document.map(|document| Policy::attach(name, document)).transpose()?;
     let links = link::watch(name).await?;

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
 use dataplane_common::DropReason;
-use engine::{Engine, Output, PADDING, Settings, Timestamp};
+use engine::{Engine, Output, PADDING, Packets, Settings, Timestamp};
 use proto::uapi::{Device, Peer, Set};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -17,11 +17,13 @@ use tokio::sync::oneshot;
 
 use super::command::{Command, Handle, SetError};
 use crate::io::clock::{self, WallClock};
-use crate::io::tun::{DEFAULT_MTU, PACKET_LIMIT, Tun};
+use crate::io::tun::{DEFAULT_MTU, READ_LIMIT, Tun};
 use crate::io::udp::{Received, Udp};
 
 /// Packets read from the interface before the network gets its turn.
 const READ_BATCH: usize = 64;
+/// Sealed bytes that are sent before more is read: a few super-packets.
+const FLUSH_BYTES: usize = 256 << 10;
 
 /// Starts the worker. `ended` is told when and why it has ended.
 pub(super) fn start(
@@ -71,7 +73,8 @@ impl Worker {
             mtu: DEFAULT_MTU,
             seed: OsRng.try_next_u64().unwrap_or_default(),
         });
-        let mut out = Output::default();
+        let packets = Packets::new(tun.offload());
+        let mut out = Output { packets, ..Output::default() };
         engine.set_up(false, clock::now(), &mut out);
         Self {
             engine,
@@ -84,7 +87,7 @@ impl Worker {
             bell,
             wall: WallClock::default(),
             received: Received::new(),
-            packet: vec![0; PACKET_LIMIT + PADDING].into(),
+            packet: vec![0; READ_LIMIT + PADDING].into(),
             out,
         }
     }
@@ -140,9 +143,20 @@ impl Worker {
     /// Reads what the host sends; false if the interface is gone.
     fn read_packets(&mut self, now: Timestamp) -> io::Result<bool> {
         for _ in 0..READ_BATCH {
-            match self.tun.read(&mut self.packet[..PACKET_LIMIT]) {
-                Ok(Some(len)) => {
-                    self.engine.handle_packet(&mut self.packet, len, now, &mut self.out);
+            match self.tun.read(&mut self.packet[..READ_LIMIT]) {
+                Ok(Some(read)) => {
+                    let (start, len) = (read.packet.start, read.packet.len());
+                    let (engine, buffer) = (&mut self.engine, &mut self.packet[start..]);
+                    match read.vnet {
+                        Some(vnet) => {
+                            engine.handle_offloaded(&vnet, buffer, len, now, &mut self.out);
+                        }
+                        None => engine.handle_packet(buffer, len, now, &mut self.out),
+                    }
+                    // What is sealed and not sent leaves the cache, and memory grows.
+                    if self.out.transmits.len() >= FLUSH_BYTES {
+                        self.flush();
+                    }
                 }
                 Ok(None) => break,
                 Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Ok(false),
