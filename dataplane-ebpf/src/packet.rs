@@ -18,6 +18,8 @@ impl PacketBytes for SkbBytes<'_> {
 pub fn segments(ctx: &TcContext) -> u64 {
     // SAFETY: the context pointer is the kernel's and valid while the program runs; the verifier
     // checks the access.
-    let segments = unsafe { (*ctx.skb.skb).gso_segs };
+    let (segments, size) = unsafe { ((*ctx.skb.skb).gso_segs, (*ctx.skb.skb).gso_size) };
+    // A super-packet that came from a TUN device has its segments uncounted.
+    let segments = if segments == 0 && size != 0 { ctx.len().div_ceil(size) } else { segments };
     u64::from(segments).max(1)
 }

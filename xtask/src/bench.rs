@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: measures, and says of each number whether it reaches what it must.
 
 mod micro;
+mod tunnel;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -23,12 +24,15 @@ pub(crate) struct Args {
 enum Name {
     /// Single functions, by criterion: `cargo bench -p benches`
     Micro,
+    /// The tunnel beside wireguard-go, boringtun-cli and gotatun
+    Tunnel,
 }
 
 /// Measures; fails when a row does not reach what it must.
 pub(crate) fn run(args: Args) -> Result<()> {
     let report = match args.name {
         Name::Micro => micro::measure()?,
+        Name::Tunnel => tunnel::measure()?,
     };
     if args.json {
         let json = serde_json::to_string_pretty(&report).context("writing the report as JSON")?;

@@ -159,7 +159,9 @@ fn passes(args: &Args) -> Result<Vec<Pass>> {
 fn subject(which: Subject) -> Result<PathBuf> {
     match which {
         Subject::Nearwire => suites::nearwire(),
-        Subject::Boringtun => packages::boringtun(),
+        Subject::Boringtun => {
+            packages::from_crates("boringtun-cli", "boringtun-cli", packages::BORINGTUN)
+        }
     }
 }
 

@@ -72,23 +72,22 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     Ok(())
 }
 
-/// Makes `boringtun-cli` available under `.tools/bin` and returns its path.
-pub(crate) fn boringtun() -> Result<PathBuf> {
+/// Makes a program of crates.io available under `.tools/bin` and returns its path.
+pub(crate) fn from_crates(program: &str, package: &str, version: &str) -> Result<PathBuf> {
     let tools = workspace::root()?.join(".tools");
-    let program = tools.join("bin/boringtun-cli");
-    if program.exists() {
-        let version = process::stdout(Command::new(&program).arg("--version"))?;
-        if version.split_whitespace().any(|word| word == BORINGTUN) {
-            return Ok(program);
-        }
+    let path = tools.join("bin").join(program);
+    // Cargo's own record of what it installed there.
+    let record = fs::read_to_string(tools.join(".crates.toml")).unwrap_or_default();
+    if path.exists() && record.contains(&format!("\"{package} {version} ")) {
+        return Ok(path);
     }
-    eprintln!("boringtun-cli {BORINGTUN} is not here: building it (a minute or two)");
+    eprintln!("{package} {version} is not here: building it (a minute or two)");
     let mut install = workspace::cargo()?;
-    install.args(["install", "boringtun-cli", "--version", BORINGTUN, "--locked", "--force"]);
-    process::run(install.arg("--root").arg(&tools)).context(
-        "boringtun-cli could not be built: it comes from crates.io, so look at the network first",
-    )?;
-    Ok(program)
+    install.args(["install", package, "--version", version, "--locked", "--force"]);
+    process::run(install.arg("--root").arg(&tools)).with_context(|| {
+        format!("{package} could not be built: it comes from crates.io, so look at the network")
+    })?;
+    Ok(path)
 }
 
 /// `$PATH` with `.tools/bin` in front, for children that look for the peers by name.

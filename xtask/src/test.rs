@@ -69,7 +69,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 /// Installs what tests run beside our own programs.
 pub(crate) fn install() -> Result<Option<String>> {
     packages::ensure(packages::FOR_TESTS)?;
-    packages::boringtun()?;
+    packages::from_crates("boringtun-cli", "boringtun-cli", packages::BORINGTUN)?;
     Ok(None)
 }
 

@@ -1,6 +1,7 @@
 //! What a tunnel is started with.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -16,11 +17,18 @@ use crate::process::Process;
 #[must_use = "a tunnel is started by `start`"]
 pub struct TunnelBuilder {
     pub(super) implementation: Implementation,
+    pub(super) program: Option<PathBuf>,
     pub(super) arguments: Vec<OsString>,
     pub(super) variables: Vec<(OsString, OsString)>,
 }
 
 impl TunnelBuilder {
+    /// This nearwire in place of the one that was built beside the tests.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program = Some(path.into());
+        self
+    }
+
     /// One more argument, behind the interface's name (`--policy`, say).
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
@@ -55,7 +63,7 @@ impl TunnelBuilder {
 
     /// The process that serves the interface `name`.
     pub(super) fn launch(&self, host: &Host, name: &str) -> Result<Process> {
-        let mut command = self.implementation.command(host, name)?;
+        let mut command = self.implementation.command(host, name, self.program.as_deref())?;
         command.args(&self.arguments);
         for (variable, value) in &self.variables {
             command.env(variable, value);

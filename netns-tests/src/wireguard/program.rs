@@ -16,10 +16,12 @@ pub enum Implementation {
     WireguardGo,
     /// Cloudflare's.
     Boringtun,
+    /// Mullvad's, for benches.
+    Gotatun,
 }
 
 impl Implementation {
-    /// All of them, ours first.
+    /// Those that tests run against, ours first.
     pub const ALL: [Self; 3] = [Self::Nearwire, Self::WireguardGo, Self::Boringtun];
 
     /// Two letters that interface names start with.
@@ -28,14 +30,21 @@ impl Implementation {
             Self::Nearwire => "nw",
             Self::WireguardGo => "go",
             Self::Boringtun => "bt",
+            Self::Gotatun => "gt",
         }
     }
 
     /// The command that serves `interface` in `host`, in the foreground.
-    pub(super) fn command(self, host: &Host, interface: &str) -> Result<Command> {
+    pub(super) fn command(
+        self,
+        host: &Host,
+        interface: &str,
+        nearwire: Option<&Path>,
+    ) -> Result<Command> {
         Ok(match self {
             Self::Nearwire => {
-                let mut command = host.command(nearwire_program()?);
+                let program = nearwire.map_or_else(nearwire_program, |path| Ok(path.into()))?;
+                let mut command = host.command(program);
                 command.args(["wg", "--foreground", interface]);
                 command
             }
@@ -46,8 +55,13 @@ impl Implementation {
                 command.args(["-f", interface]).env("WG_PROCESS_FOREGROUND", "1");
                 command
             }
+            Self::Gotatun => {
+                let mut command = host.command(cargo_program("gotatun", "gotatun-cli")?);
+                command.args(["-f", "--disable-drop-privileges", interface]);
+                command
+            }
             Self::Boringtun => {
-                let mut command = host.command(boringtun_program()?);
+                let mut command = host.command(cargo_program("boringtun-cli", "boringtun-cli")?);
                 command.args(["-f", "--disable-drop-privileges", interface]);
                 command
             }
@@ -84,15 +98,18 @@ pub fn nearwire_program() -> Result<PathBuf> {
     Ok(program)
 }
 
-fn boringtun_program() -> Result<PathBuf> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/bin/boringtun-cli");
+/// A program that `cargo xtask` installs from crates.io.
+fn cargo_program(program: &str, package: &str) -> Result<PathBuf> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/bin").join(program);
     if tools.is_file() {
         return Ok(tools);
     }
-    in_path("boringtun-cli").context(
-        "boringtun-cli not found; `cargo xtask test` installs it, or: \
-         cargo install --root .tools boringtun-cli",
-    )
+    in_path(program).with_context(|| {
+        format!(
+            "{program} not found; `cargo xtask` installs it, or: \
+             cargo install --root .tools {package}"
+        )
+    })
 }
 
 fn in_path(program: &str) -> Option<PathBuf> {

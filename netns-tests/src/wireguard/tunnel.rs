@@ -46,7 +46,12 @@ pub struct PeerSettings<'a> {
 impl<'h> Tunnel<'h> {
     /// Describes a tunnel; [`TunnelBuilder::start`] makes it.
     pub fn builder(implementation: Implementation) -> TunnelBuilder {
-        TunnelBuilder { implementation, arguments: Vec::new(), variables: Vec::new() }
+        TunnelBuilder {
+            implementation,
+            program: None,
+            arguments: Vec::new(),
+            variables: Vec::new(),
+        }
     }
 
     /// Starts a tunnel with nothing special.
@@ -110,6 +115,13 @@ impl<'h> Tunnel<'h> {
     pub fn configure(&self, addresses: &[&str]) -> Result<()> {
         self.set_private_key(&self.keys.private)?;
         self.set(["listen-port", &self.port.to_string()])?;
+        if self.implementation() == Implementation::Gotatun {
+            // It makes its interface anew when it is configured, and tells nobody when.
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        let shown = ["ip", "link", "show", &self.name];
+        let there = || self.host.output(shown).is_ok_and(|output| output.status.success());
+        ensure!(holds_within(READY_WITHIN, there), "{}: no such interface", self.name);
         for address in addresses {
             self.host.ip(["address", "add", address, "dev", &self.name])?;
         }
@@ -172,6 +184,12 @@ impl<'h> Tunnel<'h> {
     /// When `ip` refuses.
     pub fn up(&self) -> Result<()> {
         self.host.ip(["link", "set", &self.name, "up"])?;
+        // Nobody can bind to an IPv6 address before the kernel's own work queue has been over it.
+        let settled = || {
+            let tentative = ["-6", "address", "show", "dev", &self.name, "tentative"];
+            self.host.ip(tentative).is_ok_and(|output| output.stdout.is_empty())
+        };
+        ensure!(holds_within(READY_WITHIN, settled), "{}: its addresses stay tentative", self.name);
         Ok(())
     }
 
