@@ -1,4 +1,5 @@
 //! Super-packets cut on one side and joined on the other, through a session.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod pair;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use netns_tests::wireguard::{INNER_A, INNER_B, Implementation, Pairing, impaired_hosts};
+use netns_tests::wireguard::{INNER_A, INNER_B, Implementation, Pairing, Tunnel, impaired_hosts};
 use netns_tests::{Impairment, Lab, ping, tcp_transfer, wait_until};
 
 use crate::{SOON, pair, wired, with_each_implementation};
@@ -29,6 +29,26 @@ fn a_gigabyte_arrives_as_sent(theirs: Implementation) -> Result<()> {
         back.mbit_per_second()
     );
     assert!(ours.process().is_running());
+    Ok(())
+}
+
+/// With and without offload, in every pairing: what one cuts the other joins, or does not.
+#[test]
+fn every_byte_arrives_with_and_without_offload() -> Result<()> {
+    for [a_plain, b_plain] in [[true, true], [true, false], [false, true]] {
+        let hosts = wired("offload")?;
+        let start = |host, plain| {
+            let builder = Tunnel::builder(Implementation::Nearwire);
+            if plain { builder.arg("--no-offload") } else { builder }.start(host)
+        };
+        let [a, b] = &hosts;
+        let tunnels = [start(a, a_plain)?, start(b, b_plain)?];
+        Pairing::over_v4().connect(&tunnels[0], &tunnels[1])?;
+        ping(a, INNER_B[0])?;
+        let patience = Duration::from_secs(60);
+        tcp_transfer(a, b, INNER_B[0].parse()?, 32 << 20, patience)?;
+        tcp_transfer(b, a, INNER_A[1].parse()?, 32 << 20, patience)?;
+    }
     Ok(())
 }
 
