@@ -53,6 +53,11 @@ impl Hostile {
         Ok(buffer[..len].to_vec())
     }
 
+    /// The first cookie among what the target has answered, if there is one.
+    pub(crate) fn receive_cookie(&self) -> Option<Vec<u8>> {
+        std::iter::from_fn(|| self.receive().ok()).find(|answer| answer.len() == 64)
+    }
+
     /// A fresh initiation; it carries a cookie if one was taken.
     pub(crate) fn initiation(&mut self) -> Result<Vec<u8>> {
         let mut buffer = [0; 256];
