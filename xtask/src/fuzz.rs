@@ -7,8 +7,15 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 6] =
-    ["datagram", "host_packet", "inner_packet", "policy_document", "policy_packet", "uapi"];
+const TARGETS: [&str; 7] = [
+    "datagram",
+    "host_packet",
+    "inner_packet",
+    "offload",
+    "policy_document",
+    "policy_packet",
+    "uapi",
+];
 
 /// What libFuzzer needs of the compiler: counters on edges and traced comparisons.
 const INSTRUMENTATION: &str = "-Cpasses=sancov-module \
