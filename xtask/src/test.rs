@@ -39,7 +39,7 @@ pub(crate) const WHOLE_SYSTEM: Step = Step {
     name: "whole-system tests in network namespaces",
     mend: "run the failed test alone: `cargo xtask test NAME`",
     // Side by side, and more than there are cores: most of them wait for clocks.
-    work: |run| tests(run, &["-p", SYSTEM], Some("--test-threads=6")),
+    work: |run| tests(run, &["-p", SYSTEM], Some("--test-threads=4")),
 };
 
 pub(crate) const NOTHING_LEFT: Step = Step {
