@@ -47,9 +47,13 @@ impl Tun {
             .open("/dev/net/tun")
             .context("cannot open /dev/net/tun; is the kernel's tun driver there, are you root?")?;
         let vnet = wanted != HostOffload::None;
-        sys::tun_set_interface(&device, name, vnet).with_context(|| match name_taken(name) {
-            true => format!("interface {name} exists already; remove it or choose another name"),
-            false => format!("cannot make the interface {name}; it takes CAP_NET_ADMIN"),
+        sys::tun_set_interface(&device, name, vnet).with_context(|| {
+            match interface_index(name).is_some() {
+                true => {
+                    format!("interface {name} exists already; remove it or choose another name")
+                }
+                false => format!("cannot make the interface {name}; it takes CAP_NET_ADMIN"),
+            }
         })?;
         let offload = set_offload(&device, wanted);
         sys::set_mtu(name, DEFAULT_MTU)
@@ -119,7 +123,9 @@ pub(crate) fn check_name(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn name_taken(name: &str) -> bool {
-    rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
-        .is_ok_and(|socket| rustix::net::netdevice::name_to_index(socket, name).is_ok())
+/// The index of the interface of this name, if there is one.
+pub(crate) fn interface_index(name: &str) -> Option<u32> {
+    let socket =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None);
+    rustix::net::netdevice::name_to_index(socket.ok()?, name).ok()
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use proto::uapi::{REQUEST_LIMIT, Request};
-use rustix::net::netdevice::name_to_index;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
 use super::command::{Command, Handle};
 use super::socket::Socket;
+use crate::io::tun::interface_index;
 
 /// Where `wg` looks for it.
 pub(super) const DIRECTORY: &str = "/var/run/wireguard";
@@ -68,7 +68,7 @@ async fn request(
 }
 
 async fn answer(text: &str, worker: &Handle) -> anyhow::Result<String> {
-    match Request::parse(text, &zone) {
+    match Request::parse(text, &interface_index) {
         Ok(Request::Get) => {
             let device = worker.ask(Command::Get).await?;
             Ok(device.to_text() + &errno(0))
@@ -94,11 +94,4 @@ async fn answer(text: &str, worker: &Handle) -> anyhow::Result<String> {
 /// its own and says the right thing.
 fn errno(number: i32) -> String {
     format!("errno={}\n\n", -number)
-}
-
-/// The index of the interface that a link-local endpoint names.
-fn zone(name: &str) -> Option<u32> {
-    let socket =
-        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None);
-    name_to_index(socket.ok()?, name).ok()
 }
