@@ -1,5 +1,6 @@
 //! What the kernel programs and the user half share: limits, map keys and values, header parsing,
-//! the verdict, and the reasons for which a packet is dropped. `no_std`, no dependencies.
+//! the verdict, the reasons for which a packet is dropped, and which shard a packet belongs to.
+//! `no_std`, no dependencies.
 //!
 //! [`verdict`] is one function for the kernel program, for `nearwire policy explain` and for the
 //! tests' oracle. It reads the packet through [`PacketBytes`], the compiled policy through
@@ -14,7 +15,9 @@ mod drop_reason;
 mod flow;
 mod frame;
 mod limits;
+mod network;
 mod packet;
+mod steering;
 mod table;
 mod verdict;
 
@@ -24,6 +27,10 @@ pub use drop_reason::{DROP_REASONS, DropReason};
 pub use flow::{Flow, FlowKey, Fragment, FragmentKey, Nanos, Opener, lifetime};
 pub use frame::in_own_frame;
 pub use limits::{FLOW_REFRESH, FRAGMENT_LIFETIME, MAX_FLOWS, MAX_FRAGMENTS, MAX_RULES};
+pub use network::{MAX_NETWORKS, NetworkKey, NetworkPrefix};
 pub use packet::{Headers, PacketBytes, Transport, parse, protocol};
+pub use steering::{
+    IndexMask, MAX_SHARDS, SLOTS, ShardId, Shards, Slot, SteeringParameters, receiver_index,
+};
 pub use table::{Class, Generation, Identity, RuleIndex, RuleKey, TableKey, TablePrefix};
 pub use verdict::{Direction, PolicyTable, StateTable, Verdict, verdict};
