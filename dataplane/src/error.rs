@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 
+use dataplane_common::ShardId;
+
 /// An error of the data plane. Its text names the thing, the reason (with the verifier's log, where
 /// there is one) and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +48,34 @@ pub enum Error {
     /// A map could not be read or written.
     #[error(
         "cannot {action} the eBPF map {map}: {reason}: check that the process has CAP_BPF and that \
-         its memory limit leaves room for the policy"
+         its memory limit leaves room for it"
     )]
     Map {
         /// The map.
         map: &'static str,
         /// What was tried.
         action: &'static str,
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// A socket could not be made a shard's own.
+    #[error(
+        "cannot steer datagrams to the socket of shard {}: {reason}: it must be bound, in an \
+         SO_REUSEPORT group of two or more, and no other shard's",
+        shard.0
+    )]
+    ShardSocket {
+        /// The shard.
+        shard: ShardId,
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// A group of sockets could not be put under the program.
+    #[error(
+        "cannot steer the datagrams of a socket group: {reason}: the socket must be in an \
+         SO_REUSEPORT group of two or more"
+    )]
+    SocketGroup {
         /// The kernel's reason.
         reason: String,
     },
@@ -68,7 +91,7 @@ pub enum Error {
     },
 }
 
-const LOAD_MEND: &str = "run as root (CAP_BPF and CAP_NET_ADMIN), on Linux 5.11 or newer";
+const LOAD_MEND: &str = "run as root (CAP_BPF and CAP_NET_ADMIN), on Linux 5.15 or newer";
 
 /// An error with all its causes: aya's messages leave the kernel's own out.
 pub(crate) fn chain(error: &dyn StdError) -> String {

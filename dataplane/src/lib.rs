@@ -1,7 +1,7 @@
 //! The user half of the data plane: loads the kernel programs, fills their maps, attaches them and
 //! reads their counters. The only crate that names aya.
 //!
-//! The eBPF object is committed beside the sources (`ebpf/nearwire.bpf.o`, written by
+//! The eBPF objects are committed beside the sources (`ebpf/*.bpf.o`, written by
 //! `cargo xtask build-ebpf`), so that building this crate takes no eBPF toolchain.
 
 mod counters;
@@ -9,16 +9,19 @@ mod error;
 mod model;
 mod object;
 mod programs;
+mod steering;
 mod tables;
 mod tunnel;
 
 pub use counters::Counters;
 pub use dataplane_common::{
-    Direction, DropReason, Generation, Nanos, RuleCounter, RuleIndex, Verdict,
+    Direction, DropReason, Generation, IndexMask, MAX_SHARDS, Nanos, RuleCounter, RuleIndex,
+    ShardId, Shards, Slot, Verdict,
 };
 pub use error::Error;
 pub use model::Model;
 pub use programs::{Action, PolicyPrograms};
+pub use steering::Steering;
 pub use tunnel::{AttachKind, TunnelPolicy};
 
 // A rule of any valid document has a counter.

@@ -1,7 +1,10 @@
-//! The embedded object, and the names of what is in it.
+//! The embedded objects, and the names of what is in them.
 
-/// The kernel half, as `cargo xtask build-ebpf` wrote it.
+/// The policy's kernel half, as `cargo xtask build-ebpf` wrote it.
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!("../ebpf/nearwire.bpf.o");
+
+/// The steering's kernel half.
+pub(crate) static STEERING: &[u8] = aya::include_bytes_aligned!("../ebpf/steering.bpf.o");
 
 /// Programs, by the names of their functions in `dataplane-ebpf/src/policy.rs`.
 pub(crate) const INGRESS: &str = "policy_ingress";
@@ -14,3 +17,12 @@ pub(crate) const FLOWS: &str = "FLOWS";
 pub(crate) const RULES: &str = "RULES";
 pub(crate) const FLOW_HITS: &str = "FLOW_HITS";
 pub(crate) const DROPS: &str = "DROPS";
+
+/// Programs, by the names of their functions in `dataplane-ebpf/src/steering/`.
+pub(crate) const STEER_TUNNEL: &str = "steer_tunnel";
+pub(crate) const STEER_DATAGRAMS: &str = "steer_datagrams";
+
+/// Maps, by the names of their statics in `dataplane-ebpf/src/steering/maps.rs`.
+pub(crate) const PARAMETERS: &str = "PARAMETERS";
+pub(crate) const NETWORKS: &str = "NETWORKS";
+pub(crate) const SOCKETS: &str = "SOCKETS";

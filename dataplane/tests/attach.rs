@@ -3,35 +3,21 @@
 
 mod support;
 
-use std::{process::Command, thread};
+use std::process::Command;
 
 use dataplane::{AttachKind, Error, TunnelPolicy};
-use support::compiled;
+use support::{
+    compiled,
+    namespace::{in_namespace, ip},
+};
 
 /// Runs in a namespace of its own with a TUN device `nw0`.
 fn with_tunnel(test: impl FnOnce() + Send + 'static) {
-    let result = thread::spawn(|| {
-        // SAFETY: only this thread leaves the namespace; no file descriptor table is unshared.
-        #[allow(unsafe_code, reason = "a namespace for the test")]
-        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
-            .expect("a network namespace takes root (CAP_SYS_ADMIN)");
+    in_namespace(|| {
         ip("tuntap add dev nw0 mode tun");
         ip("link set nw0 up");
         test();
-    })
-    .join();
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn ip(arguments: &str) -> String {
-    let output = Command::new("ip")
-        .args(arguments.split(' '))
-        .output()
-        .expect("`ip` of Debian's iproute2 is needed");
-    assert!(output.status.success(), "ip {arguments}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    });
 }
 
 /// The running kernel's version.

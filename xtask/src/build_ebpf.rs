@@ -1,9 +1,9 @@
-//! `cargo xtask build-ebpf`: builds the kernel half and writes the object that `dataplane` embeds.
+//! `cargo xtask build-ebpf`: builds the kernel half and writes the objects that `dataplane` embeds.
 //!
-//! The object is committed, so that users need no eBPF toolchain; `--check` proves that it is what
-//! the sources make. For that it must not depend on where it was built: paths are remapped, crates are
-//! named without them (`dataplane-ebpf/rustc.sh`), and the debug sections, which hold more of them,
-//! are stripped. BTF, which the loader needs, stays.
+//! The objects are committed, so that users need no eBPF toolchain; `--check` proves that they are
+//! what the sources make. For that they must not depend on where they were built: paths are remapped,
+//! crates are named without them (`dataplane-ebpf/rustc.sh`), and the debug sections, which hold more
+//! of them, are stripped. BTF, which the loader needs, stays.
 
 use std::{
     env,
@@ -19,35 +19,40 @@ use anyhow::{Context, bail, ensure};
 /// Its LLVM must be the pinned compiler's: see `install_linker`.
 const BPF_LINKER: &str = "0.13.0";
 const TARGET: &str = "bpfel-unknown-none";
-/// The object, from the root of the repository.
-const OBJECT: &str = "dataplane/ebpf/nearwire.bpf.o";
+/// Where the objects are, from the root of the repository.
+const OBJECTS: &str = "dataplane/ebpf";
+/// Their names: those of the binaries in `dataplane-ebpf/Cargo.toml`.
+const BINARIES: [&str; 2] = ["nearwire", "steering"];
 
-/// Build the eBPF object.
+/// Build the eBPF objects.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Write nothing; fail unless the committed object is what the sources make.
+    /// Write nothing; fail unless the committed objects are what the sources make.
     #[arg(long)]
     check: bool,
 }
 
-/// Builds the object, and writes it or compares it.
+/// Builds the objects, and writes or compares them.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let root = root()?;
     let toolchain = Toolchain::pinned(&root)?;
     toolchain.add_components()?;
     let linker = install_linker(&root, &toolchain)?;
     let built = build(&root, &toolchain, &linker)?;
-    let stripped = strip(&toolchain, &built)?;
-    let committed = root.join(OBJECT);
-    if args.check {
-        compare(&stripped, &committed)
-    } else {
-        fs::create_dir_all(committed.parent().context("the object has no directory")?)?;
-        fs::copy(&stripped, &committed)
-            .with_context(|| format!("cannot write {}", committed.display()))?;
-        eprintln!("build-ebpf: wrote {OBJECT}");
-        Ok(())
+    for binary in BINARIES {
+        let stripped = strip(&toolchain, &built.join(binary))?;
+        let object = format!("{OBJECTS}/{binary}.bpf.o");
+        let committed = root.join(&object);
+        if args.check {
+            compare(&stripped, &committed, &object)?;
+        } else {
+            fs::create_dir_all(root.join(OBJECTS))?;
+            fs::copy(&stripped, &committed)
+                .with_context(|| format!("cannot write {}", committed.display()))?;
+            eprintln!("build-ebpf: wrote {object}");
+        }
     }
+    Ok(())
 }
 
 fn root() -> anyhow::Result<PathBuf> {
@@ -55,24 +60,24 @@ fn root() -> anyhow::Result<PathBuf> {
     Ok(xtask.parent().context("xtask is not in a workspace")?.to_path_buf())
 }
 
-fn compare(built: &Path, committed: &Path) -> anyhow::Result<()> {
+fn compare(built: &Path, committed: &Path, object: &str) -> anyhow::Result<()> {
     let fresh = fs::read(built)?;
     let old = fs::read(committed).with_context(|| {
-        format!("cannot read {OBJECT}: write it with `cargo xtask build-ebpf` and commit it")
+        format!("cannot read {object}: write it with `cargo xtask build-ebpf` and commit it")
     })?;
     ensure!(
         fresh == old,
-        "{OBJECT} ({} bytes) is not what the sources make ({} bytes, in {}): run `cargo xtask \
+        "{object} ({} bytes) is not what the sources make ({} bytes, in {}): run `cargo xtask \
          build-ebpf` and commit the result",
         old.len(),
         fresh.len(),
         built.display(),
     );
-    eprintln!("build-ebpf: {OBJECT} is what the sources make");
+    eprintln!("build-ebpf: {object} is what the sources make");
     Ok(())
 }
 
-/// The toolchain that `rust-toolchain.toml` pins. The object is reproducible for one compiler only.
+/// The toolchain that `rust-toolchain.toml` pins. The objects are reproducible for one compiler only.
 struct Toolchain {
     channel: String,
     sysroot: PathBuf,
@@ -186,6 +191,7 @@ fn runs_as(linker: &Path, version: &str) -> bool {
     output(clean(linker).arg("--version")).is_ok_and(|text| text.contains(version))
 }
 
+/// Returns the directory of what was built.
 fn build(root: &Path, toolchain: &Toolchain, linker: &Path) -> anyhow::Result<PathBuf> {
     eprintln!("build-ebpf: building dataplane-ebpf for {TARGET}");
     let crate_dir = root.join("dataplane-ebpf");
@@ -211,7 +217,7 @@ fn build(root: &Path, toolchain: &Toolchain, linker: &Path) -> anyhow::Result<Pa
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join(OsStr::new("\x1f"))),
     )?;
-    Ok(target_dir.join(TARGET).join("release/nearwire"))
+    Ok(target_dir.join(TARGET).join("release"))
 }
 
 fn strip(toolchain: &Toolchain, built: &Path) -> anyhow::Result<PathBuf> {

@@ -1,6 +1,8 @@
 //! Packets and policies for the tests of this directory.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod namespace;
+
 use std::net::IpAddr;
 
 use dataplane::PolicyPrograms;
