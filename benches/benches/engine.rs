@@ -53,7 +53,7 @@ fn inward(criterion: &mut Criterion) {
                 },
                 |datagrams| {
                     for datagram in &datagrams {
-                        b.engine.handle_datagram(endpoint, datagram, NOW, &mut b.out);
+                        b.receive(endpoint, datagram);
                     }
                     assert_eq!(b.out.packets.iter().count(), BATCH);
                     b.out.packets.clear();

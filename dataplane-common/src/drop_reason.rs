@@ -44,6 +44,9 @@ pub enum DropReason {
     InnerNotIp = 25,
     /// An authentic packet whose source address belongs to another peer, or to nobody.
     SourceNotAllowed = 26,
+    /// A router marked the datagram as congested, and the transport inside would not see it: RFC
+    /// 6040 asks for a drop instead.
+    CongestedNotCapable = 27,
 
     // Decided by the engine, on a packet from the host.
     /// Not an IP packet, or one longer than the tunnel's MTU allows a datagram to carry.
@@ -64,14 +67,16 @@ pub enum DropReason {
     SendFailed = 60,
     /// The host refused the packet (interface down, or its queue full).
     HostRefused = 61,
+    /// The shard that owns the peer has too much handed over to it already.
+    HandoverFull = 62,
 }
 
 /// One more than the largest discriminant: the length of a table of counters.
-pub const DROP_REASONS: usize = 62;
+pub const DROP_REASONS: usize = 63;
 
 impl DropReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::PolicyTruncated,
         Self::PolicyNotIp,
         Self::PolicyNoRule,
@@ -89,6 +94,7 @@ impl DropReason {
         Self::BadTag,
         Self::InnerNotIp,
         Self::SourceNotAllowed,
+        Self::CongestedNotCapable,
         Self::HostNotIp,
         Self::NoPeer,
         Self::NoEndpoint,
@@ -97,6 +103,7 @@ impl DropReason {
         Self::MessageLimit,
         Self::SendFailed,
         Self::HostRefused,
+        Self::HandoverFull,
     ];
 
     /// The name that counters, JSON and logs use.
@@ -120,6 +127,7 @@ impl DropReason {
             Self::BadTag => "bad_tag",
             Self::InnerNotIp => "inner_not_ip",
             Self::SourceNotAllowed => "source_not_allowed",
+            Self::CongestedNotCapable => "congested_not_capable",
             Self::HostNotIp => "host_not_ip",
             Self::NoPeer => "no_peer",
             Self::NoEndpoint => "no_endpoint",
@@ -128,6 +136,7 @@ impl DropReason {
             Self::MessageLimit => "message_limit",
             Self::SendFailed => "send_failed",
             Self::HostRefused => "host_refused",
+            Self::HandoverFull => "handover_full",
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Networks and to whom they belong. An address belongs to the owner of the longest of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AllowedIps<T> {
     /// One tree for each family: a v6 default route must not catch v4 addresses.
     roots: [Option<Index>; 2],
@@ -16,7 +16,7 @@ pub struct AllowedIps<T> {
 
 type Index = u32;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node<T> {
     prefix: Prefix,
     owner: Option<T>,

@@ -1,11 +1,15 @@
 //! Changes of keys and peers while running.
 
+use std::cmp::Reverse;
+
+use dataplane_common::Slot;
 use proto::key::PublicKey;
 use proto::uapi::{AllowedIpChange, PeerChange, Set};
 
+use crate::allowed_ips::AllowedIps;
 use crate::node::{Engine, PEER_LIMIT};
 use crate::output::{Endpoint, Output};
-use crate::peer::PeerId;
+use crate::peer::Wake;
 use crate::time::Timestamp;
 
 /// A change that was refused; nothing was changed.
@@ -17,6 +21,13 @@ pub enum ConfigureError {
 }
 
 impl Engine {
+    /// Whether [`Self::configure`] would refuse this.
+    pub fn check(&self, set: &Set) -> Result<(), ConfigureError> {
+        let kept = if set.replace_peers { 0 } else { self.by_key.len() };
+        let fits = kept + set.peers.len() <= PEER_LIMIT;
+        fits.then_some(()).ok_or(ConfigureError::TooManyPeers)
+    }
+
     /// Applies what a `set` says of the private key and of peers, all of it or nothing.
     ///
     /// What it says of the port and the mark is the shell's. A peer with our own public key is
@@ -27,10 +38,7 @@ impl Engine {
         now: Timestamp,
         out: &mut Output,
     ) -> Result<(), ConfigureError> {
-        let kept = if set.replace_peers { 0 } else { self.by_key.len() };
-        if kept + set.peers.len() > PEER_LIMIT {
-            return Err(ConfigureError::TooManyPeers);
-        }
+        self.check(set)?;
         let new_key = set.private_key.as_ref().filter(|key| key.as_ref() != self.private_key());
         if let Some(key) = new_key {
             self.set_key(key.clone(), now);
@@ -53,7 +61,7 @@ impl Engine {
 
     /// Peers that want to be kept alive are greeted.
     pub(crate) fn greet_peers(&mut self, now: Timestamp, out: &mut Output) {
-        for slot in (0..).map(PeerId).take(self.peers.len()) {
+        for slot in (0..).map(Slot).take(self.peers.len()) {
             self.greet(slot, now, out);
         }
     }
@@ -88,7 +96,7 @@ impl Engine {
         }
     }
 
-    fn configure_allowed_ips(&mut self, id: PeerId, change: &PeerChange) {
+    fn configure_allowed_ips(&mut self, id: Slot, change: &PeerChange) {
         if change.replace_allowed_ips {
             self.allowed_ips.remove_all(id);
         }
@@ -100,7 +108,7 @@ impl Engine {
         }
     }
 
-    fn find_or_add(&mut self, change: &PeerChange, now: Timestamp) -> Option<PeerId> {
+    fn find_or_add(&mut self, change: &PeerChange, now: Timestamp) -> Option<Slot> {
         if let Some(&id) = self.by_key.get(&change.public_key) {
             return Some(id);
         }
@@ -110,18 +118,22 @@ impl Engine {
     }
 
     fn remove_all_peers(&mut self) {
-        for slot in (0..).map(PeerId).take(self.peers.len()) {
-            self.remove_peer(slot);
-        }
+        self.free.extend(self.by_key.drain().map(|(_, slot)| slot));
+        // The lowest slots first, alike in all shards, whose hash tables differ in order.
+        self.free.sort_unstable_by_key(|slot| Reverse(*slot));
+        self.peers.fill_with(|| None);
+        self.allowed_ips = AllowedIps::default();
     }
 
-    fn greet(&mut self, id: PeerId, now: Timestamp, out: &mut Output) {
+    /// Asks for a keepalive at once, or rather soon: thousands of peers may be greeted together.
+    fn greet(&mut self, id: Slot, now: Timestamp, out: &mut Output) {
+        self.look_after(id, now, out);
         if self.up
             && let Some(peer) = self.peer_mut(id)
             && peer.persistent_keepalive > 0
         {
-            peer.keep_alive(now, &mut out.transmits);
+            peer.greet = true;
+            self.wake(id, Wake { at: now, reason: "a greeting" });
         }
-        self.look_after(id, now, out);
     }
 }

@@ -3,7 +3,8 @@
 //! Sans-IO: [`Engine`] is handed packets from the host ([`Engine::handle_packet`]), datagrams from
 //! the network ([`Engine::handle_datagram`]) and the time ([`Engine::handle_timeout`], due at
 //! [`Engine::poll_timeout`]). It leaves what is to be done in an [`Output`]: datagrams for the
-//! network, grouped so that each group can leave by one segmented send, and packets for the host.
+//! network, grouped so that each group can leave by one segmented send, packets for the host, and
+//! what belongs to other shards of the node.
 //! It never reads a clock, opens a socket or takes a lock, so two engines can talk in memory.
 //!
 //! The protocol is stock WireGuard (<https://www.wireguard.com/papers/wireguard.pdf>), its noise
@@ -13,6 +14,9 @@
 mod allowed_ips;
 mod configure;
 mod drops;
+mod ecn;
+mod handover;
+mod handshakes;
 mod inbound;
 mod ip;
 mod node;
@@ -24,6 +28,7 @@ mod packets;
 #[cfg(feature = "pair")]
 pub mod pair;
 mod peer;
+mod reshard;
 mod status;
 mod time;
 mod timeouts;
@@ -31,10 +36,11 @@ mod timeouts;
 pub use allowed_ips::AllowedIps;
 pub use configure::ConfigureError;
 pub use drops::Drops;
+pub use ecn::Ecn;
+pub use handover::Handover;
 pub use ip::{PADDING, inner_addresses};
-pub use node::{Engine, Settings};
+pub use node::{Engine, Place, Settings};
 pub use output::{Batch, Endpoint, Output, Transmits};
 pub use packets::{HostOffload, Packets};
-pub use peer::PeerId;
 pub use status::PeerStatus;
 pub use time::Timestamp;

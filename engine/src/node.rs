@@ -1,8 +1,9 @@
 //! The engine's state and who may find what in it.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 
+use dataplane_common::{IndexMask, ShardId, Shards, Slot};
 use proto::key::{PrivateKey, PublicKey};
 use proto::message::SessionIndex;
 use rand::rngs::SmallRng;
@@ -11,22 +12,42 @@ use rand::{Rng as _, SeedableRng as _};
 use crate::allowed_ips::AllowedIps;
 use crate::drops::Drops;
 use crate::noise::{Gate, Identity, Tunnel};
-use crate::output::Output;
-use crate::peer::{Peer, PeerId};
+use crate::output::{Endpoint, Output};
+use crate::peer::Peer;
 use crate::time::Timestamp;
 
-/// The most peers of one engine: what 24 bits of a session index can name, with room to spare.
+/// The most peers of one node: what a session index can name, with room to spare.
 pub(crate) const PEER_LIMIT: usize = 1 << 20;
-/// The bits of a session index that name the tunnel; boringtun counts sessions in the rest.
-const TUNNEL_BITS: u32 = 24;
-
 /// What an engine is started with.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The tunnel interface's MTU, in bytes.
     pub mtu: u16,
-    /// Where the engine's random choices (indices, jitter) start; keys do not come from it.
+    /// Where the engine's random choices (jitter, hashes) start; keys do not come from it.
     pub seed: u64,
+    /// Which part of the node this engine is.
+    pub place: Place,
+}
+
+/// One shard of a node. Every shard is told of all peers and owns those whose slot names it: only
+/// the owner has their sessions and timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// This one.
+    pub shard: ShardId,
+    /// Of how many.
+    pub shards: Shards,
+    /// The same for all shards of a node. It differs from run to run, so that the session indices
+    /// of a dead run name nothing.
+    pub mask: IndexMask,
+}
+
+impl Place {
+    /// The only shard of a node.
+    #[must_use]
+    pub const fn alone(mask: IndexMask) -> Self {
+        Self { shard: ShardId::FIRST, shards: Shards::ONE, mask }
+    }
 }
 
 /// One node: its key, its peers, their sessions and timers.
@@ -35,15 +56,17 @@ pub struct Engine {
     pub(crate) up: bool,
     pub(crate) key: Option<Key>,
     pub(crate) peers: Vec<Option<Peer>>,
-    pub(crate) free: Vec<PeerId>,
-    pub(crate) by_key: HashMap<PublicKey, PeerId>,
-    pub(crate) allowed_ips: AllowedIps<PeerId>,
+    pub(crate) free: Vec<Slot>,
+    pub(crate) by_key: HashMap<PublicKey, Slot>,
+    pub(crate) allowed_ips: AllowedIps<Slot>,
     /// When peers' timers are due. An entry counts only if the peer's `wake` says the same.
-    pub(crate) wakes: BinaryHeap<Reverse<(Timestamp, PeerId)>>,
+    pub(crate) wakes: BinaryHeap<Reverse<(Timestamp, Slot)>>,
+    /// Handshake messages that were let in and wait to be computed.
+    pub(crate) handshakes: VecDeque<(Endpoint, Box<[u8]>)>,
+    pub(crate) handed_over: u64,
     pub(crate) drops: Drops,
     pub(crate) rng: SmallRng,
-    /// Makes session indices differ from run to run, so that those of a dead run name nothing.
-    index_mask: u32,
+    pub(crate) place: Place,
 }
 
 /// The private key and what is made from it.
@@ -57,8 +80,6 @@ impl Engine {
     /// A node with no key and no peers.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let mut rng = SmallRng::seed_from_u64(settings.seed);
-        let index_mask = rng.random_range(0..1 << TUNNEL_BITS);
         Self {
             mtu: settings.mtu.into(),
             up: true,
@@ -68,9 +89,11 @@ impl Engine {
             by_key: HashMap::new(),
             allowed_ips: AllowedIps::default(),
             wakes: BinaryHeap::new(),
+            handshakes: VecDeque::new(),
+            handed_over: 0,
             drops: Drops::default(),
-            rng,
-            index_mask,
+            rng: SmallRng::seed_from_u64(settings.seed),
+            place: settings.place,
         }
     }
 
@@ -108,12 +131,13 @@ impl Engine {
     /// Forgets all sessions, handshakes and waiting packets.
     fn clear_sessions(&mut self, now: Timestamp) {
         self.wakes.clear();
-        let mask = self.index_mask;
+        self.handshakes.clear();
+        let place = self.place;
         for (slot, peer) in (0..).zip(&mut self.peers) {
             let Some(peer) = peer else { continue };
             peer.queue.clear();
             peer.wake = None;
-            peer.tunnel = tunnel(self.key.as_ref(), peer, PeerId(slot), mask, now);
+            peer.tunnel = tunnel(self.key.as_ref(), peer, Slot(slot), place, now);
         }
     }
 
@@ -127,29 +151,29 @@ impl Engine {
         self.clear_sessions(now);
     }
 
-    pub(crate) fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+    pub(crate) fn peer_mut(&mut self, id: Slot) -> Option<&mut Peer> {
         self.peers.get_mut(id.0 as usize)?.as_mut()
     }
 
     /// The peer whose tunnel a receiver index names, if it is one.
-    pub(crate) fn peer_of(&self, index: SessionIndex) -> PeerId {
-        PeerId((index.0 >> (32 - TUNNEL_BITS)) ^ self.index_mask)
+    pub(crate) fn peer_of(&self, index: SessionIndex) -> Slot {
+        self.place.mask.slot(index.0)
     }
 
-    pub(crate) fn add_peer(&mut self, public_key: PublicKey, now: Timestamp) -> PeerId {
+    pub(crate) fn add_peer(&mut self, public_key: PublicKey, now: Timestamp) -> Slot {
         let id = self.free.pop().unwrap_or_else(|| {
             self.peers.push(None);
             // Bounded by PEER_LIMIT, so the cast is exact.
-            PeerId(u32::try_from(self.peers.len() - 1).unwrap_or(u32::MAX))
+            Slot(u32::try_from(self.peers.len() - 1).unwrap_or(u32::MAX))
         });
         let mut peer = Peer::new(public_key);
-        peer.tunnel = tunnel(self.key.as_ref(), &peer, id, self.index_mask, now);
+        peer.tunnel = tunnel(self.key.as_ref(), &peer, id, self.place, now);
         self.peers[id.0 as usize] = Some(peer);
         self.by_key.insert(public_key, id);
         id
     }
 
-    pub(crate) fn remove_peer(&mut self, id: PeerId) {
+    pub(crate) fn remove_peer(&mut self, id: Slot) {
         let Some(peer) = self.peers.get_mut(id.0 as usize).and_then(Option::take) else { return };
         self.by_key.remove(&peer.public_key);
         self.allowed_ips.remove_all(id);
@@ -157,10 +181,10 @@ impl Engine {
     }
 
     /// Starts a peer's tunnel anew: its key or preshared key is another one now.
-    pub(crate) fn renew_tunnel(&mut self, id: PeerId, now: Timestamp) {
-        let mask = self.index_mask;
+    pub(crate) fn renew_tunnel(&mut self, id: Slot, now: Timestamp) {
+        let place = self.place;
         if let Some(peer) = self.peers.get_mut(id.0 as usize).and_then(Option::as_mut) {
-            peer.tunnel = tunnel(self.key.as_ref(), peer, id, mask, now);
+            peer.tunnel = tunnel(self.key.as_ref(), peer, id, place, now);
         }
     }
 }
@@ -168,11 +192,12 @@ impl Engine {
 fn tunnel(
     key: Option<&Key>,
     peer: &Peer,
-    id: PeerId,
-    index_mask: u32,
+    id: Slot,
+    place: Place,
     now: Timestamp,
 ) -> Option<Tunnel> {
-    let identity = &key?.identity;
+    let key = key.filter(|_| place.shards.owner(id) == place.shard)?;
     let preshared = peer.preshared_key.as_ref();
-    Some(Tunnel::new(identity, peer.public_key, preshared, id.0 ^ index_mask, now))
+    let index = SessionIndex(place.mask.index(id, 0));
+    Some(Tunnel::new(&key.identity, peer.public_key, preshared, index, now))
 }

@@ -1,7 +1,10 @@
 //! Packet out: peer by destination, seal into the send buffer, or wait for a handshake.
 
-use dataplane_common::DropReason;
+use dataplane_common::{DropReason, Slot};
 
+use crate::drops::Drops;
+use crate::ecn::Ecn;
+use crate::handover::What;
 use crate::ip;
 use crate::node::Engine;
 use crate::noise::{MESSAGE_ROOM, sealed_room};
@@ -23,8 +26,8 @@ impl Engine {
         now: Timestamp,
         out: &mut Output,
     ) {
-        if let Err(reason) = self.send_packet(buffer, len, now, out) {
-            self.drops.count(reason);
+        if let Some(slot) = self.route(buffer.get(..len), None, now, out) {
+            self.send_to(slot, now, out, |way| way.send(buffer, len));
         }
     }
 
@@ -38,8 +41,8 @@ impl Engine {
         now: Timestamp,
         out: &mut Output,
     ) {
+        let packet = buffer.get_mut(..len);
         let Some(gso) = vnet.gso else {
-            let packet = buffer.get_mut(..len);
             let whole = match packet {
                 Some(packet) if vnet.needs_checksum => complete_checksum(vnet, packet).is_some(),
                 packet => packet.is_some(),
@@ -51,47 +54,101 @@ impl Engine {
             }
             return;
         };
-        match buffer.get(..len).and_then(|packet| Cut::new(vnet, gso, packet)) {
-            Some(cut) => cut.each(buffer, len, |packet, len| {
-                self.handle_packet(packet, len, now, out);
-            }),
-            None => self.drops.count(DropReason::HostNotIp),
+        let Some(cut) = packet.and_then(|packet| Cut::new(vnet, gso, packet)) else {
+            self.drops.count(DropReason::HostNotIp);
+            return;
+        };
+        if let Some(slot) = self.route(buffer.get(..len), Some(vnet), now, out) {
+            self.send_to(slot, now, out, |way| {
+                cut.each(buffer, len, |packet, len| way.send(packet, len));
+            });
         }
     }
 
-    fn send_packet(
+    /// The peer to which a packet belongs. If there is none here, it was dropped or handed over.
+    fn route(
         &mut self,
-        buffer: &mut [u8],
-        len: usize,
+        packet: Option<&[u8]>,
+        vnet: Option<&VnetHeader>,
         now: Timestamp,
         out: &mut Output,
-    ) -> Result<(), DropReason> {
-        let header = buffer.get(..len).and_then(ip::parse).ok_or(DropReason::HostNotIp)?;
-        let id = self.allowed_ips.lookup(header.destination).ok_or(DropReason::NoPeer)?;
-        self.catch_up(id, now, out);
+    ) -> Option<Slot> {
+        let destination = packet.and_then(ip::parse).map(|header| header.destination);
+        let Some((packet, destination)) = packet.zip(destination) else {
+            self.drops.count(DropReason::HostNotIp);
+            return None;
+        };
+        let Some(slot) = self.allowed_ips.lookup(destination) else {
+            self.drops.count(DropReason::NoPeer);
+            return None;
+        };
+        if let Some(owner) = self.other_owner(slot) {
+            let what = What::Packet { vnet: vnet.copied(), bytes: packet.into() };
+            self.hand_over(owner, what, out);
+            return None;
+        }
+        self.catch_up(slot, now, out);
+        Some(slot)
+    }
+
+    /// Lets `send` send any number of packets to one peer.
+    fn send_to(
+        &mut self,
+        slot: Slot,
+        now: Timestamp,
+        out: &mut Output,
+        send: impl FnOnce(&mut Way<'_>),
+    ) {
+        let peer = self.peers.get_mut(slot.0 as usize).and_then(Option::as_mut);
+        let Some(peer) = peer else {
+            self.drops.count(DropReason::NoPeer);
+            return;
+        };
+        let (mtu, drops, transmits) = (self.mtu, &mut self.drops, &mut out.transmits);
+        send(&mut Way { peer, mtu, now, drops, transmits });
+        self.stay_awake(slot, now);
+    }
+}
+
+/// The way to one peer, looked up once for all packets of a super-packet.
+struct Way<'e> {
+    peer: &'e mut Peer,
+    mtu: usize,
+    now: Timestamp,
+    drops: &'e mut Drops,
+    transmits: &'e mut Transmits,
+}
+
+impl Way<'_> {
+    /// Seals a packet, the first `len` bytes of `buffer`, or lets it wait for a session.
+    fn send(&mut self, buffer: &mut [u8], len: usize) {
+        if let Err(reason) = self.try_send(buffer, len) {
+            self.drops.count(reason);
+        }
+    }
+
+    fn try_send(&mut self, buffer: &mut [u8], len: usize) -> Result<(), DropReason> {
         let padded = ip::padded_len(len, self.mtu).min(buffer.len());
         buffer[len..padded].fill(0);
         let packet = &buffer[..padded];
-
-        let peer = self.peer_mut(id).ok_or(DropReason::NoPeer)?;
+        let Self { peer, now, transmits, .. } = self;
         if peer.endpoint.is_none() {
             return Err(DropReason::NoEndpoint);
         }
         let tunnel = peer.tunnel.as_ref().ok_or(DropReason::NoPeer)?;
         if tunnel.is_ready() {
             let worn = tunnel.is_worn();
-            peer.seal(packet, now, &mut out.transmits)?;
+            peer.seal(packet, *now, transmits)?;
             if worn {
-                peer.initiate(now, &mut out.transmits);
+                peer.initiate(*now, transmits);
             }
         } else {
             let fits = peer.enqueue(packet);
-            peer.initiate(now, &mut out.transmits);
+            peer.initiate(*now, transmits);
             if !fits {
                 self.drops.count(DropReason::QueueFull);
             }
         }
-        self.stay_awake(id, now);
         Ok(())
     }
 }
@@ -107,7 +164,7 @@ impl Peer {
         let to = self.endpoint.ok_or(DropReason::NoEndpoint)?;
         let tunnel = self.tunnel.as_mut().ok_or(DropReason::NoPeer)?;
         let len = tunnel.seal(packet, transmits.slot(sealed_room(packet.len())))?;
-        transmits.commit(to, len);
+        transmits.commit(to, Ecn::of_packet(packet), len);
         self.tx_bytes += len as u64;
         self.last_traffic = now;
         self.acknowledge_at = None;
@@ -119,7 +176,7 @@ impl Peer {
         let (Some(to), Some(tunnel)) = (self.endpoint, self.tunnel.as_mut()) else { return };
         if let Some(len) = tunnel.initiate(transmits.slot(MESSAGE_ROOM), now) {
             tracing::debug!(peer = %self.public_key, "handshake initiation sent");
-            transmits.commit(to, len);
+            transmits.commit(to, Ecn::NotCapable, len);
             self.tx_bytes += len as u64;
         }
     }

@@ -6,6 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use crate::ecn::Ecn;
+use crate::handover::Handover;
 use crate::packets::Packets;
 
 /// The most datagrams that one segmented send takes (`UDP_MAX_SEGMENTS` of older kernels).
@@ -35,6 +37,8 @@ pub struct Output {
     pub transmits: Transmits,
     /// Packets for the host.
     pub packets: Packets,
+    /// What belongs to other shards; the shell takes it out.
+    pub handovers: Vec<Handover>,
 }
 
 /// Datagrams for the network, in the order in which they are to leave.
@@ -48,17 +52,20 @@ pub struct Transmits {
 #[derive(Debug)]
 struct Pending {
     to: Endpoint,
+    ecn: Ecn,
     range: Range<usize>,
     segment: usize,
     datagrams: usize,
 }
 
-/// Datagrams that can leave by one segmented send: one destination, all of one length but for the
-/// last, which may be shorter.
+/// Datagrams that can leave by one segmented send: one destination and mark, all of one length but
+/// for the last, which may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch<'a> {
     /// Where to.
     pub to: Endpoint,
+    /// How the datagrams are to be marked.
+    pub ecn: Ecn,
     /// The datagrams, end to end.
     pub bytes: &'a [u8],
     /// The length of each datagram but the last.
@@ -77,6 +84,7 @@ impl Transmits {
     pub fn iter(&self) -> impl Iterator<Item = Batch<'_>> {
         self.batches.iter().map(|batch| Batch {
             to: batch.to,
+            ecn: batch.ecn,
             bytes: &self.bytes[batch.range.clone()],
             segment: batch.segment,
         })
@@ -94,6 +102,26 @@ impl Transmits {
         self.used
     }
 
+    /// Forgets the first batches, which were sent.
+    pub fn forget(&mut self, batches: usize) {
+        self.batches.drain(..batches.min(self.batches.len()));
+    }
+
+    /// Forgets what waits beyond so many bytes; gives how many datagrams these were.
+    pub fn truncate(&mut self, bytes: usize) -> u64 {
+        let start = self.batches.first().map_or(self.used, |first| first.range.start);
+        let kept = self.batches.partition_point(|batch| batch.range.end - start <= bytes);
+        let dropped = self.batches.drain(kept..).map(|batch| batch.datagrams as u64).sum();
+        // What is gone from the front is given back too.
+        let end = self.batches.last().map_or(start, |last| last.range.end);
+        self.bytes.copy_within(start..end, 0);
+        self.used = end - start;
+        for batch in &mut self.batches {
+            batch.range = batch.range.start - start..batch.range.end - start;
+        }
+        dropped
+    }
+
     /// Forgets what was sent; keeps the buffers.
     pub fn clear(&mut self) {
         self.used = 0;
@@ -106,28 +134,29 @@ impl Transmits {
     }
 
     /// Takes the first `len` bytes of the last slot for a datagram.
-    pub(crate) fn commit(&mut self, to: Endpoint, len: usize) {
+    pub(crate) fn commit(&mut self, to: Endpoint, ecn: Ecn, len: usize) {
         let start = self.used;
         self.used += len;
         if let Some(last) = self.batches.last_mut()
-            && last.takes(to, len)
+            && last.takes(to, ecn, len)
         {
             last.range.end = self.used;
             last.datagrams += 1;
             return;
         }
         let range = start..self.used;
-        self.batches.push(Pending { to, range, segment: len, datagrams: 1 });
+        self.batches.push(Pending { to, ecn, range, segment: len, datagrams: 1 });
     }
 }
 
 impl Pending {
-    fn takes(&self, to: Endpoint, len: usize) -> bool {
+    fn takes(&self, to: Endpoint, ecn: Ecn, len: usize) -> bool {
         let whole = self.range.len() == self.segment * self.datagrams;
         whole
             && len <= self.segment
             && self.datagrams < BATCH_DATAGRAMS
             && self.range.len() + len <= BATCH_BYTES
+            && self.ecn == ecn
             && self.to == to
     }
 }
@@ -147,7 +176,8 @@ mod tests {
 
     fn send(transmits: &mut Transmits, to: u16, len: usize) {
         transmits.slot(len).fill(u8::try_from(len % 251).unwrap());
-        transmits.commit(SocketAddr::from(([127, 0, 0, 1], to)).into(), len);
+        let to = SocketAddr::from(([127, 0, 0, 1], to)).into();
+        transmits.commit(to, Ecn::NotCapable, len);
     }
 
     fn batches(transmits: &Transmits) -> Vec<(u16, usize, usize)> {
@@ -165,6 +195,28 @@ mod tests {
         send(&mut transmits, 2, 100);
         send(&mut transmits, 2, 101);
         assert_eq!(batches(&transmits), [(1, 100, 3), (1, 100, 1), (2, 100, 1), (2, 101, 1)]);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_yet_waits_within_bounds() {
+        let mut transmits = Transmits::default();
+        for to in 0..4 {
+            send(&mut transmits, to, 100 + usize::from(to));
+            send(&mut transmits, to, 100 + usize::from(to));
+        }
+        transmits.forget(1);
+        assert_eq!(transmits.truncate(500), 2, "the last batch goes");
+        assert_eq!(batches(&transmits), [(1, 101, 2), (2, 102, 2)]);
+        assert!(
+            transmits
+                .iter()
+                .all(|batch| batch.bytes.iter().all(|&b| usize::from(b) == batch.segment))
+        );
+        send(&mut transmits, 2, 102);
+        assert_eq!(batches(&transmits), [(1, 101, 2), (2, 102, 3)]);
+        assert_eq!(transmits.len(), 508);
+        transmits.forget(2);
+        assert_eq!((transmits.truncate(500), transmits.len()), (0, 0));
     }
 
     #[test]

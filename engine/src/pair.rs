@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use dataplane_common::IndexMask;
 use proto::key::PrivateKey;
 use proto::uapi::{AllowedIpChange, PeerChange, Set};
 
-use crate::{Endpoint, Engine, Output, Settings, Timestamp};
+use crate::{Ecn, Endpoint, Engine, Output, Place, Settings, Timestamp};
 
 /// When all of it happens.
 pub const NOW: Timestamp = Timestamp::from_epoch(Duration::from_secs(1000));
@@ -24,7 +25,11 @@ pub struct Node {
 
 impl Node {
     fn new(number: u8) -> Self {
-        let mut engine = Engine::new(Settings { mtu: 1420, seed: number.into() });
+        let mut engine = Engine::new(Settings {
+            mtu: 1420,
+            seed: number.into(),
+            place: Place::alone(IndexMask::new(number.into())),
+        });
         let mut out = Output::default();
         let key = PrivateKey::from([number; 32]);
         let set = Set { private_key: Some(Some(key)), ..Set::default() };
@@ -42,6 +47,12 @@ impl Node {
         };
         let set = Set { peers: vec![change], ..Set::default() };
         self.engine.configure(&set, NOW, &mut self.out).expect("a peer");
+    }
+
+    /// Takes a datagram, and computes what it asks for.
+    pub fn receive(&mut self, from: Endpoint, datagram: &[u8]) {
+        self.engine.handle_datagram(from, Ecn::NotCapable, datagram, NOW, &mut self.out);
+        self.engine.handle_timeout(NOW, &mut self.out);
     }
 
     /// The datagrams that wait.
@@ -68,10 +79,10 @@ pub fn connected() -> (Node, Node) {
     a.engine.handle_packet(&mut packet, 20, NOW, &mut a.out);
     for _ in 0..3 {
         for datagram in a.take_datagrams() {
-            b.engine.handle_datagram(a.endpoint, &datagram, NOW, &mut b.out);
+            b.receive(a.endpoint, &datagram);
         }
         for datagram in b.take_datagrams() {
-            a.engine.handle_datagram(b.endpoint, &datagram, NOW, &mut a.out);
+            a.receive(b.endpoint, &datagram);
         }
     }
     assert_eq!(b.out.packets.iter().count(), 1, "the pair connects");

@@ -11,17 +11,13 @@ use crate::time::Timestamp;
 /// Packets that wait for a peer's handshake (Linux: `MAX_STAGED_PACKETS`).
 pub(crate) const QUEUE_LIMIT: usize = 128;
 
-/// Names a peer of an engine as long as it is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerId(pub(crate) u32);
-
 pub(crate) struct Peer {
     pub(crate) public_key: PublicKey,
     pub(crate) preshared_key: Option<PresharedKey>,
     pub(crate) endpoint: Option<Endpoint>,
     /// Seconds; 0 is never.
     pub(crate) persistent_keepalive: u16,
-    /// None while this node has no private key.
+    /// None while this node has no private key, and where another shard owns the peer.
     pub(crate) tunnel: Option<Tunnel>,
     pub(crate) queue: VecDeque<Box<[u8]>>,
     pub(crate) tx_bytes: u64,
@@ -32,6 +28,8 @@ pub(crate) struct Peer {
     /// When a packet that arrived and was followed by nothing of ours is to be acknowledged.
     /// (boringtun's own timer overlooks packets that arrive in the step in which it last sent.)
     pub(crate) acknowledge_at: Option<Timestamp>,
+    /// A keepalive is to be sent as soon as can be.
+    pub(crate) greet: bool,
     /// When this peer's timers are due: the authority over entries of the engine's heap.
     pub(crate) wake: Option<Wake>,
 }
@@ -57,6 +55,7 @@ impl Peer {
             last_handshake: None,
             last_traffic: Timestamp::default(),
             acknowledge_at: None,
+            greet: false,
             wake: None,
         }
     }

@@ -1,15 +1,19 @@
 //! What can be asked of an engine.
 
+use dataplane_common::Slot;
 use ipnet::IpNet;
 use proto::key::{PresharedKey, PrivateKey, PublicKey};
 
 use crate::node::Engine;
 use crate::output::Endpoint;
+use crate::peer::Peer;
 use crate::time::Timestamp;
 
 /// The state of one peer.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
+    /// Its number on this node.
+    pub slot: Slot,
     /// Who it is.
     pub public_key: PublicKey,
     /// The preshared key, if there is one.
@@ -35,16 +39,22 @@ impl Engine {
         self.key.as_ref().map(|key| &key.private)
     }
 
-    /// Every peer, in the order of slots.
+    /// Every network with its peer: the whole table, in every shard.
+    pub fn networks(&self) -> impl Iterator<Item = (IpNet, Slot)> + '_ {
+        self.allowed_ips.iter()
+    }
+
+    /// The peers that this engine owns, in the order of slots.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
         let mut networks = vec![Vec::new(); self.peers.len()];
         for (network, id) in self.allowed_ips.iter() {
             networks[id.0 as usize].push(network);
         }
-        let status = |(peer, allowed_ips)| {
-            let peer: &crate::peer::Peer = Option::as_ref(peer)?;
-            Some(PeerStatus {
+        let status = |(slot, (peer, allowed_ips))| {
+            let peer: &Peer = Option::as_ref(peer)?;
+            (self.other_owner(Slot(slot)).is_none()).then(|| PeerStatus {
+                slot: Slot(slot),
                 public_key: peer.public_key,
                 preshared_key: peer.preshared_key.clone(),
                 endpoint: peer.endpoint,
@@ -55,6 +65,6 @@ impl Engine {
                 allowed_ips,
             })
         };
-        self.peers.iter().zip(networks).filter_map(status).collect()
+        (0..).zip(self.peers.iter().zip(networks)).filter_map(status).collect()
     }
 }

@@ -4,15 +4,17 @@
 //! never; a handshake under way when it is to be retried, a persistent keepalive when it is due.
 
 use std::cmp::Reverse;
+use std::mem;
 use std::time::Duration;
 
-use dataplane_common::DropReason;
+use dataplane_common::{DropReason, Slot};
 use rand::Rng as _;
 
+use crate::ecn::Ecn;
 use crate::node::Engine;
 use crate::noise::{MESSAGE_ROOM, Tick};
 use crate::output::Output;
-use crate::peer::{Peer, PeerId, Wake};
+use crate::peer::{Peer, Wake};
 use crate::time::Timestamp;
 
 /// A packet that nothing of ours follows is acknowledged after this (paper, section 6.5).
@@ -26,6 +28,9 @@ const IDLE: Duration = Duration::from_secs(10);
 const CALM_AFTER: Duration = Duration::from_secs(17);
 /// An unanswered initiation is sent again after this and up to [`RETRY_JITTER_MS`] more.
 const RETRY: Duration = Duration::from_secs(5);
+/// Handshakes, and as many initiations, that are computed before packets get their turn: each
+/// costs some hundred microseconds.
+const COSTLY: usize = 2;
 /// Keeps two nodes that start together from asking each other for ever (paper, section 6.1).
 const RETRY_JITTER_MS: u64 = 333;
 
@@ -33,6 +38,9 @@ impl Engine {
     /// When [`Self::handle_timeout`] is due, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Timestamp, &'static str)> {
+        if !self.handshakes.is_empty() {
+            return Some((Timestamp::default(), "a handshake to compute"));
+        }
         let &Reverse((at, id)) = self.wakes.peek()?;
         let peer = self.peers.get(id.0 as usize).and_then(Option::as_ref);
         match peer.and_then(|peer| peer.wake) {
@@ -41,22 +49,32 @@ impl Engine {
         }
     }
 
-    /// Lets time pass: retries, rekeys, keepalives, expiry.
+    /// Lets time pass: retries, rekeys, keepalives, expiry; and computes handshakes that were put
+    /// off. It ends after a little costly work, so that packets never wait long for it: more may
+    /// be due, as [`Self::poll_timeout`] then says.
     pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Output) {
+        for _ in 0..COSTLY {
+            let Some((from, message)) = self.handshakes.pop_front() else { break };
+            self.take_put_off(from, &message, now, out);
+        }
+        let mut costly = 0;
         while let Some(&Reverse((at, id))) = self.wakes.peek() {
-            if at > now {
+            if at > now || costly == COSTLY {
                 return;
             }
             self.wakes.pop();
             let Some(peer) = self.peer_mut(id) else { continue };
             if peer.wake.take_if(|wake| wake.at == at).is_some() {
+                let initiated = peer.initiated();
                 self.look_after(id, now, out);
+                let began = self.peer_mut(id).is_some_and(|peer| peer.initiated() != initiated);
+                costly += usize::from(began);
             }
         }
     }
 
     /// Looks after a peer whose timers lag behind, before it sends or receives.
-    pub(crate) fn catch_up(&mut self, id: PeerId, now: Timestamp, out: &mut Output) {
+    pub(crate) fn catch_up(&mut self, id: Slot, now: Timestamp, out: &mut Output) {
         let lags = |peer: &mut Peer| peer.tunnel.as_ref().is_some_and(|tunnel| tunnel.lags(now));
         if self.peer_mut(id).is_some_and(lags) {
             self.look_after(id, now, out);
@@ -64,19 +82,20 @@ impl Engine {
     }
 
     /// Makes sure that a peer with traffic is looked at soon.
-    pub(crate) fn stay_awake(&mut self, id: PeerId, now: Timestamp) {
+    pub(crate) fn stay_awake(&mut self, id: Slot, now: Timestamp) {
         self.wake(id, Wake { at: now + BUSY, reason: "a busy peer's timers" });
     }
 
     /// Looks after a peer, and plans when to do so again.
-    pub(crate) fn look_after(&mut self, id: PeerId, now: Timestamp, out: &mut Output) {
+    pub(crate) fn look_after(&mut self, id: Slot, now: Timestamp, out: &mut Output) {
         if !self.up {
             return;
         }
         let jitter = Duration::from_millis(self.rng.random_range(0..=RETRY_JITTER_MS));
         let Some(peer) = self.peer_mut(id) else { return };
         let given_up = peer.tick(now, out);
-        if peer.keepalive_due().is_some_and(|due| due <= now) {
+        let greet = mem::take(&mut peer.greet);
+        if greet || peer.keepalive_due().is_some_and(|due| due <= now) {
             peer.keep_alive(now, &mut out.transmits);
         }
         let next = peer.next_wake(now, jitter);
@@ -86,7 +105,7 @@ impl Engine {
         }
     }
 
-    fn wake(&mut self, id: PeerId, wake: Wake) {
+    pub(crate) fn wake(&mut self, id: Slot, wake: Wake) {
         let Some(peer) = self.peer_mut(id) else { return };
         if peer.wake.is_some_and(|planned| planned.at <= wake.at) {
             return;
@@ -97,6 +116,11 @@ impl Engine {
 }
 
 impl Peer {
+    /// When the initiation that awaits its response was sent.
+    fn initiated(&self) -> Option<Timestamp> {
+        self.tunnel.as_ref().and_then(|tunnel| tunnel.initiated())
+    }
+
     /// Lets the tunnel's timers pass; gives how many packets waited in vain.
     fn tick(&mut self, now: Timestamp, out: &mut Output) -> u64 {
         let Some(tunnel) = self.tunnel.as_mut() else { return 0 };
@@ -104,7 +128,7 @@ impl Peer {
             Tick::Nothing => {}
             Tick::Send(len) => {
                 if let Some(to) = self.endpoint {
-                    out.transmits.commit(to, len);
+                    out.transmits.commit(to, Ecn::NotCapable, len);
                     self.tx_bytes += len as u64;
                 }
             }

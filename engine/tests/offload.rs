@@ -5,7 +5,7 @@ mod pair;
 
 use dataplane_common::DropReason;
 use engine::offload::{Gso, VNET_HEADER_LEN, VnetHeader};
-use engine::{Endpoint, HostOffload, Output, PADDING, Packets};
+use engine::{Ecn, HostOffload, Output, PADDING, Packets};
 use pair::{Node, Pair};
 use proptest::prelude::*;
 
@@ -106,7 +106,7 @@ fn receive(
 ) -> Vec<Vec<u8>> {
     let mut out = Output { packets: Packets::new(offload), ..Output::default() };
     for datagram in datagrams {
-        b.engine.handle_datagram(Endpoint::from(pair.0), datagram, pair.1, &mut out);
+        b.engine.handle_datagram(pair.0.into(), Ecn::NotCapable, datagram, pair.1, &mut out);
     }
     out.packets.iter().map(<[u8]>::to_vec).collect()
 }

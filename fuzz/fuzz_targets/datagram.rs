@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|datagrams: Vec<&[u8]>| {
     with_pair(|a, b| {
         for datagram in datagrams {
-            b.engine.handle_datagram(a.endpoint, datagram, NOW, &mut b.out);
+            b.receive(a.endpoint, datagram);
         }
         assert!(b.out.packets.is_empty());
     });

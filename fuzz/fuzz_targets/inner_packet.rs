@@ -11,7 +11,7 @@ fuzz_target!(|packet: &[u8]| {
     with_pair(|a, b| {
         a.engine.handle_packet(&mut buffer, packet.len(), NOW, &mut a.out);
         for datagram in a.take_datagrams() {
-            b.engine.handle_datagram(a.endpoint, &datagram, NOW, &mut b.out);
+            b.receive(a.endpoint, &datagram);
         }
         let whole = engine::inner_addresses(packet).is_some();
         assert_eq!(b.out.packets.iter().count(), usize::from(whole));

@@ -71,6 +71,19 @@ impl Message {
     }
 }
 
+impl Message {
+    /// The index of ours that it names; an initiation names none.
+    #[must_use]
+    pub const fn receiver(self) -> Option<SessionIndex> {
+        match self {
+            Self::Initiation { .. } => None,
+            Self::Response { receiver, .. }
+            | Self::CookieReply { receiver }
+            | Self::Data { receiver, .. } => Some(receiver),
+        }
+    }
+}
+
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

@@ -2,6 +2,7 @@
 
 mod drops;
 mod policy;
+mod shards;
 mod wg;
 
 use std::ffi::OsString;
@@ -30,6 +31,8 @@ enum Command {
     Policy(policy::Command),
     /// Show what an interface dropped, and why
     Drops(drops::Args),
+    /// Show the threads that carry an interface's packets, or change their number
+    Shards(shards::Args),
     /// `wg-quick` passes the interface's name alone
     #[command(external_subcommand)]
     Bare(Vec<OsString>),
@@ -43,6 +46,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Wg(args) => args.run(),
         Command::Policy(command) => command.run(),
         Command::Drops(args) => args.run(),
+        Command::Shards(args) => args.run(),
         Command::Bare(words) => bare(words),
     };
     result.unwrap_or_else(|error| {
@@ -57,8 +61,9 @@ fn bare(words: Vec<OsString>) -> anyhow::Result<ExitCode> {
     let from_wg_quick = std::env::var_os("WG_QUICK_USERSPACE_IMPLEMENTATION").is_some();
     if let [name] = words.as_slice()
         && let (Some(name), true) = (name.to_str(), from_wg_quick)
+        && let Command::Wg(args) = Cli::parse_from(["nearwire", "wg", name]).command
     {
-        return wg::Args::for_interface(name).run();
+        return args.run();
     }
     let word = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
     Cli::command()

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use dataplane_common::{MAX_SHARDS, Shards};
 use engine::HostOffload;
 
 use crate::wg::{self, Options};
@@ -23,8 +25,15 @@ pub(super) struct Args {
     /// Stay in the foreground and log to standard error
     #[arg(short, long)]
     foreground: bool,
+    /// Threads that carry packets, each with peers of its own [default: one for each core]
+    #[arg(long, value_name = "N", env = "NEARWIRE_SHARDS", value_parser = shards)]
+    shards: Option<Shards>,
+    /// After a packet, look for the next one for so many microseconds before sleeping: less latency
+    /// for more CPU time
+    #[arg(long, value_name = "MICROSECONDS", env = "NEARWIRE_BUSY_POLL", default_value_t = 0)]
+    busy_poll: u32,
     /// Read and write the interface packet by packet, without segmentation offload
-    #[arg(long)]
+    #[arg(long, env = "NEARWIRE_NO_OFFLOAD")]
     no_offload: bool,
     /// Enforce this policy document on the interface; SIGHUP reads it anew
     #[arg(long, value_name = "FILE")]
@@ -32,14 +41,15 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// What `wg-quick` asks for.
-    pub(super) fn for_interface(name: &str) -> Self {
-        Self { interface: name.to_owned(), foreground: false, no_offload: false, policy: None }
-    }
-
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { interface, foreground, no_offload, policy } = self;
+        let Self { interface, foreground, shards, busy_poll, no_offload, policy } = self;
         let offload = if no_offload { HostOffload::None } else { HostOffload::TcpAndUdp };
-        wg::run(Options { interface, foreground, offload, policy })
+        let busy_poll = Duration::from_micros(busy_poll.into());
+        wg::run(Options { interface, foreground, offload, shards, busy_poll, policy })
     }
+}
+
+fn shards(text: &str) -> Result<Shards, String> {
+    let count = text.parse().ok().and_then(Shards::new);
+    count.ok_or_else(|| format!("it must be a number from 1 to {MAX_SHARDS}"))
 }

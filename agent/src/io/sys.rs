@@ -6,17 +6,42 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Makes `device` (an open `/dev/net/tun`) the TUN interface `name`; `vnet`: with a
-/// `struct virtio_net_hdr` before each packet.
-pub(super) fn tun_set_interface(device: &File, name: &str, vnet: bool) -> io::Result<()> {
+/// `_IOR('T', 224, int)`, which libc does not name.
+const TUNSETSTEERINGEBPF: libc::Ioctl = 0x8004_54e0_u32 as libc::Ioctl;
+
+/// What a queue of a TUN interface is opened with.
+#[derive(Clone, Copy)]
+pub(super) struct TunFlags {
+    /// A `struct virtio_net_hdr` before each packet.
+    pub(super) vnet: bool,
+    /// The interface can have several queues.
+    pub(super) many: bool,
+    /// The interface must not be there yet.
+    pub(super) new: bool,
+}
+
+/// Makes `device` (an open `/dev/net/tun`) a queue of the TUN interface `name`.
+pub(super) fn tun_set_interface(device: &File, name: &str, flags: TunFlags) -> io::Result<()> {
     let mut request = interface_request(name)?;
-    let vnet = if vnet { libc::IFF_VNET_HDR } else { 0 };
-    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL | vnet;
+    let wanted = [
+        (flags.vnet, libc::IFF_VNET_HDR),
+        (flags.many, libc::IFF_MULTI_QUEUE),
+        (flags.new, libc::IFF_TUN_EXCL),
+    ];
+    let wanted = wanted.into_iter().filter(|(on, _)| *on).fold(0, |all, (_, flag)| all | flag);
     // 16 bits wide in `ifreq`, where the highest flag is the sign.
-    let flags = u16::try_from(flags).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let flags = u16::try_from(libc::IFF_TUN | libc::IFF_NO_PI | wanted);
+    let flags = flags.map_err(|_| io::ErrorKind::InvalidInput)?;
     request.ifr_ifru.ifru_flags = flags.cast_signed();
     // SAFETY: `request` is an `ifreq` that lives through the call, as TUNSETIFF wants it.
     check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF as _, &mut request) })
+}
+
+/// Lets an eBPF program (a socket filter) choose the queue of each packet.
+pub(super) fn tun_set_steering(device: &File, program: BorrowedFd<'_>) -> io::Result<()> {
+    let program: libc::c_int = program.as_raw_fd();
+    // SAFETY: TUNSETSTEERINGEBPF reads an int, which `program` is and stays through the call.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), TUNSETSTEERINGEBPF, &raw const program) })
 }
 
 /// Says which super-packets and partial checksums the user end takes.
@@ -49,6 +74,11 @@ pub(super) fn allow_fragments(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0)?;
     }
     Ok(())
+}
+
+/// Receives datagrams without the time at which they came: nobody looks at it.
+pub(super) fn forget_arrival_times(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 0)
 }
 
 fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use engine::HostOffload;
 use engine::offload::{VNET_HEADER_LEN, VnetHeader};
 
-use super::sys;
+use super::sys::{self, TunFlags};
 
 /// The MTU of a new interface: 1500 less WireGuard over IPv6.
 pub(crate) const DEFAULT_MTU: u16 = 1420;
@@ -22,10 +22,19 @@ const TCP_OFFLOAD: u32 = 0x01 | 0x02 | 0x04 | 0x08;
 /// Linux's `TUN_F_USO4`, `TUN_F_USO6` (since 6.2).
 const UDP_OFFLOAD: u32 = 0x20 | 0x40;
 
-/// A TUN interface; it vanishes with this.
+/// One queue of a TUN interface, which vanishes with its last queue.
 pub(crate) struct Tun {
     device: File,
     offload: HostOffload,
+}
+
+/// How many queues an interface can ever have: it is made for one or for many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queues {
+    /// Only one. The kernel keeps less for such an interface.
+    One,
+    /// As many as are opened.
+    Many,
 }
 
 /// What one read brought.
@@ -38,16 +47,12 @@ pub(crate) struct Read {
 
 impl Tun {
     /// Makes the interface, down, with the default MTU.
-    pub(crate) fn create(name: &str, wanted: HostOffload) -> anyhow::Result<Self> {
+    pub(crate) fn create(name: &str, wanted: HostOffload, queues: Queues) -> anyhow::Result<Self> {
         check_name(name)?;
-        let device = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open("/dev/net/tun")
-            .context("cannot open /dev/net/tun; is the kernel's tun driver there, are you root?")?;
         let vnet = wanted != HostOffload::None;
-        sys::tun_set_interface(&device, name, vnet).with_context(|| {
+        let flags = TunFlags { vnet, many: queues == Queues::Many, new: true };
+        let device = open()?;
+        sys::tun_set_interface(&device, name, flags).with_context(|| {
             match interface_index(name).is_some() {
                 true => {
                     format!("interface {name} exists already; remove it or choose another name")
@@ -59,6 +64,20 @@ impl Tun {
         sys::set_mtu(name, DEFAULT_MTU)
             .with_context(|| format!("cannot set the MTU of {name} to {DEFAULT_MTU}"))?;
         Ok(Self { device, offload })
+    }
+
+    /// Opens one more queue of the interface `name`, which is this one's and made for many.
+    pub(crate) fn open_queue(&self, name: &str) -> anyhow::Result<Self> {
+        let device = open()?;
+        let flags = TunFlags { vnet: self.offload != HostOffload::None, many: true, new: false };
+        sys::tun_set_interface(&device, name, flags)
+            .with_context(|| format!("cannot open one more queue of {name}"))?;
+        Ok(Self { device, offload: self.offload })
+    }
+
+    /// Lets a program choose the queue of each packet that the host sends.
+    pub(crate) fn steer(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        sys::tun_set_steering(&self.device, program)
     }
 
     /// What the host gives and takes.
@@ -92,6 +111,15 @@ impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.device.as_fd()
     }
+}
+
+fn open() -> anyhow::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open("/dev/net/tun")
+        .context("cannot open /dev/net/tun; is the kernel's tun driver there, are you root?")
 }
 
 /// Asks for super-packets. Where the kernel has none of a kind, it goes on without, and says so.

@@ -1,11 +1,15 @@
-//! The WireGuard port: one UDP socket for both families.
+//! The WireGuard port: a UDP socket for both families, or a group of them that share the port.
 
+use std::collections::HashMap;
+use std::io::ErrorKind::WouldBlock;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
 
-use engine::{Batch, Endpoint};
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use engine::{Batch, Ecn, Endpoint, Timestamp};
+use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -16,54 +20,77 @@ const BUFFER: usize = 7 << 20;
 /// The longest run of datagrams that one receive can bring.
 const RECEIVE_LIMIT: usize = 65_535;
 
-/// An open port.
+/// The most super-datagrams of one receive: what fits the second-level cache with what becomes of
+/// it, and lets the host's packets have their turn soon.
+const RECEIVE_BATCH: usize = 8;
+/// How long a peer's datagrams go one by one after the kernel would not cut a batch for it.
+const NARROW: Duration = Duration::from_secs(10);
+/// Peers behind narrow paths that are remembered.
+const NARROW_LIMIT: usize = 64;
+
+/// A socket of the port.
 pub(crate) struct Udp {
-    socket: Socket,
+    socket: Arc<Socket>,
     state: UdpSocketState,
-    port: u16,
     v6: bool,
+    /// Where a path is too narrow for our datagrams the kernel cuts no batch, only fragments.
+    narrow: HashMap<IpAddr, Timestamp>,
 }
 
 /// Room for what one call receives.
 pub(crate) struct Received {
     bytes: Box<[u8]>,
-    meta: [RecvMeta; BATCH_SIZE],
+    meta: [RecvMeta; RECEIVE_BATCH],
     filled: usize,
 }
 
 impl Udp {
-    /// Opens a port (0: any), marking what it sends (0: not at all).
+    /// Opens a port (0: any), marking what is sent (0: not at all).
     pub(crate) fn open(port: u16, fwmark: u32) -> io::Result<Self> {
         // A host may have IPv6 disabled: then there is only v4 to be had.
-        let (socket, v6) = match open_v6(port) {
-            Err(error) if lacks_v6(&error) => (open_v4(port)?, false),
+        let (socket, v6) = match bound(Domain::IPV6, port, false) {
+            Err(error) if lacks_v6(&error) => (bound(Domain::IPV4, port, false)?, false),
             other => (other?, true),
         };
+        Self::new(socket, v6, fwmark)
+    }
+
+    /// Opens one more socket of the same port.
+    ///
+    /// The first one was bound without `SO_REUSEPORT`, so a port that is in use is an error; it is
+    /// set only now, by which the kernel makes the group.
+    pub(crate) fn open_beside(&self, fwmark: u32) -> io::Result<Self> {
+        self.socket.set_reuse_port(true)?;
+        let domain = if self.v6 { Domain::IPV6 } else { Domain::IPV4 };
+        Self::new(bound(domain, self.port()?, true)?, self.v6, fwmark)
+    }
+
+    fn new(socket: Socket, v6: bool, fwmark: u32) -> io::Result<Self> {
         if fwmark != 0 {
             socket.set_mark(fwmark)?;
         }
         let state = prepare(&socket, v6)?;
-        let port = socket.local_addr()?.as_socket().map_or(port, |address| address.port());
-        Ok(Self { socket, state, port, v6 })
+        Ok(Self { socket: Arc::new(socket), state, v6, narrow: HashMap::new() })
     }
 
     /// The port that we have.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    pub(crate) fn port(&self) -> io::Result<u16> {
+        let address = self.socket.local_addr()?.as_socket();
+        Ok(address.map_or(0, |address| address.port()))
     }
 
-    /// Marks what is sent from now on.
-    pub(crate) fn set_fwmark(&self, mark: u32) -> io::Result<()> {
-        self.socket.set_mark(mark)
+    /// The socket itself.
+    pub(crate) fn socket(&self) -> &Arc<Socket> {
+        &self.socket
     }
 
     /// Receives what is there; false if there was nothing.
     pub(crate) fn receive(&self, into: &mut Received) -> io::Result<bool> {
         into.filled = 0;
         let mut slices = into.bytes.chunks_mut(RECEIVE_LIMIT).map(IoSliceMut::new);
-        let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+        let mut buffers: [IoSliceMut<'_>; RECEIVE_BATCH] =
             std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-        match self.state.recv(UdpSockRef::from(&self.socket), &mut buffers, &mut into.meta) {
+        match self.state.recv(UdpSockRef::from(&*self.socket), &mut buffers, &mut into.meta) {
             Ok(filled) => {
                 into.filled = filled;
                 Ok(filled > 0)
@@ -73,38 +100,54 @@ impl Udp {
         }
     }
 
-    /// Sends a batch: in one call where the kernel segments, else one by one.
-    pub(crate) fn send(&mut self, batch: &Batch<'_>) -> io::Result<()> {
-        let sent = self.send_from(batch, batch.to.source);
-        match sent {
-            // The address of ours that the peer knew may be gone: the kernel chooses another. The
-            // state is made anew because it takes such an error for a lack of segmentation.
-            Err(_) if batch.to.source.is_some() => {
+    /// Sends a batch: in one call where the kernel cuts it, else one by one.
+    pub(crate) fn send(&mut self, batch: &Batch<'_>, now: Timestamp) -> io::Result<()> {
+        match self.send_from(batch, batch.to.source, now) {
+            Err(error) if batch.to.source.is_some() && error.kind() != WouldBlock => {
+                // The address of ours that the peer knew may be gone: the kernel chooses another.
                 self.state = prepare(&self.socket, self.v6)?;
-                self.send_from(batch, None)
+                self.send_from(batch, None, now)
             }
             other => other,
         }
     }
 
-    fn send_from(&self, batch: &Batch<'_>, source: Option<IpAddr>) -> io::Result<()> {
+    fn send_from(
+        &mut self,
+        batch: &Batch<'_>,
+        source: Option<IpAddr>,
+        now: Timestamp,
+    ) -> io::Result<()> {
+        let peer = batch.to.address.ip();
         let mut transmit = Transmit {
             destination: self.on_the_wire(batch.to.address),
-            ecn: None,
+            ecn: EcnCodepoint::from_bits(batch.ecn.bits()),
             contents: batch.bytes,
             segment_size: Some(batch.segment),
             src_ip: source,
         };
-        if self.state.max_gso_segments() > 1 || batch.bytes.len() <= batch.segment {
-            match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
-                Err(error) if segmentation_failed(&error) && batch.bytes.len() > batch.segment => {}
+        let many = batch.bytes.len() > batch.segment;
+        let narrow = || self.narrow.get(&peer).is_some_and(|until| now < *until);
+        if !many || (self.state.max_gso_segments() > 1 && !narrow()) {
+            match self.state.try_send(UdpSockRef::from(&*self.socket), &transmit) {
+                Err(error) if many && segmentation_failed(&error) => {
+                    // The state takes this for a lack of segmentation: it is made anew, so that
+                    // other peers keep theirs.
+                    if error.raw_os_error() != Some(libc::EIO) {
+                        self.state = prepare(&self.socket, self.v6)?;
+                    }
+                    self.narrow.retain(|_, until| now < *until);
+                    if self.narrow.len() < NARROW_LIMIT {
+                        self.narrow.insert(peer, now + NARROW);
+                    }
+                }
                 other => return other,
             }
         }
         transmit.segment_size = None;
         for datagram in batch.datagrams() {
             transmit.contents = datagram;
-            self.state.try_send(UdpSockRef::from(&self.socket), &transmit)?;
+            self.state.try_send(UdpSockRef::from(&*self.socket), &transmit)?;
         }
         Ok(())
     }
@@ -126,22 +169,23 @@ impl AsFd for Udp {
 
 impl Received {
     pub(crate) fn new() -> Self {
-        let bytes = vec![0; BATCH_SIZE * RECEIVE_LIMIT].into();
-        Self { bytes, meta: [RecvMeta::default(); BATCH_SIZE], filled: 0 }
+        let bytes = vec![0; RECEIVE_BATCH * RECEIVE_LIMIT].into();
+        Self { bytes, meta: [RecvMeta::default(); RECEIVE_BATCH], filled: 0 }
     }
 
-    /// The datagrams, with where they came from.
-    pub(crate) fn datagrams(&self) -> impl Iterator<Item = (Endpoint, &[u8])> {
+    /// The datagrams, with where they came from and how they were marked.
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = (Endpoint, Ecn, &[u8])> {
         self.bytes.chunks(RECEIVE_LIMIT).zip(&self.meta[..self.filled]).flat_map(|(bytes, meta)| {
             let from = Endpoint {
                 address: canonical(meta.addr),
                 source: meta.dst_ip.map(|ip| ip.to_canonical()),
             };
+            let ecn = meta.ecn.map_or(Ecn::NotCapable, |ecn| Ecn::from_tos(ecn as u8));
             // An empty datagram has no stride; it is still one.
             let stride = meta.stride.max(1);
             (0..meta.len.div_ceil(stride).max(1)).map(move |number| {
                 let start = number * stride;
-                (from, &bytes[start..meta.len.min(start + stride)])
+                (from, ecn, &bytes[start..meta.len.min(start + stride)])
             })
         })
     }
@@ -156,16 +200,16 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn open_v6(port: u16) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_only_v6(false)?;
-    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
-    Ok(socket)
-}
-
-fn open_v4(port: u16) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
+fn bound(domain: Domain, port: u16, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    let any: IpAddr = if domain == Domain::IPV6 {
+        socket.set_only_v6(false)?;
+        Ipv6Addr::UNSPECIFIED.into()
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
+    };
+    socket.set_reuse_port(shared)?;
+    socket.bind(&SocketAddr::from((any, port)).into())?;
     Ok(socket)
 }
 
@@ -181,6 +225,7 @@ fn segmentation_failed(error: &io::Error) -> bool {
 fn prepare(socket: &Socket, v6: bool) -> io::Result<UdpSocketState> {
     let state = UdpSocketState::new(UdpSockRef::from(socket))?;
     sys::allow_fragments(socket.as_fd(), v6)?;
+    sys::forget_arrival_times(socket.as_fd())?;
     // Without CAP_NET_ADMIN the system's limit holds.
     if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER).is_err() {
         socket.set_recv_buffer_size(BUFFER)?;

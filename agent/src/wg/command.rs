@@ -1,4 +1,4 @@
-//! What the main thread asks of the worker, and its end of the line.
+//! What the main thread asks of a shard, and both ends of the line.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -6,24 +6,45 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use anyhow::Context as _;
-use engine::Drops;
-use proto::uapi::{Device, Set};
+use dataplane_common::{ShardId, Slot};
+use engine::{ConfigureError, Drops, Engine, Handover, PeerStatus};
+use ipnet::IpNet;
+use proto::key::PrivateKey;
+use proto::uapi::Set;
+use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
-/// What the main thread asks of the worker.
+use crate::io::tun::Tun;
+use crate::io::udp::Udp;
+
+/// What other shards may have handed over before more is dropped.
+const HANDOVER_LIMIT: usize = 1024;
+
+/// What the main thread asks of a shard.
 pub(super) enum Command {
-    /// Report configuration and counters.
-    Get(oneshot::Sender<Device>),
-    /// Change the configuration, or say by `errno` why not.
-    Set(Box<Set>, oneshot::Sender<Result<(), SetError>>),
-    /// Report what was dropped.
-    Drops(oneshot::Sender<Drops>),
-    /// The interface went up or down.
-    Up(bool),
+    /// Say whether this change could be made.
+    Check(Arc<Set>, oneshot::Sender<Result<(), ConfigureError>>),
+    /// Change keys and peers, which was checked, and use this socket, if one is given.
+    Configure(Arc<Set>, Option<Udp>, oneshot::Sender<()>),
+    /// The interface went up, with this socket if the port could be had, or down.
+    Up(bool, Option<Udp>),
     /// The interface's MTU is this now.
     Mtu(u16),
-    /// End.
-    Stop,
+    /// Report the private key and the shard's own peers.
+    Report(oneshot::Sender<(Option<PrivateKey>, Vec<PeerStatus>)>),
+    /// Report every network with its peer, those of other shards too.
+    Networks(oneshot::Sender<Vec<(IpNet, Slot)>>),
+    /// Report what was dropped, and how much was handed over to other shards.
+    Counters(oneshot::Sender<(Drops, u64)>),
+    /// End, and give back what the shard was made of.
+    Stop(oneshot::Sender<Remains>),
+}
+
+/// What a shard was made of.
+pub(super) struct Remains {
+    pub(super) engine: Engine,
+    pub(super) tun: Tun,
+    pub(super) udp: Option<Udp>,
 }
 
 /// A change of configuration that was refused; nothing was changed.
@@ -34,7 +55,7 @@ pub(super) enum SetError {
     #[error("cannot mark datagrams with {mark:#x}: {error}")]
     Mark { mark: u32, error: io::Error },
     #[error(transparent)]
-    Refused(#[from] engine::ConfigureError),
+    Refused(#[from] ConfigureError),
 }
 
 impl SetError {
@@ -48,24 +69,37 @@ impl SetError {
     }
 }
 
-/// The main thread's end: commands, and word of the worker's end.
+/// The end that speaks to a shard: the main thread by commands, other shards by handovers.
 #[derive(Clone)]
-pub(super) struct Handle {
+pub(super) struct Line {
     commands: mpsc::Sender<Command>,
+    handovers: mpsc::SyncSender<Handover>,
     bell: Arc<OwnedFd>,
 }
 
-impl Handle {
-    /// `bell` wakes the worker, an eventfd.
-    pub(super) fn new(commands: mpsc::Sender<Command>, bell: Arc<OwnedFd>) -> Self {
-        Self { commands, bell }
-    }
+/// The shard's own end.
+pub(super) struct Inbox {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) handovers: mpsc::Receiver<Handover>,
+    /// Readable when there is something in either: an eventfd.
+    pub(super) bell: Arc<OwnedFd>,
+}
 
+/// Makes the line of one shard.
+pub(super) fn line() -> anyhow::Result<(Line, Inbox)> {
+    let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
+    let bell = Arc::new(eventfd(0, flags).context("cannot make an eventfd")?);
+    let (commands, command_inbox) = mpsc::channel();
+    let (handovers, handover_inbox) = mpsc::sync_channel(HANDOVER_LIMIT);
+    let line = Line { commands, handovers, bell: Arc::clone(&bell) };
+    Ok((line, Inbox { commands: command_inbox, handovers: handover_inbox, bell }))
+}
+
+impl Line {
     /// Hands a command over. One that comes too late is dropped, and so is its reply's sender.
     pub(super) fn send(&self, command: Command) {
         if self.commands.send(command).is_ok() {
-            // The counter of an eventfd cannot overflow by ones.
-            let _ = rustix::io::write(&*self.bell, &1u64.to_ne_bytes());
+            self.ring();
         }
     }
 
@@ -78,4 +112,24 @@ impl Handle {
         self.send(make(reply));
         answer.await.context("the interface is going away")
     }
+
+    /// Hands over what belongs to this shard; false if it has too much of that already.
+    pub(super) fn hand_over(&self, handover: Handover) -> bool {
+        let taken = self.handovers.try_send(handover).is_ok();
+        self.ring();
+        taken
+    }
+
+    fn ring(&self) {
+        // The counter of an eventfd cannot overflow by ones.
+        let _ = rustix::io::write(&*self.bell, &1u64.to_ne_bytes());
+    }
+}
+
+/// The lines of all shards, by their numbers.
+pub(super) type Lines = Arc<[Line]>;
+
+/// The line of one shard.
+pub(super) fn line_of(lines: &Lines, shard: ShardId) -> Option<&Line> {
+    lines.get(shard.0 as usize)
 }

@@ -1,22 +1,26 @@
-//! The daemon: makes the interface, starts the worker, serves sockets until it is time to end.
+//! The daemon: makes the interface, starts the node, serves sockets until it is time to end.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use dataplane_common::{MAX_SHARDS, Shards};
 use engine::HostOffload;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc};
 
 use super::background;
-use super::command::{Command, Handle};
+use super::node::{Node, SharedNode};
 use super::policy::{self, Policy};
 use super::rpc::{self, Call, Reply, Request};
 use super::socket::Socket;
 use super::uapi;
-use super::worker;
 use crate::io::link::{self, Link};
-use crate::io::tun::{self, Tun};
+use crate::io::tun::{self, Queues, Tun};
 
 /// What `nearwire wg` is to do.
 pub(crate) struct Options {
@@ -26,8 +30,20 @@ pub(crate) struct Options {
     pub(crate) foreground: bool,
     /// What is asked of the interface.
     pub(crate) offload: HostOffload,
+    /// Threads that carry packets; one for each core if not given.
+    pub(crate) shards: Option<Shards>,
+    /// How long a shard looks for more work before it sleeps.
+    pub(crate) busy_poll: Duration,
     /// Enforce this policy on the interface.
     pub(crate) policy: Option<PathBuf>,
+}
+
+impl Options {
+    fn shards(&self) -> Shards {
+        let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let most = || Shards::new(u32::try_from(cores()).ok()?);
+        self.shards.or_else(most).unwrap_or(Shards::ONE)
+    }
 }
 
 /// Runs the interface until it is told to end, or starts the daemon that does.
@@ -59,35 +75,34 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     // Taken first: the sockets are the lock against a second daemon.
     let uapi_socket = Socket::listen(uapi::DIRECTORY, name)?;
     let rpc_socket = Socket::listen(rpc::DIRECTORY, name)?;
-    let tun = Tun::create(name, options.offload)?;
+    let shards = options.shards();
+    let queues = if shards == Shards::ONE { Queues::One } else { Queues::Many };
+    let tun = Tun::create(name, options.offload, queues)?;
     // Before the interface can carry anything.
     let policy = document.map(|document| Policy::attach(name, document)).transpose()?;
     let links = link::watch(name).await?;
-    let (ended, worker_ended) = oneshot::channel();
-    let (handle, thread) = worker::start(tun, ended)?;
+    let (node, mut ends) = Node::start(name, (tun, queues), shards, options.busy_poll)?;
+    let node: SharedNode = Arc::new(Mutex::new(node));
     if !options.foreground {
         background::ready()?;
     }
     tracing::info!(interface = name, policy = policy.is_some(), "ready");
 
     let (calls, inbox) = mpsc::channel(16);
-    let mut daemon = Daemon { handle: handle.clone(), policy, policy_file: options.policy };
+    let mut daemon = Daemon { node: Arc::clone(&node), policy, policy_file: options.policy };
     let reason = tokio::select! {
-        result = uapi::serve(&uapi_socket, &handle) => ended_by("the configuration socket", result),
+        result = uapi::serve(&uapi_socket, &node) => ended_by("the configuration socket", result),
         result = rpc::serve(&rpc_socket, &calls) => ended_by("the command socket", result),
         result = uapi_socket.removed() => result.map(|()| "its socket was removed"),
         () = daemon.run(links, inbox, &mut signals.reload) => Ok("the interface was deleted"),
         _ = signals.terminate.recv() => Ok("terminated"),
         _ = signals.interrupt.recv() => Ok("interrupted"),
-        result = worker_ended => match result {
-            Ok(Ok(())) => Ok("the interface was deleted"),
-            Ok(Err(error)) => Err(error).context("the packet thread failed"),
-            Err(_) => Err(anyhow::anyhow!("the packet thread panicked")),
+        end = ends.recv() => match end {
+            Some(Err(error)) => Err(error).context("a packet thread failed"),
+            Some(Ok(())) | None => Ok("the interface was deleted"),
         },
     };
-    handle.send(Command::Stop);
-    // It was told to stop and holds nothing that blocks; if it panicked, that was said above.
-    let _ = thread.join();
+    node.lock().await.end().await;
     tracing::info!(interface = name, reason = reason.as_ref().ok(), "end");
     reason.map(drop)
 }
@@ -115,7 +130,7 @@ impl Signals {
 
 /// What commands act upon.
 struct Daemon {
-    handle: Handle,
+    node: SharedNode,
     policy: Option<Policy>,
     policy_file: Option<PathBuf>,
 }
@@ -132,10 +147,11 @@ impl Daemon {
             tokio::select! {
                 link = links.recv() => match link {
                     Some(Link::Present { up, mtu }) => {
+                        let mut node = self.node.lock().await;
                         if let Some(mtu) = mtu {
-                            self.handle.send(Command::Mtu(mtu));
+                            node.set_mtu(mtu);
                         }
-                        self.handle.send(Command::Up(up));
+                        node.set_up(up);
                     }
                     Some(Link::Gone) | None => return,
                 },
@@ -160,10 +176,20 @@ impl Daemon {
                 Ok(Reply::PolicyApplied(self.apply(&name, &text)?))
             }
             Request::Drops => {
-                let drops = self.handle.ask(Command::Drops).await?;
+                let (drops, _) = self.node.lock().await.counters().await?;
                 let labelled =
                     drops.iter().map(|(reason, packets)| (reason.label().into(), packets));
                 Ok(Reply::Drops(labelled.collect()))
+            }
+            Request::Shards { count } => {
+                let mut node = self.node.lock().await;
+                if let Some(count) = count {
+                    let shards = Shards::new(count)
+                        .with_context(|| format!("{count} shards: it must be 1 to {MAX_SHARDS}"))?;
+                    node.reshard(shards).await?;
+                }
+                let (_, handed_over) = node.counters().await?;
+                Ok(Reply::Shards { count: node.shards().count(), handed_over })
             }
         }
     }

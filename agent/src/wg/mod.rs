@@ -1,18 +1,20 @@
 //! `nearwire wg IFNAME`: a userspace WireGuard that `wg` and `wg-quick` drive.
 //!
-//! One thread ([`worker`]) owns the interface, the port and the engine, and carries packets. The
-//! main thread runs what is slow: the configuration socket ([`uapi`]), our own command socket
-//! ([`rpc`]), signals, changes of the interface, and the policy in the kernel ([`policy`]). It
-//! speaks to the worker by [`command::Command`].
+//! Shards ([`shard`]) carry packets: each is a thread that owns a queue of the interface, a socket
+//! of the port and the engine of its peers. The main thread runs what is slow: the configuration
+//! socket ([`uapi`]), our own command socket ([`rpc`]), signals, changes of the interface, and the
+//! policy in the kernel ([`policy`]). It speaks to the shards through the [`node`].
 
 mod background;
 mod command;
 mod device;
+mod node;
 mod policy;
+mod port;
 mod rpc;
+mod shard;
 mod socket;
 mod uapi;
-mod worker;
 
 pub(crate) use device::{Options, run};
 pub(crate) use policy::{PolicyStatus, read as read_policy};

@@ -34,6 +34,11 @@ pub(crate) enum Request {
     },
     /// What was dropped by the tunnel, and why.
     Drops,
+    /// The shards; first, if a count is given, make them so many.
+    Shards {
+        /// How many there shall be.
+        count: Option<u32>,
+    },
 }
 
 /// What the daemon answers.
@@ -46,6 +51,13 @@ pub(crate) enum Reply {
     PolicyApplied(u32),
     /// Packets dropped, by reason.
     Drops(DropCounts),
+    /// The shards.
+    Shards {
+        /// How many there are.
+        count: u32,
+        /// Packets that arrived at another shard than their peer's.
+        handed_over: u64,
+    },
     /// It was not done, and why.
     Refused(String),
 }

@@ -1,12 +1,13 @@
 //! The configuration protocol's socket: any number of clients, each with any number of requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::uapi::{REQUEST_LIMIT, Request};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
-use super::command::{Command, Handle};
+use super::node::SharedNode;
 use super::socket::Socket;
 use crate::io::tun::interface_index;
 
@@ -16,24 +17,24 @@ pub(super) const DIRECTORY: &str = "/var/run/wireguard";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Serves clients for ever.
-pub(super) async fn serve(socket: &Socket, worker: &Handle) -> std::io::Result<()> {
+pub(super) async fn serve(socket: &Socket, node: &SharedNode) -> std::io::Result<()> {
     loop {
         let (client, _) = socket.listener.accept().await?;
-        let worker = worker.clone();
+        let node = Arc::clone(node);
         tokio::spawn(async move {
-            if let Err(error) = talk(client, &worker).await {
+            if let Err(error) = talk(client, &node).await {
                 tracing::debug!(%error, "a configuration client was let go");
             }
         });
     }
 }
 
-async fn talk(client: UnixStream, worker: &Handle) -> anyhow::Result<()> {
+async fn talk(client: UnixStream, node: &SharedNode) -> anyhow::Result<()> {
     let (reader, mut writer) = client.into_split();
     let mut reader = BufReader::new(reader);
     while let Some(text) = tokio::time::timeout(PATIENCE, request(&mut reader)).await?? {
         let answer = match text {
-            Text::Whole(text) => answer(&text, worker).await?,
+            Text::Whole(text) => answer(&text, node).await?,
             Text::TooLong => errno(libc::E2BIG),
         };
         writer.write_all(answer.as_bytes()).await?;
@@ -67,22 +68,19 @@ async fn request(
     }
 }
 
-async fn answer(text: &str, worker: &Handle) -> anyhow::Result<String> {
+async fn answer(text: &str, node: &SharedNode) -> anyhow::Result<String> {
     match Request::parse(text, &interface_index) {
         Ok(Request::Get) => {
-            let device = worker.ask(Command::Get).await?;
+            let device = node.lock().await.report().await?;
             Ok(device.to_text() + &errno(0))
         }
-        Ok(Request::Set(set)) => {
-            let set = Box::new(set);
-            match worker.ask(|reply| Command::Set(set, reply)).await? {
-                Ok(()) => Ok(errno(0)),
-                Err(error) => {
-                    tracing::error!("configuration refused: {error}");
-                    Ok(errno(error.errno()))
-                }
+        Ok(Request::Set(set)) => match node.lock().await.set(set).await? {
+            Ok(()) => Ok(errno(0)),
+            Err(error) => {
+                tracing::error!("configuration refused: {error}");
+                Ok(errno(error.errno()))
             }
-        }
+        },
         Err(error) => {
             tracing::error!("configuration refused: {error}");
             Ok(errno(libc::EINVAL))

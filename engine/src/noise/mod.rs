@@ -80,12 +80,12 @@ pub(crate) enum Tick {
 }
 
 impl Tunnel {
-    /// `index` is the upper 24 bits of every session index of this tunnel.
+    /// `index` is the first session index of this tunnel; boringtun counts on in its lowest byte.
     pub(crate) fn new(
         identity: &Identity,
         peer: PublicKey,
         preshared: Option<&PresharedKey>,
-        index: u32,
+        index: SessionIndex,
         now: Timestamp,
     ) -> Self {
         set_clock(now);
@@ -94,7 +94,7 @@ impl Tunnel {
             x25519::PublicKey::from(*peer.as_bytes()),
             preshared.map(|key| *key.as_bytes()),
             None,
-            index,
+            index.0 >> 8,
             Some(Arc::clone(&identity.unlimited)),
         );
         Self {
@@ -313,7 +313,8 @@ mod tests {
     fn a_counter_beyond_the_limit_is_refused_unread() {
         let now = Timestamp::default();
         let identity = Identity::new(&PrivateKey::from([7; 32]), now);
-        let mut tunnel = Tunnel::new(&identity, identity.public_key(), None, 1, now);
+        let mut tunnel =
+            Tunnel::new(&identity, identity.public_key(), None, SessionIndex(0x100), now);
         let mut dst = [0; 64];
         let opened = tunnel.open(SessionIndex(0x101), u64::MAX, &[0; 64], &mut dst);
         assert!(matches!(opened, Err(DropReason::MessageLimit)));

@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dataplane_common::DropReason;
-use engine::{Endpoint, Engine, Output, Settings, Timestamp};
+use dataplane_common::{DropReason, IndexMask};
+use engine::{Ecn, Engine, Output, Place, Settings, Timestamp};
 use proto::key::{PresharedKey, PrivateKey, PublicKey};
 use proto::uapi::{AllowedIpChange, PeerChange, Set};
 
@@ -27,7 +27,11 @@ pub struct Node {
 
 impl Node {
     pub fn new(number: u8) -> Self {
-        let mut engine = Engine::new(Settings { mtu: MTU, seed: u64::from(number) });
+        let mut engine = Engine::new(Settings {
+            mtu: MTU,
+            seed: u64::from(number),
+            place: Place::alone(IndexMask::new(u32::from(number) * 0x1_0101)),
+        });
         let private = PrivateKey::from([number; 32]);
         let set = Set { private_key: Some(Some(private.clone())), ..Set::default() };
         let mut out = Output::default();
@@ -42,6 +46,7 @@ impl Node {
 
     pub fn configure(&mut self, set: &Set, now: Timestamp) {
         self.engine.configure(set, now, &mut self.out).unwrap();
+        self.engine.handle_timeout(now, &mut self.out);
         self.collect();
     }
 
@@ -57,7 +62,8 @@ impl Node {
     }
 
     pub fn receive(&mut self, from: SocketAddr, datagram: &[u8], now: Timestamp) {
-        self.engine.handle_datagram(Endpoint::from(from), datagram, now, &mut self.out);
+        self.engine.handle_datagram(from.into(), Ecn::NotCapable, datagram, now, &mut self.out);
+        self.engine.handle_timeout(now, &mut self.out);
         self.collect();
     }
 

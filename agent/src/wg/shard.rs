@@ -1,0 +1,303 @@
+//! A thread that carries packets: it owns a queue of the interface, a socket of the port and the
+//! engine of its peers, and shares nothing with other shards.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::mpsc::TryRecvError;
+use std::time::Duration;
+
+use dataplane_common::DropReason;
+use engine::{Engine, Output, PADDING, Packets, Timestamp};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::command::{Command, Inbox, Lines, Remains, line_of};
+use crate::io::clock;
+use crate::io::tun::{READ_LIMIT, Tun};
+use crate::io::udp::{Received, Udp};
+
+/// Packets read from the interface before the network gets its turn.
+const READ_BATCH: usize = 64;
+/// Sealed bytes that are sent before more is read: a few super-packets, which fit the cache.
+const FLUSH_BYTES: usize = 256 << 10;
+/// Sealed bytes that wait for a socket whose buffer is full; what comes on top is dropped.
+const WAITING_BYTES: usize = 1 << 20;
+
+/// One shard.
+pub(super) struct Shard {
+    engine: Engine,
+    tun: Tun,
+    udp: Option<Udp>,
+    up: bool,
+    inbox: Inbox,
+    lines: Lines,
+    /// How long to look for more work before going to sleep.
+    busy_poll: Duration,
+    /// Until when that is.
+    busy_until: Timestamp,
+    /// The socket's buffer is full: nothing is read from the interface until it has room, so that
+    /// the host's own queue fills, where the host sees it.
+    blocked: bool,
+    received: Received,
+    packet: Box<[u8]>,
+    out: Output,
+}
+
+/// Why a shard ended.
+pub(super) enum End {
+    /// It was told to.
+    Stopped,
+    /// The interface is gone.
+    Gone,
+}
+
+/// What a round found ready.
+struct Ready {
+    bell: bool,
+    tun: bool,
+    udp: bool,
+}
+
+impl Shard {
+    pub(super) fn new(
+        remains: Remains,
+        up: bool,
+        inbox: Inbox,
+        lines: Lines,
+        busy_poll: Duration,
+    ) -> Self {
+        let Remains { engine, tun, udp } = remains;
+        let packets = Packets::new(tun.offload());
+        Self {
+            engine,
+            tun,
+            udp,
+            up,
+            inbox,
+            lines,
+            busy_poll,
+            busy_until: Timestamp::default(),
+            blocked: false,
+            received: Received::new(),
+            packet: vec![0; READ_LIMIT + PADDING].into(),
+            out: Output { packets, ..Output::default() },
+        }
+    }
+
+    /// Runs until told to stop, or until the interface is gone, which is an end as good.
+    pub(super) fn run(mut self) -> io::Result<End> {
+        loop {
+            let ready = self.wait()?;
+            // The one clock read of the round.
+            let now = clock::now();
+            if ready.tun || ready.udp {
+                self.busy_until = now + self.busy_poll;
+            }
+            if self.blocked {
+                self.send(now);
+            }
+            if ready.tun && !self.blocked && !self.read_packets(now)? {
+                return Ok(End::Gone);
+            }
+            if ready.udp {
+                self.read_datagrams(now);
+            }
+            if self.up {
+                self.engine.handle_timeout(now, &mut self.out);
+            }
+            self.flush(now);
+            if ready.bell
+                && let Some(stop) = self.obey(now)
+            {
+                // Nobody may want it any more.
+                let _ = stop.send(Remains { engine: self.engine, tun: self.tun, udp: self.udp });
+                return Ok(End::Stopped);
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let due = self.engine.poll_timeout().filter(|_| self.up).map(|(at, _)| at);
+        loop {
+            let now = clock::now();
+            let busy = now < self.busy_until;
+            let left = if busy { Some(Duration::ZERO) } else { due.map(|at| at - now) };
+            let ready = self.poll(left)?;
+            if !busy || ready.bell || ready.tun || ready.udp || due.is_some_and(|at| at <= now) {
+                return Ok(ready);
+            }
+            // Whoever is to make the next packet may be waiting for this very core.
+            rustix::thread::sched_yield();
+        }
+    }
+
+    fn poll(&self, timeout: Option<Duration>) -> io::Result<Ready> {
+        let timeout = timeout.map(|left| Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let readable = PollFlags::IN;
+        let (tun, bell) = (self.tun.as_fd(), &*self.inbox.bell);
+        // The first packets of an interface that comes up wait until we know that it did.
+        let open = self.up && !self.blocked;
+        let mut fds = [
+            PollFd::new(bell, readable),
+            PollFd::new(&tun, if open { readable } else { PollFlags::empty() }),
+            // Without a port the bell is watched twice, which does no harm.
+            self.udp.as_ref().map_or_else(
+                || PollFd::new(bell, readable),
+                |udp| {
+                    let room = if self.blocked { PollFlags::OUT } else { PollFlags::empty() };
+                    PollFd::from_borrowed_fd(udp.as_fd(), readable | room)
+                },
+            ),
+        ];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [bell, tun, udp] = fds.map(|fd| !fd.revents().is_empty());
+        Ok(Ready { bell, tun, udp: udp && self.udp.is_some() })
+    }
+
+    /// Reads what the host sends; false if the interface is gone.
+    fn read_packets(&mut self, now: Timestamp) -> io::Result<bool> {
+        for _ in 0..READ_BATCH {
+            match self.tun.read(&mut self.packet[..READ_LIMIT]) {
+                Ok(Some(read)) => {
+                    let (start, len) = (read.packet.start, read.packet.len());
+                    let (engine, buffer) = (&mut self.engine, &mut self.packet[start..]);
+                    match read.vnet {
+                        Some(vnet) => {
+                            engine.handle_offloaded(&vnet, buffer, len, now, &mut self.out);
+                        }
+                        None => engine.handle_packet(buffer, len, now, &mut self.out),
+                    }
+                    // What is sealed and not sent leaves the cache, and what waits at the socket
+                    // grows old.
+                    if self.out.transmits.len() >= FLUSH_BYTES {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        self.send(now);
+        Ok(true)
+    }
+
+    fn read_datagrams(&mut self, now: Timestamp) {
+        let Some(udp) = &self.udp else { return };
+        match udp.receive(&mut self.received) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::debug!(%error, "receive failed");
+                return;
+            }
+        }
+        for (from, ecn, datagram) in self.received.datagrams() {
+            self.engine.handle_datagram(from, ecn, datagram, now, &mut self.out);
+        }
+    }
+
+    /// Does what the engine wants done.
+    fn flush(&mut self, now: Timestamp) {
+        for packet in self.out.packets.iter() {
+            if self.tun.write(packet).is_err() {
+                self.engine.drops_mut().count(DropReason::HostRefused);
+            }
+        }
+        self.out.packets.clear();
+        self.send(now);
+        for handover in self.out.handovers.drain(..) {
+            let taken = line_of(&self.lines, handover.to).is_some_and(|to| to.hand_over(handover));
+            if !taken {
+                self.engine.drops_mut().count(DropReason::HandoverFull);
+            }
+        }
+    }
+
+    /// Sends what is sealed, as far as the socket takes it.
+    fn send(&mut self, now: Timestamp) {
+        let mut sent = 0;
+        self.blocked = false;
+        for batch in self.out.transmits.iter() {
+            // Down, nothing leaves and nothing is lost: coming up starts everything anew.
+            let Some(udp) = &mut self.udp else { break };
+            match udp.send(&batch, now) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    break;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, to = %batch.to.address, "send failed");
+                    let datagrams = batch.datagrams().count() as u64;
+                    self.engine.drops_mut().add(DropReason::SendFailed, datagrams);
+                }
+                Ok(()) => {}
+            }
+            sent += 1;
+        }
+        if self.blocked {
+            self.out.transmits.forget(sent);
+            let dropped = self.out.transmits.truncate(WAITING_BYTES);
+            self.engine.drops_mut().add(DropReason::SendFailed, dropped);
+        } else {
+            self.out.transmits.clear();
+        }
+    }
+
+    /// Takes what other shards and the main thread have sent; gives whom to tell if it is to stop.
+    fn obey(&mut self, now: Timestamp) -> Option<tokio::sync::oneshot::Sender<Remains>> {
+        let mut count = [0; 8];
+        // Nothing to read means that an earlier round has seen it all.
+        let _ = rustix::io::read(&*self.inbox.bell, &mut count);
+        while let Ok(handover) = self.inbox.handovers.try_recv() {
+            self.engine.handle_handover(handover, now, &mut self.out);
+            self.flush(now);
+        }
+        loop {
+            // A reply that nobody waits for any more is no error.
+            match self.inbox.commands.try_recv() {
+                Ok(Command::Check(set, reply)) => drop(reply.send(self.engine.check(&set))),
+                Ok(Command::Configure(set, udp, reply)) => {
+                    if let Some(udp) = udp {
+                        self.udp = Some(udp);
+                    }
+                    if let Err(error) = self.engine.configure(&set, now, &mut self.out) {
+                        tracing::error!(%error, "a change that was checked is refused");
+                    }
+                    let _ = reply.send(());
+                }
+                Ok(Command::Up(up, udp)) => {
+                    self.up = up;
+                    self.udp = udp;
+                    self.engine.set_up(up, now, &mut self.out);
+                }
+                Ok(Command::Mtu(mtu)) => self.engine.set_mtu(mtu),
+                Ok(Command::Report(reply)) => {
+                    let key = self.engine.private_key().cloned();
+                    drop(reply.send((key, self.engine.peers())));
+                }
+                Ok(Command::Networks(reply)) => {
+                    drop(reply.send(self.engine.networks().collect()));
+                }
+                Ok(Command::Counters(reply)) => {
+                    let counters = (self.engine.drops().clone(), self.engine.handed_over());
+                    drop(reply.send(counters));
+                }
+                Ok(Command::Stop(reply)) => {
+                    self.flush(now);
+                    return Some(reply);
+                }
+                // Whoever could tell us to stop is gone.
+                Err(TryRecvError::Disconnected) => return Some(tokio::sync::oneshot::channel().0),
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+        self.flush(now);
+        None
+    }
+}
