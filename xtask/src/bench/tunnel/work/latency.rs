@@ -32,9 +32,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const IDLE: Questions = Questions { count: 5000, every: None, patience: PATIENCE };
 const LOADED: Questions =
     Questions { count: 2500, every: Some(Duration::from_millis(1)), patience: PATIENCE };
-/// The streams start before the first question and end after the last answer.
+/// The streams start before the first question; they are ended after the last answer.
 const STREAMS_START: Duration = Duration::from_millis(500);
-const STREAMS_RUN: u32 = 4;
+const STREAMS_RUN: u32 = 6;
 
 pub(super) fn measure(ends: &Ends<'_>) -> Result<Vec<Sample>> {
     let echo = UdpEcho::start(ends.b, SocketAddr::from((ends.at_b, 7007)))?;
