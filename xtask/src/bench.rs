@@ -4,6 +4,7 @@ mod markdown;
 mod micro;
 mod plot;
 mod report;
+mod stolen;
 mod tunnel;
 
 use std::fs;
@@ -51,12 +52,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     } else {
         print!("{table}");
     }
-    let short: Vec<&str> =
-        report.rows.iter().filter(|r| r.pass == Some(false)).map(|r| r.name.as_str()).collect();
+    let short: Vec<String> =
+        report.rows.iter().filter(|row| row.pass == Some(false)).map(Row::title).collect();
     if short.is_empty() {
         return Ok(());
     }
-    bail!("below what has to be reached: {}", short.join(", "))
+    bail!("below what has to be reached: {}", short.join("; "))
 }
 
 /// Leaves the result as files beside what cargo builds.

@@ -90,6 +90,14 @@ impl Row {
         let ratio = ratio.filter(|ratio| ratio.is_finite());
         Self { name: name.into(), unit, value, against, ratio, reach, pass, samples }
     }
+
+    /// What it is, and beside whom.
+    pub(crate) fn title(&self) -> String {
+        match &self.against {
+            Some(other) => format!("{} (beside {})", self.name, other.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 /// A bound such as `>= 6.5`.

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::stolen::CpuTime;
 use super::{Machine, Report};
 use field::Contestant;
 use measures::Samples;
@@ -43,6 +44,9 @@ pub(crate) struct Options {
 /// Peers now and then end by themselves when they are configured: what fails is tried again.
 const ATTEMPTS: u32 = 4;
 
+/// The most characters of a reason in a note.
+const REASON: usize = 200;
+
 /// Measures.
 pub(super) fn measure(options: &Options) -> Result<Report> {
     let machine = Machine::here()?;
@@ -57,6 +61,7 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
     let field = field::gather(options, &mut notes)?;
     let works = if options.only.is_empty() { Work::ALL.to_vec() } else { options.only.clone() };
     let mut samples = Samples::default();
+    let before = CpuTime::now()?;
     for turn in 1..=options.turns {
         // One number each in a turn; of a number that several works find (memory), the largest.
         let mut found: BTreeMap<_, f64> = BTreeMap::new();
@@ -71,6 +76,8 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
         }
         samples.add(found);
     }
+    let stolen = CpuTime::now()?.stolen_since(before);
+    notes.push(format!("{stolen:.0} % of the CPU time was withheld by the machine's own host"));
     let rows = rows::of(&samples, &works);
     Ok(Report { bench: "tunnel", machine, rows, notes })
 }
@@ -89,7 +96,9 @@ fn attempt(
             Err(error) => {
                 let error = format!("{error:#}");
                 eprintln!("{} failed: {error}", contestant.name);
-                reason = error.lines().next().unwrap_or_default().to_owned();
+                // A daemon's whole output may follow: it went to standard error.
+                let words: Vec<&str> = error.split_whitespace().collect();
+                reason = words.join(" ").chars().take(REASON).collect();
             }
         }
     }

@@ -34,10 +34,10 @@ const OFFERED: f64 = 0.97;
 
 pub(super) fn measure(ends: &Ends<'_>) -> Result<Vec<Sample>> {
     let mut found = Vec::new();
-    let small = send(ends, 64, None, FLOOD)?;
+    let small = all_at_once(ends, 64)?;
     found.push((SMALL_FLOOD, small.delivered()));
     let before = ends.cpu_seconds()?;
-    let large = send(ends, 1400, None, FLOOD)?;
+    let large = all_at_once(ends, 1400)?;
     found.push((LARGE_FLOOD, large.delivered()));
     if let (Some(before), Some(after)) = (before, ends.cpu_seconds()?) {
         #[allow(clippy::cast_precision_loss, reason = "a mean for people")]
@@ -49,16 +49,19 @@ pub(super) fn measure(ends: &Ends<'_>) -> Result<Vec<Sample>> {
     Ok(found)
 }
 
-fn send(ends: &Ends<'_>, payload: usize, rate: Option<f64>, time: Duration) -> Result<Delivery> {
-    let to = SocketAddr::from((ends.at_b, PORT));
-    let delivery = flood(ends.a, ends.b, to, Load { payload, rate, time })?;
+fn all_at_once(ends: &Ends<'_>, payload: usize) -> Result<Delivery> {
+    let delivery = send(ends, Load { payload, rate: None, time: FLOOD })?;
     ensure!(delivery.in_time > 0, "of {} packets of UDP none arrived", delivery.sent);
     Ok(delivery)
 }
 
+fn send(ends: &Ends<'_>, load: Load) -> Result<Delivery> {
+    flood(ends.a, ends.b, SocketAddr::from((ends.at_b, PORT)), load)
+}
+
 fn without_loss(ends: &Ends<'_>, payload: usize, guess: f64) -> Result<f64> {
     let holds = |rate| -> Result<bool> {
-        let delivery = send(ends, payload, Some(rate), TRIAL)?;
+        let delivery = send(ends, Load { payload, rate: Some(rate), time: TRIAL })?;
         Ok(delivery.loss() <= LOSS && delivery.offered() >= rate * OFFERED)
     };
     let mut search = Search::from(guess);
