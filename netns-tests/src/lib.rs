@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod flood;
 mod host;
 mod impaired;
 mod interactive;
@@ -38,12 +39,15 @@ mod link;
 mod namespace;
 mod ping;
 mod process;
+mod remote_peers;
+mod round_trips;
 mod sys;
 mod traffic;
 mod wait;
 pub mod wire;
 pub mod wireguard;
 
+pub use flood::{Delivery, Load, flood};
 pub use host::Host;
 pub use impaired::{Direction, ImpairedLink};
 pub use interactive::interactive;
@@ -51,6 +55,8 @@ pub use lab::{Footprint, Lab, require_root};
 pub use link::{LinkBuilder, Veth};
 pub use ping::{PingCount, Pinger, answers, ping, ping_sized};
 pub use process::{Output, Process};
+pub use remote_peers::RemotePeers;
+pub use round_trips::{Questions, udp_round_trips};
 pub use traffic::{
     Transfer, UdpEcho, can_connect, tcp_transfer, udp_one_way, udp_round_trip, udp_socket,
 };

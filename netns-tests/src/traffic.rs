@@ -189,7 +189,7 @@ pub fn udp_one_way(
     Ok(arrived)
 }
 
-fn unspecified_like(address: SocketAddr) -> SocketAddr {
+pub(crate) fn unspecified_like(address: SocketAddr) -> SocketAddr {
     let any: IpAddr = match address {
         SocketAddr::V4(_) => [0; 4].into(),
         SocketAddr::V6(_) => [0u16; 8].into(),

@@ -121,7 +121,16 @@ impl<'h> Tunnel<'h> {
         }
         let shown = ["ip", "link", "show", &self.name];
         let there = || self.host.output(shown).is_ok_and(|output| output.status.success());
-        ensure!(holds_within(READY_WITHIN, there), "{}: no such interface", self.name);
+        let process = self.process();
+        // Some end by themselves when they are configured.
+        holds_within(READY_WITHIN, || there() || !process.is_running());
+        ensure!(
+            there(),
+            "{}: no such interface; its process {}\n{}",
+            self.name,
+            if process.is_running() { "runs" } else { "has ended" },
+            process.output_so_far()
+        );
         for address in addresses {
             self.host.ip(["address", "add", address, "dev", &self.name])?;
         }

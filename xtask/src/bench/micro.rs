@@ -13,6 +13,7 @@ use crate::{process, workspace};
 
 /// Runs `cargo bench -p benches` and reads its estimates.
 pub(crate) fn measure() -> Result<Report> {
+    let machine = Machine::here()?;
     let target = workspace::Metadata::read()?.target_directory;
     let start = SystemTime::now();
     let mut bench = workspace::cargo()?;
@@ -27,7 +28,7 @@ pub(crate) fn measure() -> Result<Report> {
     }
     found.sort();
     let rows = found.iter().map(|dir| row(dir)).collect::<Result<_>>()?;
-    Ok(Report { bench: "micro", machine: Machine::here()?, rows })
+    Ok(Report { bench: "micro", machine, rows, notes: Vec::new() })
 }
 
 /// The `new` directories written by this run; earlier ones may be of benches long gone.
@@ -56,7 +57,7 @@ fn row(new: &Path) -> Result<Row> {
     let id: Id = read(&new.join("benchmark.json"))?;
     let sample: Sample = read(&new.join("sample.json"))?;
     let each = sample.times.iter().zip(&sample.iters).map(|(time, iters)| time / iters).collect();
-    Row::new(id.full_id, "ns", each, None, None)
+    Ok(Row::new(id.full_id, "ns", each, None, None))
 }
 
 #[derive(Deserialize)]
@@ -93,6 +94,6 @@ mod tests {
         collect(&dir, SystemTime::UNIX_EPOCH, &mut found).unwrap();
         let row = row(&found[0]).unwrap();
         fs::remove_dir_all(&dir).unwrap();
-        assert_eq!((row.name.as_str(), row.value), ("verdict/hit", 11.0));
+        assert_eq!((row.name.as_str(), row.value), ("verdict/hit", Some(11.0)));
     }
 }
