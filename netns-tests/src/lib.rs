@@ -36,8 +36,10 @@ mod interactive;
 mod lab;
 mod link;
 mod namespace;
+mod packet_socket;
 mod ping;
 mod process;
+mod socket_option;
 mod sys;
 mod traffic;
 mod wait;
@@ -49,8 +51,10 @@ pub use impaired::{Direction, ImpairedLink};
 pub use interactive::interactive;
 pub use lab::{Footprint, Lab, require_root};
 pub use link::{LinkBuilder, Veth};
+pub use packet_socket::{Family, Sniffer, Writer};
 pub use ping::{PingCount, Pinger, answers, ping, ping_sized};
 pub use process::{Output, Process};
+pub use socket_option::set_socket_option;
 pub use traffic::{
     Transfer, UdpEcho, can_connect, tcp_transfer, udp_one_way, udp_round_trip, udp_socket,
 };
