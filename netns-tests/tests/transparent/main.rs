@@ -1,6 +1,7 @@
 //! What goes in at one end of a tunnel comes out at the other as it was: nothing lost, nothing
 //! changed, whatever offload does in between.
 
+mod ecn;
 mod forwarded;
 mod lies;
 mod options;

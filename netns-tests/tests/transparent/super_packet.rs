@@ -7,7 +7,8 @@ use crate::forwarded::one_hop_on;
 use crate::packet::{Header, TCP, UDP, is_ours, payload};
 use crate::{Road, SERVER, SOON};
 
-const TCP_HEADER: usize = 32;
+/// With timestamps.
+pub(crate) const TCP_HEADER: usize = 32;
 const UDP_HEADER: usize = 8;
 const NEEDS_CHECKSUM: u8 = 1;
 /// Congestion window reduced, acknowledged, pushed, ended.
