@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::namespace::Namespace;
+use crate::packet_socket::{Family, PacketSocket, Sniffer, Writer};
 use crate::process::{Output, Process};
-use crate::sys;
 
 /// Marks each process that a lab started, with the lab's unique tag.
 pub(crate) const TAG_VARIABLE: &str = "NEARWIRE_LAB";
@@ -179,12 +179,28 @@ impl Host {
     /// # Errors
     /// When there is no such interface, or it takes no packets.
     pub fn send_raw(&self, interface: &str, packet: &[u8]) -> Result<()> {
-        // What Ethernet calls IPv4 and IPv6; a TUN interface carries no Ethernet, but wants to know.
-        let ethertype =
-            if packet.first().is_some_and(|byte| byte >> 4 == 6) { 0x86dd } else { 0x0800 };
-        self.enter(|| sys::send_past_ip(interface, ethertype, packet))?.with_context(|| {
-            format!("{}: cannot send {} bytes on {interface}", self.name, packet.len())
-        })
+        self.enter(|| PacketSocket::open(interface, Family::of(packet))?.send(packet))?
+            .with_context(|| {
+                format!("{}: cannot send {} bytes on {interface}", self.name, packet.len())
+            })
+    }
+
+    /// As [`Host::send_raw`], for many packets of one family, with offload.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn writer(&self, interface: &str, family: Family) -> Result<Writer> {
+        self.enter(|| PacketSocket::open_offloaded(interface, family))?
+            .with_context(|| format!("{}: cannot write to {interface}", self.name))
+    }
+
+    /// Sees the IP packets of one family that arrive on an interface from now on.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn sniff(&self, interface: &str, family: Family) -> Result<Sniffer> {
+        self.enter(|| PacketSocket::open(interface, family)?.listen())?
+            .with_context(|| format!("{}: cannot sniff on {interface}", self.name))
     }
 
     /// A path to the namespace, for `nsenter --net=PATH` and `ip link set DEV netns PATH`; good while

@@ -37,10 +37,12 @@ mod interactive;
 mod lab;
 mod link;
 mod namespace;
+mod packet_socket;
 mod ping;
 mod process;
 mod remote_peers;
 mod round_trips;
+mod socket_option;
 mod sys;
 mod traffic;
 mod wait;
@@ -53,10 +55,12 @@ pub use impaired::{Direction, ImpairedLink};
 pub use interactive::interactive;
 pub use lab::{Footprint, Lab, require_root};
 pub use link::{LinkBuilder, Veth};
+pub use packet_socket::{Family, Sniffer, Writer};
 pub use ping::{PingCount, Pinger, answers, ping, ping_sized};
 pub use process::{Output, Process};
 pub use remote_peers::RemotePeers;
 pub use round_trips::{Questions, udp_round_trips};
+pub use socket_option::set_socket_option;
 pub use traffic::{
     Transfer, UdpEcho, can_connect, tcp_transfer, udp_one_way, udp_round_trip, udp_socket,
 };

@@ -1,5 +1,4 @@
-//! The system calls that need `unsafe`: new namespaces, TAP devices, what a child does before exec,
-//! packet sockets.
+//! The system calls that need `unsafe`: new namespaces, TAP devices, what a child does before exec.
 #![allow(
     unsafe_code,
     reason = "ioctl, unshare and pre_exec have no safe form; each use is argued below"
@@ -17,8 +16,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Setter, Updater, ioctl, opcode};
-use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
-use rustix::net::{AddressFamily, SendFlags, SocketType, sendto, socket};
+use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
@@ -116,46 +114,4 @@ struct InterfaceData {
 struct EthtoolValue {
     command: u32,
     data: u32,
-}
-
-/// Where a packet socket sends to: Linux's `struct sockaddr_ll` (packet(7)).
-#[repr(C)]
-struct LinkAddress {
-    family: u16,
-    /// Big-endian, as on Ethernet.
-    protocol: u16,
-    interface: i32,
-    hardware: u16,
-    packet_type: u8,
-    address_len: u8,
-    address: [u8; 8],
-}
-
-// SAFETY: the pointer is to a whole `sockaddr_ll`, which lives through the call of `f`.
-unsafe impl SocketAddrArg for LinkAddress {
-    unsafe fn with_sockaddr<R>(
-        &self,
-        f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R,
-    ) -> R {
-        #[allow(clippy::cast_possible_truncation, reason = "an address is some bytes long")]
-        const LEN: SocketAddrLen = size_of::<LinkAddress>() as SocketAddrLen;
-        f(std::ptr::from_ref(self).cast(), LEN)
-    }
-}
-
-/// Hands `packet` to `interface` of the calling thread's namespace as it is, past the IP stack.
-pub(crate) fn send_past_ip(interface: &str, ethertype: u16, packet: &[u8]) -> io::Result<()> {
-    let socket = socket(AddressFamily::PACKET, SocketType::DGRAM, None)?;
-    let index = rustix::net::netdevice::name_to_index(&socket, interface)?;
-    let address = LinkAddress {
-        family: AddressFamily::PACKET.as_raw(),
-        protocol: ethertype.to_be(),
-        interface: index.cast_signed(),
-        hardware: 0,
-        packet_type: 0,
-        address_len: 0,
-        address: [0; 8],
-    };
-    sendto(&socket, packet, SendFlags::empty(), &address)?;
-    Ok(())
 }

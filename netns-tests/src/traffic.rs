@@ -1,5 +1,6 @@
 //! Real traffic between hosts, small and checked.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -15,8 +16,6 @@ use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use crate::host::Host;
 
 const CHUNK: usize = 64 << 10;
-/// Any fixed one: both ends make the same bytes from it.
-const SEED: u64 = 0x006e_6561_7277_6972;
 /// A burst of some thousand datagrams must not be lost in the receiver's own socket.
 const UDP_BUFFER: usize = 8 << 20;
 /// How often an echo looks whether it shall stop.
@@ -62,9 +61,10 @@ pub fn tcp_transfer(
     let stream = from.enter(|| TcpStream::connect_timeout(&destination, timeout))?;
     let stream = stream.with_context(what)?;
     let (accepted, _) = listener.accept()?;
+    let chunks = || Chunks::new(bytes, destination);
     std::thread::scope(|scope| {
-        let sender = scope.spawn(move || send_stream(stream, bytes, deadline));
-        let received = receive_stream(accepted, bytes, deadline);
+        let sender = scope.spawn(move || send_stream(stream, chunks(), deadline));
+        let received = receive_stream(accepted, chunks(), deadline);
         let sent = sender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // The receiver knows better what went wrong.
         received.and(sent)
@@ -197,8 +197,8 @@ pub(crate) fn unspecified_like(address: SocketAddr) -> SocketAddr {
     (any, 0).into()
 }
 
-fn send_stream(mut stream: TcpStream, bytes: u64, deadline: Instant) -> Result<()> {
-    for chunk in Chunks::new(bytes) {
+fn send_stream(mut stream: TcpStream, chunks: Chunks, deadline: Instant) -> Result<()> {
+    for chunk in chunks {
         let mut rest = &chunk[..];
         while !rest.is_empty() {
             stream.set_write_timeout(Some(left_until(deadline)?))?;
@@ -212,10 +212,10 @@ fn send_stream(mut stream: TcpStream, bytes: u64, deadline: Instant) -> Result<(
     Ok(())
 }
 
-fn receive_stream(mut stream: TcpStream, bytes: u64, deadline: Instant) -> Result<()> {
-    let mut received = 0;
+fn receive_stream(mut stream: TcpStream, chunks: Chunks, deadline: Instant) -> Result<()> {
+    let (bytes, mut received) = (chunks.left, 0);
     let mut buffer = vec![0; CHUNK];
-    for chunk in Chunks::new(bytes) {
+    for chunk in chunks {
         let mut rest = &chunk[..];
         while !rest.is_empty() {
             let progress = || format!("receiving, after {received} of {bytes} bytes");
@@ -240,15 +240,18 @@ fn left_until(deadline: Instant) -> Result<Duration> {
     Ok(left)
 }
 
-/// The bytes of a transfer, made anew at either end.
+/// The bytes of a transfer, made anew at either end, unlike those of any other: what strays from one
+/// stream into another is seen.
 struct Chunks {
     left: u64,
     rng: SmallRng,
 }
 
 impl Chunks {
-    fn new(bytes: u64) -> Self {
-        Self { left: bytes, rng: SmallRng::seed_from_u64(SEED) }
+    fn new(bytes: u64, destination: SocketAddr) -> Self {
+        let mut seed = DefaultHasher::new();
+        destination.hash(&mut seed);
+        Self { left: bytes, rng: SmallRng::seed_from_u64(seed.finish()) }
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::matrix::{self, Matrix};
 use crate::steps::{self, Run, Step};
 use crate::{arrows, deny, process, sources, test, workspace};
 
@@ -18,8 +19,8 @@ pub(crate) struct Args {
     timings: Option<PathBuf>,
 }
 
-/// The whole list, cheap checks first. `cargo xtask test` without a filter runs the same.
-const STEPS: &[Step] = &[
+/// What looks at the sources, cheap checks first.
+const SOURCES: [Step; 7] = [
     Step {
         name: "tools of others",
         mend: "install what is named above, then run again",
@@ -51,32 +52,42 @@ const STEPS: &[Step] = &[
         mend: "run `cargo xtask build-ebpf` and commit the object",
         work: |_| kernel_programs().map(|()| None),
     },
-    test::BUILD,
-    test::QUICK,
-    test::WHOLE_SYSTEM,
-    test::NOTHING_LEFT,
-    Step {
-        name: "documentation",
-        mend: "mend the links and comments that rustdoc names",
-        work: |_| documentation().map(|()| None),
-    },
 ];
+
+const DOCUMENTATION: Step = Step {
+    name: "documentation",
+    mend: "mend the links and comments that rustdoc names",
+    work: |_| documentation().map(|()| None),
+};
+
+/// The whole list. `cargo xtask test` without a filter runs the same.
+fn list(matrix: Matrix) -> Vec<Step> {
+    let mut list = Vec::from(SOURCES);
+    list.extend([test::BUILD, test::QUICK, test::WHOLE_SYSTEM]);
+    list.extend(matrix::steps(matrix));
+    list.extend([test::NOTHING_LEFT, DOCUMENTATION]);
+    list
+}
 
 /// Runs the list.
 pub(crate) fn run(args: Args) -> Result<()> {
+    run_with(args.timings, Matrix::PacketPath)
+}
+
+/// Runs the list as `cargo xtask test` does.
+pub(crate) fn everything(matrix: Matrix) -> Result<()> {
+    run_with(None, matrix)
+}
+
+fn run_with(timings: Option<PathBuf>, matrix: Matrix) -> Result<()> {
     test::need_root()?;
-    let (done, result) = steps::run(STEPS, &mut Run::default());
+    let (done, result) = steps::run(&list(matrix), &mut Run { matrix, ..Run::default() });
     steps::summarise(&done);
-    if let Some(file) = args.timings {
+    if let Some(file) = timings {
         let json = serde_json::to_string_pretty(&done).context("writing timings as JSON")?;
         fs::write(&file, json).with_context(|| format!("writing {}", file.display()))?;
     }
     result
-}
-
-/// Runs the list as `cargo xtask test` does.
-pub(crate) fn everything() -> Result<()> {
-    run(Args { timings: None })
 }
 
 fn clippy() -> Result<()> {

@@ -10,6 +10,7 @@ mod fuzz;
 mod kernels;
 mod lab;
 mod leftovers;
+mod matrix;
 mod packages;
 mod process;
 mod sources;

@@ -22,6 +22,7 @@ pub(crate) const FOR_TESTS: &[Need] = &[
     ("wireguard-go", "wireguard-go"),
     ("iperf3", "iperf3"),
     ("unshare", "util-linux"),
+    ("nft", "nftables"),
 ];
 
 /// The other userspace WireGuard that tests and benches meet; not packaged by Debian.

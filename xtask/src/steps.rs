@@ -20,6 +20,8 @@ pub(crate) struct Step {
 pub(crate) struct Run {
     /// Only tests whose names contain this.
     pub(crate) filter: Option<String>,
+    /// What runs in the cells of the matrix.
+    pub(crate) matrix: crate::matrix::Matrix,
     /// What was on the machine before the tests.
     pub(crate) before: Option<crate::leftovers::Machine>,
 }

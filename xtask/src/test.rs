@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::leftovers::{self, Machine};
+use crate::matrix::{self, Matrix};
 use crate::packages;
 use crate::steps::{self, Run, Step};
 use crate::{ci, process, workspace};
@@ -12,10 +13,17 @@ use crate::{ci, process, workspace};
 pub(crate) struct Args {
     /// Only the tests whose names contain this, and none of the other checks
     filter: Option<String>,
+    /// What runs once more in each cell of the matrix (shards x offload); without this, the tests of
+    /// the packet path or, with a filter, none
+    #[arg(long, value_enum, value_name = "WHICH")]
+    matrix: Option<Matrix>,
 }
 
 /// The one crate whose tests build whole networks.
-const SYSTEM: &str = "netns-tests";
+pub(crate) const SYSTEM: &str = "netns-tests";
+
+/// More than there are cores: most of the whole-system tests wait for clocks.
+pub(crate) const SIDE_BY_SIDE: &str = "--test-threads=4";
 
 pub(crate) const BUILD: Step = Step {
     name: "build everything that is tested",
@@ -32,14 +40,13 @@ pub(crate) const BUILD: Step = Step {
 pub(crate) const QUICK: Step = Step {
     name: "unit, property and eBPF tests",
     mend: "run the failed test alone: `cargo xtask test NAME`",
-    work: |run| tests(run, &["--workspace", "--exclude", SYSTEM], None),
+    work: |run| tests(run, &["--workspace", "--exclude", SYSTEM], &[], &[]),
 };
 
 pub(crate) const WHOLE_SYSTEM: Step = Step {
     name: "whole-system tests in network namespaces",
     mend: "run the failed test alone: `cargo xtask test NAME`",
-    // Side by side, and more than there are cores: most of them wait for clocks.
-    work: |run| tests(run, &["-p", SYSTEM], Some("--test-threads=4")),
+    work: |run| tests(run, &["-p", SYSTEM], &[SIDE_BY_SIDE], &[]),
 };
 
 pub(crate) const NOTHING_LEFT: Step = Step {
@@ -57,11 +64,15 @@ pub(crate) const NOTHING_LEFT: Step = Step {
 pub(crate) fn run(args: Args) -> Result<()> {
     need_root()?;
     let Some(filter) = args.filter else {
-        return ci::everything();
+        return ci::everything(args.matrix.unwrap_or(Matrix::PacketPath));
     };
     install()?;
-    let mut run = Run { filter: Some(filter), ..Run::default() };
-    let (done, result) = steps::run(&[BUILD, QUICK, WHOLE_SYSTEM, NOTHING_LEFT], &mut run);
+    let matrix = args.matrix.unwrap_or(Matrix::None);
+    let mut run = Run { filter: Some(filter), matrix, ..Run::default() };
+    let mut list = vec![BUILD, QUICK, WHOLE_SYSTEM];
+    list.extend(matrix::steps(matrix));
+    list.push(NOTHING_LEFT);
+    let (done, result) = steps::run(&list, &mut run);
     steps::summarise(&done);
     result
 }
@@ -84,12 +95,17 @@ pub(crate) fn need_root() -> Result<()> {
     Ok(())
 }
 
-/// `cargo test` with our own additions; the remark says how many passed.
-fn tests(run: &Run, which: &[&str], extra: Option<&str>) -> Result<Option<String>> {
+/// `cargo test` with our own additions and a cell's variables; the remark says how many passed.
+pub(crate) fn tests(
+    run: &Run,
+    which: &[&str],
+    extra: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<Option<String>> {
     let mut test = workspace::cargo()?;
     test.arg("test").args(which).arg("--no-fail-fast");
     test.env("PATH", packages::path_with_tools()?);
-    test.env(leftovers::MARK, leftovers::mark());
+    test.env(leftovers::MARK, leftovers::mark()).envs(variables.iter().copied());
     test.arg("--").args(&run.filter).args(extra);
     let mut count = Count::default();
     process::watch(&mut test, |line| count.add(line))?;

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use anyhow::{Context, Result};
-use engine::{Endpoint, Engine, Output, PADDING, Settings, Timestamp};
+use dataplane_common::IndexMask;
+use engine::{Ecn, Engine, Output, PADDING, Place, Settings, Timestamp};
 use proto::key::{PrivateKey, PublicKey};
 use proto::uapi::{AllowedIpChange, PeerChange, Set};
 use rand::rngs::SmallRng;
@@ -35,7 +36,8 @@ impl Peer {
         now: Timestamp,
     ) -> Result<Self> {
         let seed = number as u64;
-        let mut engine = Engine::new(Settings { mtu: 1420, seed });
+        let mut engine =
+            Engine::new(Settings { mtu: 1420, seed, place: Place::alone(IndexMask::new(0)) });
         let mut key = [0; 32];
         // The same in each run: they guard nothing.
         SmallRng::seed_from_u64(seed).fill_bytes(&mut key);
@@ -95,7 +97,8 @@ impl Peer {
         now: Timestamp,
         out: &mut Output,
     ) {
-        self.engine.handle_datagram(Endpoint::from(from), datagram, now, out);
+        self.engine.handle_datagram(from.into(), Ecn::NotCapable, datagram, now, out);
+        self.engine.handle_timeout(now, out);
         out.packets.clear();
         self.connected = self.engine.peers().iter().any(|tunnel| tunnel.last_handshake.is_some());
     }
