@@ -47,6 +47,9 @@ pub enum DropReason {
     /// A router marked the datagram as congested, and the transport inside would not see it: RFC
     /// 6040 asks for a drop instead.
     CongestedNotCapable = 27,
+    /// A segment of TCP, lost on purpose: a queue of ours does not get empty, and by this its sender
+    /// learns to fill it less.
+    Backlog = 28,
 
     // Decided by the engine, on a packet from the host.
     /// Not an IP packet, or one longer than the tunnel's MTU allows a datagram to carry.
@@ -76,7 +79,7 @@ pub const DROP_REASONS: usize = 63;
 
 impl DropReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::PolicyTruncated,
         Self::PolicyNotIp,
         Self::PolicyNoRule,
@@ -95,6 +98,7 @@ impl DropReason {
         Self::InnerNotIp,
         Self::SourceNotAllowed,
         Self::CongestedNotCapable,
+        Self::Backlog,
         Self::HostNotIp,
         Self::NoPeer,
         Self::NoEndpoint,
@@ -128,6 +132,7 @@ impl DropReason {
             Self::InnerNotIp => "inner_not_ip",
             Self::SourceNotAllowed => "source_not_allowed",
             Self::CongestedNotCapable => "congested_not_capable",
+            Self::Backlog => "backlog",
             Self::HostNotIp => "host_not_ip",
             Self::NoPeer => "no_peer",
             Self::NoEndpoint => "no_endpoint",

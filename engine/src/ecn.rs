@@ -70,7 +70,8 @@ pub(crate) fn decapsulate(outer: Ecn, packet: &mut [u8]) -> Result<(), DropReaso
     }
 }
 
-fn mark(packet: &mut [u8], ecn: Ecn) {
+/// Marks an IP packet.
+pub(crate) fn mark(packet: &mut [u8], ecn: Ecn) {
     match packet {
         [first, second, ..] if *first >> 4 == 6 => *second = *second & 0xcf | ecn.bits() << 4,
         [first, ..] => {

@@ -62,9 +62,7 @@ impl Engine {
 
         let slot = out.packets.slot(datagram.len());
         let opened = tunnel.open(receiver, counter, datagram, slot)?;
-        let packet = opened.packet.map(|len| &mut slot[..len]);
-        let source = packet.as_deref().map(ip::parse);
-        let marked = packet.map_or(Ok(()), |packet| ecn::decapsulate(ecn, packet));
+        let source = opened.packet.map(|len| ip::parse(&slot[..len]));
         peer.heard(from, datagram.len(), now);
         if opened.confirms {
             peer.handshake_complete(now);
@@ -81,7 +79,9 @@ impl Engine {
             if self.allowed_ips.lookup(header.source) != Some(id) {
                 return Err(DropReason::SourceNotAllowed);
             }
-            marked?;
+            let packet = &mut out.packets.slot(datagram.len())[..header.len];
+            ecn::decapsulate(ecn, packet)?;
+            self.network_queue.signal(packet)?;
             out.packets.commit(header.len);
         }
         Ok(())

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod allowed_ips;
+mod backlog;
 mod configure;
 mod drops;
 mod ecn;

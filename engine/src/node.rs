@@ -10,6 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::allowed_ips::AllowedIps;
+use crate::backlog::Backlog;
 use crate::drops::Drops;
 use crate::noise::{Gate, Identity, Tunnel};
 use crate::output::{Endpoint, Output};
@@ -64,6 +65,8 @@ pub struct Engine {
     /// Handshake messages that were let in and wait to be computed.
     pub(crate) handshakes: VecDeque<(Endpoint, Box<[u8]>)>,
     pub(crate) handed_over: u64,
+    pub(crate) host_queue: Backlog,
+    pub(crate) network_queue: Backlog,
     pub(crate) drops: Drops,
     pub(crate) rng: SmallRng,
     pub(crate) place: Place,
@@ -91,6 +94,8 @@ impl Engine {
             wakes: BinaryHeap::new(),
             handshakes: VecDeque::new(),
             handed_over: 0,
+            host_queue: Backlog::default(),
+            network_queue: Backlog::default(),
             drops: Drops::default(),
             rng: SmallRng::seed_from_u64(settings.seed),
             place: settings.place,
@@ -109,6 +114,17 @@ impl Engine {
         self.up = up;
         self.clear_sessions(now);
         self.greet_peers(now, out);
+    }
+
+    /// The host's queue was read: all there was, or less. One that never gets empty makes TCP
+    /// flows that go through it slow down.
+    pub fn note_host_queue(&mut self, drained: bool, now: Timestamp) {
+        self.host_queue.note(drained, now);
+    }
+
+    /// As [`Self::note_host_queue`], for what arrives from the network.
+    pub fn note_network_queue(&mut self, drained: bool, now: Timestamp) {
+        self.network_queue.note(drained, now);
     }
 
     /// What was dropped so far, and why.

@@ -2,6 +2,7 @@
 
 use dataplane_common::{DropReason, Slot};
 
+use crate::backlog::Backlog;
 use crate::drops::Drops;
 use crate::ecn::Ecn;
 use crate::handover::What;
@@ -104,8 +105,9 @@ impl Engine {
             self.drops.count(DropReason::NoPeer);
             return;
         };
-        let (mtu, drops, transmits) = (self.mtu, &mut self.drops, &mut out.transmits);
-        send(&mut Way { peer, mtu, now, drops, transmits });
+        let (mtu, backlog) = (self.mtu, &mut self.host_queue);
+        let (drops, transmits) = (&mut self.drops, &mut out.transmits);
+        send(&mut Way { peer, mtu, now, backlog, drops, transmits });
         self.stay_awake(slot, now);
     }
 }
@@ -115,6 +117,7 @@ struct Way<'e> {
     peer: &'e mut Peer,
     mtu: usize,
     now: Timestamp,
+    backlog: &'e mut Backlog,
     drops: &'e mut Drops,
     transmits: &'e mut Transmits,
 }
@@ -128,6 +131,7 @@ impl Way<'_> {
     }
 
     fn try_send(&mut self, buffer: &mut [u8], len: usize) -> Result<(), DropReason> {
+        self.backlog.signal(&mut buffer[..len])?;
         let padded = ip::padded_len(len, self.mtu).min(buffer.len());
         buffer[len..padded].fill(0);
         let packet = &buffer[..padded];

@@ -84,8 +84,8 @@ impl Udp {
         &self.socket
     }
 
-    /// Receives what is there; false if there was nothing.
-    pub(crate) fn receive(&self, into: &mut Received) -> io::Result<bool> {
+    /// Receives what is there, which may be nothing.
+    pub(crate) fn receive(&self, into: &mut Received) -> io::Result<()> {
         into.filled = 0;
         let mut slices = into.bytes.chunks_mut(RECEIVE_LIMIT).map(IoSliceMut::new);
         let mut buffers: [IoSliceMut<'_>; RECEIVE_BATCH] =
@@ -93,9 +93,9 @@ impl Udp {
         match self.state.recv(UdpSockRef::from(&*self.socket), &mut buffers, &mut into.meta) {
             Ok(filled) => {
                 into.filled = filled;
-                Ok(filled > 0)
+                Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == WouldBlock => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -171,6 +171,11 @@ impl Received {
     pub(crate) fn new() -> Self {
         let bytes = vec![0; RECEIVE_BATCH * RECEIVE_LIMIT].into();
         Self { bytes, meta: [RecvMeta::default(); RECEIVE_BATCH], filled: 0 }
+    }
+
+    /// Whether there was no room for more: there may be some.
+    pub(crate) fn is_full(&self) -> bool {
+        self.filled == self.meta.len()
     }
 
     /// The datagrams, with where they came from and how they were marked.

@@ -133,3 +133,38 @@ pub(super) type Lines = Arc<[Line]>;
 pub(super) fn line_of(lines: &Lines, shard: ShardId) -> Option<&Line> {
     lines.get(shard.0 as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use dataplane_common::{IndexMask, Shards};
+    use engine::{Ecn, Output, Place, Settings, Timestamp};
+
+    use super::*;
+
+    /// What the first of two shards makes of a datagram that belongs to the second.
+    fn handover() -> Option<Handover> {
+        let mask = IndexMask::new(0);
+        let place = Place { shard: ShardId(0), shards: Shards::new(2)?, mask };
+        let mut engine = Engine::new(Settings { mtu: 1420, seed: 0, place });
+        let mut datagram = [0; 32];
+        datagram[0] = 4;
+        datagram[5] = 1;
+        let from = SocketAddr::from(([192, 0, 2, 1], 1)).into();
+        let mut out = Output::default();
+        engine.handle_datagram(from, Ecn::NotCapable, &datagram, Timestamp::default(), &mut out);
+        out.handovers.pop()
+    }
+
+    #[test]
+    fn a_shard_that_stands_still_is_handed_so_much_and_no_more() {
+        let (line, inbox) = line().expect("an eventfd");
+        for _ in 0..HANDOVER_LIMIT {
+            assert!(line.hand_over(handover().expect("it is the other's")));
+        }
+        assert!(!line.hand_over(handover().expect("it is the other's")));
+        assert!(inbox.handovers.try_recv().is_ok());
+        assert!(line.hand_over(handover().expect("it is the other's")));
+    }
+}

@@ -95,11 +95,15 @@ impl Shard {
             if self.blocked {
                 self.send(now);
             }
-            if ready.tun && !self.blocked && !self.read_packets(now)? {
+            if !ready.tun {
+                self.engine.note_host_queue(true, now);
+            } else if !self.blocked && !self.read_packets(now)? {
                 return Ok(End::Gone);
             }
             if ready.udp {
                 self.read_datagrams(now);
+            } else {
+                self.engine.note_network_queue(true, now);
             }
             if self.up {
                 self.engine.handle_timeout(now, &mut self.out);
@@ -161,6 +165,7 @@ impl Shard {
 
     /// Reads what the host sends; false if the interface is gone.
     fn read_packets(&mut self, now: Timestamp) -> io::Result<bool> {
+        let mut drained = false;
         for _ in 0..READ_BATCH {
             match self.tun.read(&mut self.packet[..READ_LIMIT]) {
                 Ok(Some(read)) => {
@@ -178,11 +183,15 @@ impl Shard {
                         break;
                     }
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    drained = true;
+                    break;
+                }
                 Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
+        self.engine.note_host_queue(drained, now);
         self.send(now);
         Ok(true)
     }
@@ -190,13 +199,13 @@ impl Shard {
     fn read_datagrams(&mut self, now: Timestamp) {
         let Some(udp) = &self.udp else { return };
         match udp.receive(&mut self.received) {
-            Ok(true) => {}
-            Ok(false) => return,
+            Ok(()) => {}
             Err(error) => {
                 tracing::debug!(%error, "receive failed");
                 return;
             }
         }
+        self.engine.note_network_queue(!self.received.is_full(), now);
         for (from, ecn, datagram) in self.received.datagrams() {
             self.engine.handle_datagram(from, ecn, datagram, now, &mut self.out);
         }

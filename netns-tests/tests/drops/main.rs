@@ -250,6 +250,10 @@ fn every_reason_of_the_tunnel_is_provoked_here() {
         Reason::QueueFull,
         // In `interop`.
         Reason::HandshakeTimeout,
+        // In `transparent`.
+        Reason::CongestedNotCapable,
+        // In the agent's own tests: a shard has to stand still.
+        Reason::HandoverFull,
         Reason::MessageLimit,
         Reason::SendFailed,
         Reason::HostRefused,
