@@ -211,9 +211,9 @@ fn tunnel(
     id: Slot,
     place: Place,
     now: Timestamp,
-) -> Option<Tunnel> {
+) -> Option<Box<Tunnel>> {
     let key = key.filter(|_| place.shards.owner(id) == place.shard)?;
     let preshared = peer.preshared_key.as_ref();
     let index = SessionIndex(place.mask.index(id, 0));
-    Some(Tunnel::new(&key.identity, peer.public_key, preshared, index, now))
+    Some(Box::new(Tunnel::new(&key.identity, peer.public_key, preshared, index, now)))
 }

@@ -17,8 +17,9 @@ pub(crate) struct Peer {
     pub(crate) endpoint: Option<Endpoint>,
     /// Seconds; 0 is never.
     pub(crate) persistent_keepalive: u16,
-    /// None while this node has no private key, and where another shard owns the peer.
-    pub(crate) tunnel: Option<Tunnel>,
+    /// None while this node has no private key, and where another shard owns the peer. It is large:
+    /// boxed, so that those who have none are small.
+    pub(crate) tunnel: Option<Box<Tunnel>>,
     pub(crate) queue: VecDeque<Box<[u8]>>,
     pub(crate) tx_bytes: u64,
     pub(crate) rx_bytes: u64,
