@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind::WouldBlock;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ const RECEIVE_LIMIT: usize = 65_535;
 
 /// The most super-datagrams of one receive: what fits the second-level cache with what becomes of
 /// it, and lets the host's packets have their turn soon.
-const RECEIVE_BATCH: usize = 8;
+pub(crate) const RECEIVE_BATCH: usize = 8;
 /// How long a peer's datagrams go one by one after the kernel would not cut a batch for it.
 const NARROW: Duration = Duration::from_secs(10);
 /// Peers behind narrow paths that are remembered.
@@ -178,9 +179,13 @@ impl Received {
         self.filled == self.meta.len()
     }
 
-    /// The datagrams, with where they came from and how they were marked.
-    pub(crate) fn datagrams(&self) -> impl Iterator<Item = (Endpoint, Ecn, &[u8])> {
-        self.bytes.chunks(RECEIVE_LIMIT).zip(&self.meta[..self.filled]).flat_map(|(bytes, meta)| {
+    /// The datagrams of some super-datagrams, with where they came from and how they were marked.
+    pub(crate) fn datagrams(
+        &self,
+        some: Range<usize>,
+    ) -> impl Iterator<Item = (Endpoint, Ecn, &[u8])> {
+        let received = self.bytes.chunks(RECEIVE_LIMIT).zip(&self.meta[..self.filled]);
+        received.skip(some.start).take(some.len()).flat_map(|(bytes, meta)| {
             let from = Endpoint {
                 address: canonical(meta.addr),
                 source: meta.dst_ip.map(|ip| ip.to_canonical()),

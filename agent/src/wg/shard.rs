@@ -13,12 +13,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::command::{Command, Inbox, Lines, Remains, line_of};
 use crate::io::clock;
 use crate::io::tun::{READ_LIMIT, Tun};
-use crate::io::udp::{Received, Udp};
+use crate::io::udp::{RECEIVE_BATCH, Received, Udp};
 
-/// Packets read from the interface before the network gets its turn.
-const READ_BATCH: usize = 64;
-/// Sealed bytes that are sent before more is read: a few super-packets, which fit the cache.
-const FLUSH_BYTES: usize = 256 << 10;
+/// Turns of a round: the interface and the network take them one after the other, so that neither
+/// waits long for the other, and what is done is handed on while it is in the cache.
+const TURNS: usize = 4;
+/// Packets read from the interface in a turn, unless they come to [`TURN_BYTES`] before.
+const TURN_PACKETS: usize = 64;
+/// Sealed bytes that end a turn of the interface: one super-packet, or two.
+const TURN_BYTES: usize = 64 << 10;
+/// Super-datagrams opened in a turn of the network.
+const TURN_DATAGRAMS: usize = RECEIVE_BATCH / TURNS;
 /// Sealed bytes that wait for a socket whose buffer is full; what comes on top is dropped.
 const WAITING_BYTES: usize = 1 << 20;
 
@@ -46,6 +51,17 @@ pub(super) struct Shard {
 pub(super) enum End {
     /// It was told to.
     Stopped,
+    /// The interface is gone.
+    Gone,
+}
+
+/// What reading the interface came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Host {
+    /// There may be more.
+    HasMore,
+    /// There is nothing more.
+    Drained,
     /// The interface is gone.
     Gone,
 }
@@ -95,15 +111,8 @@ impl Shard {
             if self.blocked {
                 self.send(now);
             }
-            if !ready.tun {
-                self.engine.note_host_queue(true, now);
-            } else if !self.blocked && !self.read_packets(now)? {
+            if !self.carry(&ready, now)? {
                 return Ok(End::Gone);
-            }
-            if ready.udp {
-                self.read_datagrams(now);
-            } else {
-                self.engine.note_network_queue(true, now);
             }
             if self.up {
                 self.engine.handle_timeout(now, &mut self.out);
@@ -117,6 +126,30 @@ impl Shard {
                 return Ok(End::Stopped);
             }
         }
+    }
+
+    /// Carries packets both ways, turn by turn; false if the interface is gone.
+    fn carry(&mut self, ready: &Ready, now: Timestamp) -> io::Result<bool> {
+        if ready.udp {
+            self.receive();
+        }
+        let mut host = if ready.tun { Host::HasMore } else { Host::Drained };
+        for turn in 0..TURNS {
+            if host == Host::HasMore && !self.blocked {
+                host = self.read_packets(now)?;
+                self.flush(now);
+            }
+            if ready.udp {
+                let turn = turn * TURN_DATAGRAMS..(turn + 1) * TURN_DATAGRAMS;
+                for (from, ecn, datagram) in self.received.datagrams(turn) {
+                    self.engine.handle_datagram(from, ecn, datagram, now, &mut self.out);
+                }
+                self.flush(now);
+            }
+        }
+        self.engine.note_host_queue(host == Host::Drained, now);
+        self.engine.note_network_queue(!(ready.udp && self.received.is_full()), now);
+        Ok(host != Host::Gone)
     }
 
     fn wait(&self) -> io::Result<Ready> {
@@ -163,10 +196,9 @@ impl Shard {
         Ok(Ready { bell, tun, udp: udp && self.udp.is_some() })
     }
 
-    /// Reads what the host sends; false if the interface is gone.
-    fn read_packets(&mut self, now: Timestamp) -> io::Result<bool> {
-        let mut drained = false;
-        for _ in 0..READ_BATCH {
+    /// Reads some of what the host sends.
+    fn read_packets(&mut self, now: Timestamp) -> io::Result<Host> {
+        for _ in 0..TURN_PACKETS {
             match self.tun.read(&mut self.packet[..READ_LIMIT]) {
                 Ok(Some(read)) => {
                     let (start, len) = (read.packet.start, read.packet.len());
@@ -177,37 +209,23 @@ impl Shard {
                         }
                         None => engine.handle_packet(buffer, len, now, &mut self.out),
                     }
-                    // What is sealed and not sent leaves the cache, and what waits at the socket
-                    // grows old.
-                    if self.out.transmits.len() >= FLUSH_BYTES {
+                    if self.out.transmits.len() >= TURN_BYTES {
                         break;
                     }
                 }
-                Ok(None) => {
-                    drained = true;
-                    break;
-                }
-                Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Ok(false),
+                Ok(None) => return Ok(Host::Drained),
+                Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Ok(Host::Gone),
                 Err(error) => return Err(error),
             }
         }
-        self.engine.note_host_queue(drained, now);
-        self.send(now);
-        Ok(true)
+        Ok(Host::HasMore)
     }
 
-    fn read_datagrams(&mut self, now: Timestamp) {
-        let Some(udp) = &self.udp else { return };
-        match udp.receive(&mut self.received) {
-            Ok(()) => {}
-            Err(error) => {
-                tracing::debug!(%error, "receive failed");
-                return;
-            }
-        }
-        self.engine.note_network_queue(!self.received.is_full(), now);
-        for (from, ecn, datagram) in self.received.datagrams() {
-            self.engine.handle_datagram(from, ecn, datagram, now, &mut self.out);
+    fn receive(&mut self) {
+        if let Some(udp) = &self.udp
+            && let Err(error) = udp.receive(&mut self.received)
+        {
+            tracing::debug!(%error, "receive failed");
         }
     }
 
