@@ -3,16 +3,18 @@
 /// Adds bytes to a sum. Only the last part of what is summed may have an odd length.
 pub(crate) fn add(sum: u64, bytes: &[u8]) -> u64 {
     // One's complement addition does not care for the order of bytes (RFC 1071, section 2B): words
-    // are read in the machine's, and the folded sum is swapped once. Four lanes without carries,
-    // because 32-bit words in 64-bit sums leave room for 2^32 of them.
+    // are read in the machine's, and the folded sum is swapped once. Four lanes, so that no carry
+    // waits for another.
     let mut lanes = [0u64; 4];
-    let mut chunks = bytes.chunks_exact(16);
+    let mut chunks = bytes.chunks_exact(32);
     for chunk in &mut chunks {
-        for (lane, word) in lanes.iter_mut().zip(chunk.chunks_exact(4)) {
-            *lane += u64::from(word.first_chunk().map_or(0, |word| u32::from_ne_bytes(*word)));
+        for (lane, word) in lanes.iter_mut().zip(chunk.chunks_exact(8)) {
+            let word = word.first_chunk().map_or(0, |word| u64::from_ne_bytes(*word));
+            let (sum, carry) = lane.overflowing_add(word);
+            *lane = sum + u64::from(carry);
         }
     }
-    let mut sum = lanes.into_iter().fold(sum, |sum, lane| fold(sum) + fold(lane));
+    let mut sum = lanes.into_iter().fold(fold(sum), |sum, lane| sum + fold(lane));
     for pair in chunks.remainder().chunks(2) {
         let word = [pair[0], pair.get(1).copied().unwrap_or(0)];
         sum += u64::from(u16::from_ne_bytes(word));

@@ -17,7 +17,7 @@ enum With {
 }
 
 /// What has to be reached.
-const BOUNDS: [(Measure, With, Reach); 13] = [
+const BOUNDS: [(Measure, With, Reach); 15] = [
     (tcp::ONE, With::Peer(WIREGUARD_GO), Reach::AtLeast(6.5)),
     (tcp::ONE, With::Peer(BORINGTUN), Reach::AtLeast(5.5)),
     (tcp::ONE, With::Peer(GOTATUN), Reach::AtLeast(4.2)),
@@ -29,6 +29,8 @@ const BOUNDS: [(Measure, With, Reach); 13] = [
     (udp::SMALL, With::Best, Reach::AtLeast(2.0)),
     (latency::IDLE_50, With::Peer(BORINGTUN), Reach::AtMost(0.7)),
     (latency::IDLE_99, With::Peer(BORINGTUN), Reach::AtMost(0.7)),
+    (latency::BUSY_50, With::Peer(BORINGTUN), Reach::AtMost(0.7)),
+    (latency::BUSY_99, With::Peer(BORINGTUN), Reach::AtMost(0.7)),
     (latency::LOADED_99, With::Best, Reach::AtMost(0.5)),
     (MEMORY, With::Nobody, Reach::AtMost(64.0)),
 ];

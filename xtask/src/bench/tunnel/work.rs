@@ -56,7 +56,12 @@ impl Work {
         let mut found = match self {
             Self::Tcp => tcp::measure(&ends)?,
             Self::Udp => udp::measure(&ends)?,
-            Self::Latency => latency::measure(&ends)?,
+            Self::Latency => {
+                let hosts = wired_hosts(&Lab::new("busy")?)?;
+                let busy = contestant.busy_polling();
+                let busy = busy.map(|busy| Ends::raise(&hosts, &busy)).transpose()?;
+                latency::measure(&ends, busy.as_ref())?
+            }
             Self::Peers => Vec::new(),
         };
         found.extend(ends.peak_memory()?.map(|memory| (MEMORY, memory)));

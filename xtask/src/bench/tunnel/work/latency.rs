@@ -18,6 +18,11 @@ use crate::bench::tunnel::measures::{Measure, Sample};
 pub(in crate::bench::tunnel) const IDLE_50: Measure = Measure::less("idle round trip, p50", "us");
 pub(in crate::bench::tunnel) const IDLE_99: Measure = Measure::less("idle round trip, p99", "us");
 const IDLE_999: Measure = Measure::less("idle round trip, p99.9", "us");
+/// Nearwire looks for the next packet before it sleeps; the others are as they are.
+pub(in crate::bench::tunnel) const BUSY_50: Measure =
+    Measure::less("idle round trip, nearwire with --busy-poll 100, p50", "us");
+pub(in crate::bench::tunnel) const BUSY_99: Measure =
+    Measure::less("idle round trip, nearwire with --busy-poll 100, p99", "us");
 const LOADED_50: Measure = Measure::less("round trip beside 4 TCP streams, p50", "us");
 pub(in crate::bench::tunnel) const LOADED_99: Measure =
     Measure::less("round trip beside 4 TCP streams, p99", "us");
@@ -25,7 +30,7 @@ const LOADED_999: Measure = Measure::less("round trip beside 4 TCP streams, p99.
 const LOST: Measure = Measure::less("round trips lost beside 4 TCP streams", "%");
 
 pub(super) const MEASURES: &[Measure] =
-    &[IDLE_50, IDLE_99, IDLE_999, LOADED_50, LOADED_99, LOADED_999, LOST];
+    &[IDLE_50, IDLE_99, IDLE_999, BUSY_50, BUSY_99, LOADED_50, LOADED_99, LOADED_999, LOST];
 
 /// An answer that is not there by then is lost, and counts as having taken so long.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -36,10 +41,12 @@ const LOADED: Questions =
 const STREAMS_START: Duration = Duration::from_millis(500);
 const STREAMS_RUN: u32 = 6;
 
-pub(super) fn measure(ends: &Ends<'_>) -> Result<Vec<Sample>> {
+/// `busy`: the same ends, busy polling, if the contestant can.
+pub(super) fn measure(ends: &Ends<'_>, busy: Option<&Ends<'_>>) -> Result<Vec<Sample>> {
+    let idle = idle(ends)?;
+    let busy = busy.map(self::idle).transpose()?;
+    let busy = busy.as_ref().unwrap_or(&idle);
     let echo = UdpEcho::start(ends.b, SocketAddr::from((ends.at_b, 7007)))?;
-    let idle = Answers::of(&udp_round_trips(ends.a, echo.address(), IDLE)?)?;
-    ensure!(idle.lost < 1.0, "{:.1} % of the round trips of an idle tunnel were lost", idle.lost);
 
     let (_server, streams) = tcp::start(ends, STREAMS_RUN, &["-P", "4"])?;
     thread::sleep(STREAMS_START);
@@ -49,11 +56,20 @@ pub(super) fn measure(ends: &Ends<'_>) -> Result<Vec<Sample>> {
         (IDLE_50, idle.micros(0.5)),
         (IDLE_99, idle.micros(0.99)),
         (IDLE_999, idle.micros(0.999)),
+        (BUSY_50, busy.micros(0.5)),
+        (BUSY_99, busy.micros(0.99)),
         (LOADED_50, loaded.micros(0.5)),
         (LOADED_99, loaded.micros(0.99)),
         (LOADED_999, loaded.micros(0.999)),
         (LOST, loaded.lost),
     ])
+}
+
+fn idle(ends: &Ends<'_>) -> Result<Answers> {
+    let echo = UdpEcho::start(ends.b, SocketAddr::from((ends.at_b, 7007)))?;
+    let idle = Answers::of(&udp_round_trips(ends.a, echo.address(), IDLE)?)?;
+    ensure!(idle.lost < 1.0, "{:.1} % of the round trips of an idle tunnel were lost", idle.lost);
+    Ok(idle)
 }
 
 struct Answers {
