@@ -30,8 +30,7 @@ pub use limits::{FLOW_REFRESH, FRAGMENT_LIFETIME, MAX_FLOWS, MAX_FRAGMENTS, MAX_
 pub use network::{MAX_NETWORKS, NetworkKey, NetworkPrefix};
 pub use packet::{Headers, PacketBytes, Transport, parse, protocol};
 pub use steering::{
-    IndexMask, MAX_SHARDS, QUEUES_PER_SHARD, QueueKind, SLOTS, ShardId, Shards, Slot,
-    SteeringParameters, receiver_index,
+    IndexMask, MAX_SHARDS, SLOTS, ShardId, Shards, Slot, SteeringParameters, receiver_index,
 };
 pub use table::{Class, Generation, Identity, RuleIndex, RuleKey, TableKey, TablePrefix};
 pub use verdict::{Direction, PolicyTable, StateTable, Verdict, verdict};

@@ -6,7 +6,7 @@
 
 use core::num::NonZeroU32;
 
-use crate::{PacketBytes, protocol};
+use crate::PacketBytes;
 
 /// A peer's number on this node, below [`SLOTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,48 +20,12 @@ pub const SLOTS: u32 = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 24;
 const COUNTER_BITS: u32 = u32::BITS - SLOT_BITS;
 
-/// A shard's number, below the number of shards.
+/// A shard's number, below the number of shards; also that of its queue of the tunnel interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct ShardId(pub u32);
 
-/// Which of a shard's two queues of the tunnel interface a packet goes to.
-///
-/// TCP fills its queue until it is told to slow down; what else there is (questions of DNS, voices,
-/// games) need not wait behind it. A flow stays in one queue, and so in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum QueueKind {
-    /// TCP.
-    Tcp,
-    /// All else, and TCP behind IPv6 extension headers.
-    Other,
-}
-
-/// How many queues each shard has.
-pub const QUEUES_PER_SHARD: u32 = 2;
-
-impl QueueKind {
-    /// The kind for an IP packet.
-    #[inline(always)]
-    #[must_use]
-    pub fn of<P: PacketBytes + ?Sized>(packet: &P) -> Self {
-        let protocol = match packet.read(0) {
-            Some([version]) if version >> 4 == 4 => packet.read(9),
-            Some([version]) if version >> 4 == 6 => packet.read(6),
-            _ => None,
-        };
-        if protocol == Some([protocol::TCP]) { Self::Tcp } else { Self::Other }
-    }
-}
-
 impl ShardId {
-    /// The number of this shard's queue of a kind.
-    #[inline(always)]
-    #[must_use]
-    pub const fn queue(self, kind: QueueKind) -> u32 {
-        self.0 * QUEUES_PER_SHARD + kind as u32
-    }
-
     /// The shard that takes what names none: handshake initiations, and whatever is not WireGuard.
     pub const FIRST: Self = Self(0);
 }
@@ -71,7 +35,7 @@ impl ShardId {
 pub struct Shards(NonZeroU32);
 
 /// As many as a TUN interface can have queues.
-pub const MAX_SHARDS: u32 = 256 / QUEUES_PER_SHARD;
+pub const MAX_SHARDS: u32 = 256;
 
 impl Shards {
     /// One shard, to which everything belongs.

@@ -15,8 +15,8 @@ mod tunnel;
 
 pub use counters::Counters;
 pub use dataplane_common::{
-    Direction, DropReason, Generation, IndexMask, MAX_SHARDS, Nanos, QueueKind, RuleCounter,
-    RuleIndex, ShardId, Shards, Slot, Verdict,
+    Direction, DropReason, Generation, IndexMask, MAX_SHARDS, Nanos, RuleCounter, RuleIndex,
+    ShardId, Shards, Slot, Verdict,
 };
 pub use error::Error;
 pub use model::Model;

@@ -74,8 +74,8 @@ impl Steering {
 
     /// The program for `TUNSETSTEERINGEBPF` of the tunnel interface.
     ///
-    /// A shard's queues are those with the numbers of [`ShardId::queue`]: queues are numbered in the
-    /// order in which they were opened, and when one is closed the last one takes its number.
+    /// A shard's queue is the one with its number: queues are numbered in the order in which they
+    /// were opened, and when one is closed the last one takes its number.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use std::{
     ffi::c_int,
     fs::{File, OpenOptions},
     io::Read as _,
-    net::{IpAddr, TcpStream, UdpSocket},
+    net::{IpAddr, UdpSocket},
     os::{
         fd::{AsRawFd as _, BorrowedFd},
         unix::fs::OpenOptionsExt as _,
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dataplane::{IndexMask, MAX_SHARDS, QueueKind, ShardId, Shards, Slot, Steering};
+use dataplane::{IndexMask, Shards, Slot, Steering};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::OFlags,
@@ -43,10 +43,10 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    /// `nw0`, up and with routes to 10.77/16 and fd77::/16, with the queues of so many shards.
-    fn open(shards: usize, vnet: bool) -> Self {
+    /// `nw0`, up and with routes to 10.77/16 and fd77::/16.
+    fn open(queues: usize, vnet: bool) -> Self {
         let flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | if vnet { IFF_VNET_HDR } else { 0 };
-        let queues = (0..2 * shards).map(|_| open_queue(flags)).collect();
+        let queues = (0..queues).map(|_| open_queue(flags)).collect();
         ip("addr add 10.77.0.1/16 dev nw0");
         ip("-6 addr add fd77::1/16 dev nw0 nodad");
         ip("link set nw0 up");
@@ -60,26 +60,11 @@ impl Tunnel {
         unsafe { ioctl(&self.queues[0], Setter::<TUNSETSTEERINGEBPF, _>::new(program)) }.unwrap();
     }
 
-    /// The shard to which packets to this address go, by its two queues.
-    fn shard_of(&mut self, destination: &str) -> u32 {
+    /// The queue by which a packet to this address leaves.
+    fn queue_to(&mut self, destination: &str) -> usize {
         let destination: IpAddr = destination.parse().unwrap();
         let any = if destination.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         UdpSocket::bind(any).unwrap().send_to(b"hello", (destination, PORT)).unwrap();
-        let other = self.queue_to(destination);
-        // Nobody answers.
-        let patience = Duration::from_millis(1);
-        let refused = TcpStream::connect_timeout(&(destination, PORT).into(), patience);
-        assert!(refused.is_err(), "nobody listens at {destination}");
-        let tcp = self.queue_to(destination);
-        let of = |shard: u32, kind| ShardId(shard).queue(kind) as usize;
-        let shard = (0..MAX_SHARDS).find(|shard| of(*shard, QueueKind::Tcp) == tcp);
-        let shard = shard.unwrap_or_else(|| panic!("TCP left by queue {tcp}"));
-        assert_eq!(of(shard, QueueKind::Other), other, "both queues are one shard's");
-        shard
-    }
-
-    /// The queue by which the packet to this address leaves.
-    fn queue_to(&mut self, destination: IpAddr) -> usize {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             assert!(Instant::now() < deadline, "the packet to {destination} left by no queue");
@@ -143,17 +128,17 @@ fn give(steering: &mut Steering, networks: &[(&str, u32)]) {
     steering.set_networks(networks).unwrap_or_else(|e| panic!("{e}"));
 }
 
-/// Every destination with the shard to which packets to it should go.
-fn expect(tunnel: &mut Tunnel, cases: &[(&str, u32)]) {
-    for (destination, shard) in cases {
+/// Every destination with the queue by which it should leave.
+fn expect(tunnel: &mut Tunnel, cases: &[(&str, usize)]) {
+    for (destination, queue) in cases {
         // More than once: without a program the kernel would guess right now and then.
         for _ in 0..3 {
-            assert_eq!(tunnel.shard_of(destination), *shard, "{destination}");
+            assert_eq!(tunnel.queue_to(destination), *queue, "{destination}");
         }
     }
 }
 
-fn packets_leave_by_their_peers_queues(vnet: bool) {
+fn packets_leave_by_their_peers_queue(vnet: bool) {
     in_namespace(move || {
         let mut tunnel = Tunnel::open(3, vnet);
         let mut steering = load(3);
@@ -189,13 +174,13 @@ fn packets_leave_by_their_peers_queues(vnet: bool) {
 }
 
 #[test]
-fn packets_leave_by_their_peers_queues_without_headers() {
-    packets_leave_by_their_peers_queues(false);
+fn packets_leave_by_their_peers_queue_without_headers() {
+    packets_leave_by_their_peers_queue(false);
 }
 
 #[test]
-fn packets_leave_by_their_peers_queues_with_offload_headers() {
-    packets_leave_by_their_peers_queues(true);
+fn packets_leave_by_their_peers_queue_with_offload_headers() {
+    packets_leave_by_their_peers_queue(true);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) struct Args {
     /// The interface
     #[arg(value_name = "IFNAME")]
     interface: String,
-    /// How many there shall be
+    /// How many there shall be; an interface that was started with one stays with one
     #[arg(value_name = "N")]
     count: Option<u32>,
     /// One JSON object

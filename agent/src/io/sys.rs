@@ -14,19 +14,24 @@ const TUNSETSTEERINGEBPF: libc::Ioctl = 0x8004_54e0_u32 as libc::Ioctl;
 pub(super) struct TunFlags {
     /// A `struct virtio_net_hdr` before each packet.
     pub(super) vnet: bool,
+    /// The interface can have several queues.
+    pub(super) many: bool,
     /// The interface must not be there yet.
     pub(super) new: bool,
 }
 
-/// Makes `device` (an open `/dev/net/tun`) a queue of the TUN interface `name`, which may have
-/// several.
+/// Makes `device` (an open `/dev/net/tun`) a queue of the TUN interface `name`.
 pub(super) fn tun_set_interface(device: &File, name: &str, flags: TunFlags) -> io::Result<()> {
     let mut request = interface_request(name)?;
-    let vnet = if flags.vnet { libc::IFF_VNET_HDR } else { 0 };
-    let new = if flags.new { libc::IFF_TUN_EXCL } else { 0 };
-    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE | vnet | new;
+    let wanted = [
+        (flags.vnet, libc::IFF_VNET_HDR),
+        (flags.many, libc::IFF_MULTI_QUEUE),
+        (flags.new, libc::IFF_TUN_EXCL),
+    ];
+    let wanted = wanted.into_iter().filter(|(on, _)| *on).fold(0, |all, (_, flag)| all | flag);
     // 16 bits wide in `ifreq`, where the highest flag is the sign.
-    let flags = u16::try_from(flags).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let flags = u16::try_from(libc::IFF_TUN | libc::IFF_NO_PI | wanted);
+    let flags = flags.map_err(|_| io::ErrorKind::InvalidInput)?;
     request.ifr_ifru.ifru_flags = flags.cast_signed();
     // SAFETY: `request` is an `ifreq` that lives through the call, as TUNSETIFF wants it.
     check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF as _, &mut request) })

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::{Context as _, bail};
-use dataplane_common::{QUEUES_PER_SHARD, QueueKind};
 use engine::HostOffload;
 use engine::offload::{VNET_HEADER_LEN, VnetHeader};
 
@@ -23,12 +22,19 @@ const TCP_OFFLOAD: u32 = 0x01 | 0x02 | 0x04 | 0x08;
 /// Linux's `TUN_F_USO4`, `TUN_F_USO6` (since 6.2).
 const UDP_OFFLOAD: u32 = 0x20 | 0x40;
 
-/// A shard's end of a TUN interface: a queue of each kind. The interface vanishes with its last
-/// queue.
+/// One queue of a TUN interface, which vanishes with its last queue.
 pub(crate) struct Tun {
-    /// By [`QueueKind`].
-    queues: [File; QUEUES_PER_SHARD as usize],
+    device: File,
     offload: HostOffload,
+}
+
+/// How many queues an interface can ever have: it is made for one or for many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queues {
+    /// Only one. The kernel keeps less for such an interface.
+    One,
+    /// As many as are opened.
+    Many,
 }
 
 /// What one read brought.
@@ -41,11 +47,12 @@ pub(crate) struct Read {
 
 impl Tun {
     /// Makes the interface, down, with the default MTU.
-    pub(crate) fn create(name: &str, wanted: HostOffload) -> anyhow::Result<Self> {
+    pub(crate) fn create(name: &str, wanted: HostOffload, queues: Queues) -> anyhow::Result<Self> {
         check_name(name)?;
         let vnet = wanted != HostOffload::None;
-        let first = open()?;
-        sys::tun_set_interface(&first, name, TunFlags { vnet, new: true }).with_context(|| {
+        let flags = TunFlags { vnet, many: queues == Queues::Many, new: true };
+        let device = open()?;
+        sys::tun_set_interface(&device, name, flags).with_context(|| {
             match interface_index(name).is_some() {
                 true => {
                     format!("interface {name} exists already; remove it or choose another name")
@@ -53,26 +60,24 @@ impl Tun {
                 false => format!("cannot make the interface {name}; it takes CAP_NET_ADMIN"),
             }
         })?;
-        let offload = set_offload(&first, wanted);
+        let offload = set_offload(&device, wanted);
         sys::set_mtu(name, DEFAULT_MTU)
             .with_context(|| format!("cannot set the MTU of {name} to {DEFAULT_MTU}"))?;
-        Ok(Self { queues: [first, open_queue(name, offload)?], offload })
+        Ok(Self { device, offload })
     }
 
-    /// Opens the queues of one more shard of the interface `name`, which is this one's.
-    pub(crate) fn open_beside(&self, name: &str) -> anyhow::Result<Self> {
-        let queues = [open_queue(name, self.offload)?, open_queue(name, self.offload)?];
-        Ok(Self { queues, offload: self.offload })
+    /// Opens one more queue of the interface `name`, which is this one's and made for many.
+    pub(crate) fn open_queue(&self, name: &str) -> anyhow::Result<Self> {
+        let device = open()?;
+        let flags = TunFlags { vnet: self.offload != HostOffload::None, many: true, new: false };
+        sys::tun_set_interface(&device, name, flags)
+            .with_context(|| format!("cannot open one more queue of {name}"))?;
+        Ok(Self { device, offload: self.offload })
     }
 
     /// Lets a program choose the queue of each packet that the host sends.
     pub(crate) fn steer(&self, program: BorrowedFd<'_>) -> io::Result<()> {
-        sys::tun_set_steering(&self.queues[0], program)
-    }
-
-    /// The queue of a kind.
-    pub(crate) fn queue(&self, kind: QueueKind) -> BorrowedFd<'_> {
-        self.queues[kind as usize].as_fd()
+        sys::tun_set_steering(&self.device, program)
     }
 
     /// What the host gives and takes.
@@ -80,9 +85,9 @@ impl Tun {
         self.offload
     }
 
-    /// Reads one packet or super-packet of a kind, if there is one.
-    pub(crate) fn read(&mut self, kind: QueueKind, buffer: &mut [u8]) -> io::Result<Option<Read>> {
-        let len = match self.queues[kind as usize].read(buffer) {
+    /// Reads one packet or super-packet, if there is one.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<Read>> {
+        let len = match self.device.read(buffer) {
             Ok(len) => len,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error),
@@ -98,7 +103,13 @@ impl Tun {
 
     /// Hands one packet to the host, in the form that [`Self::offload`] says.
     pub(crate) fn write(&mut self, packet: &[u8]) -> io::Result<()> {
-        self.queues[0].write(packet).map(drop)
+        self.device.write(packet).map(drop)
+    }
+}
+
+impl AsFd for Tun {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.device.as_fd()
     }
 }
 
@@ -109,14 +120,6 @@ fn open() -> anyhow::Result<File> {
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
         .open("/dev/net/tun")
         .context("cannot open /dev/net/tun; is the kernel's tun driver there, are you root?")
-}
-
-fn open_queue(name: &str, offload: HostOffload) -> anyhow::Result<File> {
-    let queue = open()?;
-    let flags = TunFlags { vnet: offload != HostOffload::None, new: false };
-    sys::tun_set_interface(&queue, name, flags)
-        .with_context(|| format!("cannot open one more queue of {name}"))?;
-    Ok(queue)
 }
 
 /// Asks for super-packets. Where the kernel has none of a kind, it goes on without, and says so.

@@ -20,7 +20,7 @@ use super::rpc::{self, Call, Reply, Request};
 use super::socket::Socket;
 use super::uapi;
 use crate::io::link::{self, Link};
-use crate::io::tun::{self, Tun};
+use crate::io::tun::{self, Queues, Tun};
 
 /// What `nearwire wg` is to do.
 pub(crate) struct Options {
@@ -76,11 +76,12 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let uapi_socket = Socket::listen(uapi::DIRECTORY, name)?;
     let rpc_socket = Socket::listen(rpc::DIRECTORY, name)?;
     let shards = options.shards();
-    let tun = Tun::create(name, options.offload)?;
+    let queues = if shards == Shards::ONE { Queues::One } else { Queues::Many };
+    let tun = Tun::create(name, options.offload, queues)?;
     // Before the interface can carry anything.
     let policy = document.map(|document| Policy::attach(name, document)).transpose()?;
     let links = link::watch(name).await?;
-    let (node, mut ends) = Node::start(name, tun, shards, options.busy_poll)?;
+    let (node, mut ends) = Node::start(name, (tun, queues), shards, options.busy_poll)?;
     let node: SharedNode = Arc::new(Mutex::new(node));
     if !options.foreground {
         background::ready()?;

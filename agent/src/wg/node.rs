@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use dataplane::Steering;
 use dataplane_common::{IndexMask, Shards};
 use engine::{Drops, Engine, Output, Place, Settings};
@@ -22,7 +22,7 @@ use super::command::{Command, Lines, Remains, SetError, line};
 use super::port::{Port, grow_group};
 use super::shard::{End, Shard};
 use crate::io::clock::{self, WallClock};
-use crate::io::tun::{DEFAULT_MTU, Tun};
+use crate::io::tun::{DEFAULT_MTU, Queues, Tun};
 use crate::io::udp::Udp;
 
 /// The node as tasks of the main thread share it.
@@ -34,10 +34,11 @@ pub(super) type Ends = mpsc::UnboundedReceiver<io::Result<()>>;
 /// A running node.
 pub(super) struct Node {
     interface: String,
+    queues: Queues,
     busy_poll: Duration,
     shards: Shards,
     lines: Lines,
-    /// None where the kernel has no such programs.
+    /// None for a single shard, and where the kernel has no such programs.
     steering: Option<Steering>,
     port: Port,
     mask: IndexMask,
@@ -58,7 +59,7 @@ impl Node {
     /// Starts the shards of the interface, whose first queue is `tun`; it is down.
     pub(super) fn start(
         interface: &str,
-        tun: Tun,
+        (tun, queues): (Tun, Queues),
         shards: Shards,
         busy_poll: Duration,
     ) -> anyhow::Result<(Self, Ends)> {
@@ -70,6 +71,7 @@ impl Node {
         engine.set_up(false, clock::now(), &mut Output::default());
         let mut node = Self {
             interface: interface.to_owned(),
+            queues,
             busy_poll,
             shards: Shards::ONE,
             lines: Arc::new([]),
@@ -174,6 +176,13 @@ impl Node {
 
     /// Goes on with another number of shards; peers move with their sessions.
     pub(super) async fn reshard(&mut self, shards: Shards) -> anyhow::Result<()> {
+        if self.queues == Queues::One && shards != Shards::ONE {
+            bail!(
+                "{} was started with one shard, and such an interface has one queue for good: \
+                 start it with --shards 2 or more",
+                self.interface
+            );
+        }
         if shards == self.shards {
             return Ok(());
         }
@@ -227,8 +236,8 @@ impl Node {
 
     fn grow(&self, parts: &mut Parts, shards: Shards) -> anyhow::Result<()> {
         while parts.tuns.len() < shards.count() as usize {
-            let tun = parts.tuns[0].open_beside(&self.interface)?;
-            parts.tuns.push(tun);
+            let queue = parts.tuns[0].open_queue(&self.interface)?;
+            parts.tuns.push(queue);
         }
         grow_group(&mut parts.udps, self.port.mark, shards)
             .context("cannot open one more socket of the port")
@@ -236,6 +245,9 @@ impl Node {
 
     /// Steers packets to the shards. Without it they still arrive: other shards hand them over.
     fn steer(&mut self, parts: &Parts) {
+        if self.queues == Queues::One {
+            return;
+        }
         let steered = match &mut self.steering {
             Some(steering) => steering.set_shards(self.shards).map_err(Into::into),
             None => Steering::load(self.shards, self.mask).map_err(anyhow::Error::from).and_then(

@@ -1,4 +1,4 @@
-//! A thread that carries packets: it owns its queues of the interface, a socket of the port and the
+//! A thread that carries packets: it owns a queue of the interface, a socket of the port and the
 //! engine of its peers, and shares nothing with other shards.
 
 use std::io;
@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
-use dataplane_common::{DropReason, QueueKind};
+use dataplane_common::DropReason;
 use engine::{Engine, Output, PADDING, Packets, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -69,15 +69,8 @@ enum Host {
 /// What a round found ready.
 struct Ready {
     bell: bool,
-    tcp: bool,
-    other: bool,
+    tun: bool,
     udp: bool,
-}
-
-impl Ready {
-    fn any(&self) -> bool {
-        self.bell || self.tcp || self.other || self.udp
-    }
 }
 
 impl Shard {
@@ -112,7 +105,7 @@ impl Shard {
             let ready = self.wait()?;
             // The one clock read of the round.
             let now = clock::now();
-            if ready.tcp || ready.other || ready.udp {
+            if ready.tun || ready.udp {
                 self.busy_until = now + self.busy_poll;
             }
             if self.blocked {
@@ -140,15 +133,11 @@ impl Shard {
         if ready.udp {
             self.receive();
         }
-        let start = |ready| if ready { Host::HasMore } else { Host::Drained };
-        let mut kinds =
-            [(QueueKind::Other, start(ready.other)), (QueueKind::Tcp, start(ready.tcp))];
+        let mut host = if ready.tun { Host::HasMore } else { Host::Drained };
         for turn in 0..TURNS {
-            for (kind, state) in &mut kinds {
-                if *state == Host::HasMore && !self.blocked {
-                    *state = self.read_packets(*kind, now)?;
-                    self.flush(now);
-                }
+            if host == Host::HasMore && !self.blocked {
+                host = self.read_packets(now)?;
+                self.flush(now);
             }
             if ready.udp {
                 let turn = turn * TURN_DATAGRAMS..(turn + 1) * TURN_DATAGRAMS;
@@ -158,10 +147,9 @@ impl Shard {
                 self.flush(now);
             }
         }
-        let [(_, other), (_, tcp)] = kinds;
-        self.engine.note_host_queue(tcp == Host::Drained, now);
+        self.engine.note_host_queue(host == Host::Drained, now);
         self.engine.note_network_queue(!(ready.udp && self.received.is_full()), now);
-        Ok(tcp != Host::Gone && other != Host::Gone)
+        Ok(host != Host::Gone)
     }
 
     fn wait(&self) -> io::Result<Ready> {
@@ -171,7 +159,7 @@ impl Shard {
             let busy = now < self.busy_until;
             let left = if busy { Some(Duration::ZERO) } else { due.map(|at| at - now) };
             let ready = self.poll(left)?;
-            if !busy || ready.any() || due.is_some_and(|at| at <= now) {
+            if !busy || ready.bell || ready.tun || ready.udp || due.is_some_and(|at| at <= now) {
                 return Ok(ready);
             }
             // Whoever is to make the next packet may be waiting for this very core.
@@ -185,13 +173,12 @@ impl Shard {
             tv_nsec: left.subsec_nanos().into(),
         });
         let readable = PollFlags::IN;
-        let bell = &*self.inbox.bell;
+        let (tun, bell) = (self.tun.as_fd(), &*self.inbox.bell);
         // The first packets of an interface that comes up wait until we know that it did.
-        let open = if self.up && !self.blocked { readable } else { PollFlags::empty() };
+        let open = self.up && !self.blocked;
         let mut fds = [
             PollFd::new(bell, readable),
-            PollFd::from_borrowed_fd(self.tun.queue(QueueKind::Tcp), open),
-            PollFd::from_borrowed_fd(self.tun.queue(QueueKind::Other), open),
+            PollFd::new(&tun, if open { readable } else { PollFlags::empty() }),
             // Without a port the bell is watched twice, which does no harm.
             self.udp.as_ref().map_or_else(
                 || PollFd::new(bell, readable),
@@ -205,14 +192,14 @@ impl Shard {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let [bell, tcp, other, udp] = fds.map(|fd| !fd.revents().is_empty());
-        Ok(Ready { bell, tcp, other, udp: udp && self.udp.is_some() })
+        let [bell, tun, udp] = fds.map(|fd| !fd.revents().is_empty());
+        Ok(Ready { bell, tun, udp: udp && self.udp.is_some() })
     }
 
     /// Reads some of what the host sends.
-    fn read_packets(&mut self, kind: QueueKind, now: Timestamp) -> io::Result<Host> {
+    fn read_packets(&mut self, now: Timestamp) -> io::Result<Host> {
         for _ in 0..TURN_PACKETS {
-            match self.tun.read(kind, &mut self.packet[..READ_LIMIT]) {
+            match self.tun.read(&mut self.packet[..READ_LIMIT]) {
                 Ok(Some(read)) => {
                     let (start, len) = (read.packet.start, read.packet.len());
                     let (engine, buffer) = (&mut self.engine, &mut self.packet[start..]);

@@ -1,7 +1,7 @@
 //! Which queue of the tunnel interface a packet of the host goes to.
 
 use aya_ebpf::{btf_maps::lpm_trie::Key, macros::socket_filter, programs::SkBuffContext};
-use dataplane_common::{NetworkKey, NetworkPrefix, PacketBytes, QueueKind, ShardId, Slot};
+use dataplane_common::{NetworkKey, NetworkPrefix, PacketBytes, ShardId, Slot};
 
 use crate::maps::{NETWORKS, parameters};
 
@@ -9,8 +9,10 @@ use crate::maps::{NETWORKS, parameters};
 /// shard can hand a packet over.
 #[socket_filter]
 pub fn steer_tunnel(ctx: SkBuffContext) -> i64 {
-    let kind = QueueKind::of(&HostPacket(&ctx));
-    i64::from(owner(&ctx).unwrap_or(ShardId::FIRST).queue(kind))
+    match owner(&ctx) {
+        Some(shard) => i64::from(shard.0),
+        None => i64::from(ShardId::FIRST.0),
+    }
 }
 
 #[inline(always)]
