@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use dataplane_common::IndexMask;
 use proto::key::PrivateKey;
+use proto::message::Message;
 use proto::uapi::{AllowedIpChange, PeerChange, Set};
 
-use crate::{Ecn, Endpoint, Engine, Output, Place, Settings, Timestamp};
+use crate::noise::Tunnel;
+use crate::offload::split::Cut;
+use crate::offload::{VnetHeader, checksum};
+use crate::{Ecn, Endpoint, Engine, Output, Packets, Place, Settings, Timestamp};
 
 /// When all of it happens.
 pub const NOW: Timestamp = Timestamp::from_epoch(Duration::from_secs(1000));
@@ -55,6 +59,25 @@ impl Node {
         self.engine.handle_timeout(NOW, &mut self.out);
     }
 
+    /// Seals a packet into `datagram`, without the engine around it; gives its length.
+    pub fn seal(&mut self, packet: &[u8], datagram: &mut [u8]) -> usize {
+        self.tunnel().seal(packet, datagram).expect("a session")
+    }
+
+    /// Opens a datagram into `packet`, without the engine around it; gives its length.
+    pub fn open(&mut self, datagram: &[u8], packet: &mut [u8]) -> usize {
+        let Some(Message::Data { receiver, counter }) = Message::parse(datagram) else {
+            panic!("not a data message");
+        };
+        let opened = self.tunnel().open(receiver, counter, datagram, packet);
+        opened.ok().and_then(|opened| opened.packet).expect("an authentic packet")
+    }
+
+    fn tunnel(&mut self) -> &mut Tunnel {
+        let peer = self.engine.peers.first_mut().and_then(Option::as_mut).expect("a peer");
+        peer.tunnel.as_mut().expect("a tunnel")
+    }
+
     /// The datagrams that wait.
     pub fn take_datagrams(&mut self) -> Vec<Vec<u8>> {
         let datagrams = self
@@ -88,4 +111,24 @@ pub fn connected() -> (Node, Node) {
     assert_eq!(b.out.packets.iter().count(), 1, "the pair connects");
     b.out.packets.clear();
     (a, b)
+}
+
+/// The Internet checksum of some bytes.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> [u8; 2] {
+    checksum::finish(checksum::add(0, bytes))
+}
+
+/// Cuts the super-packet that is the first `len` bytes of `buffer`; `take` is given each packet as
+/// [`Engine::handle_packet`] would be.
+pub fn split(vnet: &VnetHeader, buffer: &mut [u8], len: usize, take: impl FnMut(&mut [u8], usize)) {
+    let gso = vnet.gso.expect("a super-packet");
+    let cut = Cut::new(vnet, gso, &buffer[..len]).expect("what its header says");
+    cut.each(buffer, len, take);
+}
+
+/// Leaves a packet for the host, as if it had just been opened.
+pub fn deliver(packet: &[u8], packets: &mut Packets) {
+    packets.slot(packet.len()).copy_from_slice(packet);
+    packets.commit(packet.len());
 }
