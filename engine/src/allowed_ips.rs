@@ -1,6 +1,8 @@
 //! Which peer an address belongs to: longest prefix match, one path-compressed binary tree for
 //! both families.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -12,6 +14,8 @@ pub struct AllowedIps<T> {
     roots: [Option<Index>; 2],
     nodes: Vec<Node<T>>,
     free: Vec<Index>,
+    /// Each owner's networks: taking one owner's away must not cost a walk of the whole tree.
+    owned: HashMap<T, Vec<(usize, Prefix)>>,
 }
 
 type Index = u32;
@@ -32,11 +36,11 @@ struct Prefix {
 
 impl<T> Default for AllowedIps<T> {
     fn default() -> Self {
-        Self { roots: [None; 2], nodes: Vec::new(), free: Vec::new() }
+        Self { roots: [None; 2], nodes: Vec::new(), free: Vec::new(), owned: HashMap::new() }
     }
 }
 
-impl<T: Copy + PartialEq> AllowedIps<T> {
+impl<T: Copy + Eq + Hash> AllowedIps<T> {
     /// The owner of the longest network that holds the address.
     #[must_use]
     pub fn lookup(&self, address: IpAddr) -> Option<T> {
@@ -59,20 +63,35 @@ impl<T: Copy + PartialEq> AllowedIps<T> {
     /// Gives a network to an owner, taking it from whoever had exactly this network.
     pub fn insert(&mut self, network: IpNet, owner: T) {
         let (family, prefix) = network_prefix(network);
-        self.roots[family] = Some(self.insert_at(self.roots[family], prefix, owner));
+        let mut before = None;
+        let root = self.insert_at(self.roots[family], prefix, owner, &mut before);
+        self.roots[family] = Some(root);
+        if before == Some(owner) {
+            return;
+        }
+        if let Some(before) = before {
+            self.disown((family, prefix), before);
+        }
+        self.owned.entry(owner).or_default().push((family, prefix));
     }
 
     /// Takes a network from an owner; nothing happens if it is another's.
     pub fn remove(&mut self, network: IpNet, owner: T) {
         let (family, prefix) = network_prefix(network);
-        self.roots[family] =
-            self.retain_at(self.roots[family], &mut |at, who| at != prefix || who != owner);
+        self.disown((family, prefix), owner);
+        self.roots[family] = self.remove_at(self.roots[family], prefix, owner);
     }
 
     /// Takes every network from an owner.
     pub fn remove_all(&mut self, owner: T) {
-        for family in 0..self.roots.len() {
-            self.roots[family] = self.retain_at(self.roots[family], &mut |_, who| who != owner);
+        for (family, prefix) in self.owned.remove(&owner).unwrap_or_default() {
+            self.roots[family] = self.remove_at(self.roots[family], prefix, owner);
+        }
+    }
+
+    fn disown(&mut self, network: (usize, Prefix), owner: T) {
+        if let Some(owned) = self.owned.get_mut(&owner) {
+            owned.retain(|other| *other != network);
         }
     }
 
@@ -89,21 +108,28 @@ impl<T: Copy + PartialEq> AllowedIps<T> {
         .filter_map(|(family, node)| Some((node.prefix.network(family)?, node.owner?)))
     }
 
-    /// Puts a network under (or in place of) the node `at`; gives the subtree's new top.
-    fn insert_at(&mut self, at: Option<Index>, prefix: Prefix, owner: T) -> Index {
+    /// Puts a network under (or in place of) the node `at`; gives the subtree's new top, and who had
+    /// exactly this network before.
+    fn insert_at(
+        &mut self,
+        at: Option<Index>,
+        prefix: Prefix,
+        owner: T,
+        before: &mut Option<T>,
+    ) -> Index {
         let Some(index) = at else {
             return self.add(Node { prefix, owner: Some(owner), children: [None; 2] });
         };
         let node = &mut self.nodes[index as usize];
         let common = node.prefix.common_len(prefix);
         if common == node.prefix.len && common == prefix.len {
-            node.owner = Some(owner);
+            *before = node.owner.replace(owner);
             return index;
         }
         if common == node.prefix.len {
             let side = bit(prefix.bits, common);
             let child = node.children[side];
-            let child = self.insert_at(child, prefix, owner);
+            let child = self.insert_at(child, prefix, owner, before);
             self.nodes[index as usize].children[side] = Some(child);
             return index;
         }
@@ -120,20 +146,20 @@ impl<T: Copy + PartialEq> AllowedIps<T> {
         self.add(top)
     }
 
-    /// Keeps what `keep` says, dissolves nodes that no longer decide anything; gives the new top.
-    fn retain_at(
-        &mut self,
-        at: Option<Index>,
-        keep: &mut impl FnMut(Prefix, T) -> bool,
-    ) -> Option<Index> {
+    /// Takes a network from its owner, dissolves nodes that no longer decide anything; gives the
+    /// subtree's new top.
+    fn remove_at(&mut self, at: Option<Index>, prefix: Prefix, owner: T) -> Option<Index> {
         let index = at?;
-        for side in 0..2 {
-            let child = self.nodes[index as usize].children[side];
-            let child = self.retain_at(child, keep);
+        let node = &mut self.nodes[index as usize];
+        if node.prefix == prefix {
+            node.owner = node.owner.filter(|other| *other != owner);
+        } else if node.prefix.len < prefix.len && node.prefix.holds(prefix.bits) {
+            let side = bit(prefix.bits, node.prefix.len);
+            let child = node.children[side];
+            let child = self.remove_at(child, prefix, owner);
             self.nodes[index as usize].children[side] = child;
         }
-        let node = &mut self.nodes[index as usize];
-        node.owner = node.owner.filter(|&owner| keep(node.prefix, owner));
+        let node = &self.nodes[index as usize];
         match (node.owner, node.children) {
             (Some(_), _) | (None, [Some(_), Some(_)]) => Some(index),
             (None, [only, None] | [None, only]) => {

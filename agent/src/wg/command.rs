@@ -108,9 +108,17 @@ impl Line {
         &self,
         make: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> anyhow::Result<T> {
+        self.request(make).await.context("the interface is going away")
+    }
+
+    /// As [`Self::ask`], but does not wait: several shards can do it at the same time.
+    pub(super) fn request<T>(
+        &self,
+        make: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> oneshot::Receiver<T> {
         let (reply, answer) = oneshot::channel();
         self.send(make(reply));
-        answer.await.context("the interface is going away")
+        answer
     }
 
     /// Hands over what belongs to this shard; false if it has too much of that already.

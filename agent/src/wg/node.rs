@@ -25,6 +25,9 @@ use crate::io::clock::{self, WallClock};
 use crate::io::tun::{DEFAULT_MTU, Queues, Tun};
 use crate::io::udp::Udp;
 
+/// Peers that are configured before packets get their turn.
+const SLICE: usize = 64;
+
 /// The node as tasks of the main thread share it.
 pub(super) type SharedNode = Arc<tokio::sync::Mutex<Node>>;
 
@@ -104,12 +107,19 @@ impl Node {
         {
             return Ok(Err(error.into()));
         }
+        let touches_networks = set.replace_peers || !set.peers.is_empty();
         let mut sockets = self.port.change(change, self.steering.as_mut()).into_iter();
-        for line in self.lines.iter() {
-            let (set, socket) = (Arc::clone(&set), sockets.next());
-            line.ask(|reply| Command::Configure(set, socket, reply)).await?;
+        for slice in slices(Arc::unwrap_or_clone(set)) {
+            let slice = Arc::new(slice);
+            let done = self.lines.iter().map(|line| {
+                let (set, socket) = (Arc::clone(&slice), sockets.next());
+                line.request(|reply| Command::Configure(set, socket, reply))
+            });
+            for done in done.collect::<Vec<_>>() {
+                done.await.context("the interface is going away")?;
+            }
         }
-        if set.replace_peers || !set.peers.is_empty() {
+        if touches_networks {
             self.steer_networks().await?;
         }
         Ok(Ok(()))
@@ -275,6 +285,20 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// Cuts a change with many peers into changes with fewer, between which packets have their turn: a
+/// peer that is added costs its shard a Diffie-Hellman operation.
+fn slices(mut set: Set) -> impl Iterator<Item = Set> {
+    let mut peers = std::mem::take(&mut set.peers).into_iter();
+    let mut rest = Some(set);
+    std::iter::from_fn(move || {
+        let some: Vec<_> = peers.by_ref().take(SLICE).collect();
+        match rest.take() {
+            Some(first) => Some(Set { peers: some, ..first }),
+            None => (!some.is_empty()).then(|| Set { peers: some, ..Set::default() }),
+        }
+    })
 }
 
 /// Starts a shard's thread, which says how it ended if it was not told to.
