@@ -1,6 +1,7 @@
 //! More than a tunnel can carry: its queue would stand, so TCP is told to slow down.
 
 use std::fs;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use dataplane_common::DropReason;
@@ -53,13 +54,15 @@ fn signals(name: &str, ecn: bool) -> Result<[u64; 2]> {
     let tunnels = [start(&hosts[0])?, start(&hosts[1])?];
     Pairing::over_v4().connect(&tunnels[0], &tunnels[1])?;
     ping(&hosts[0], INNER_B[0])?;
+    let started = Instant::now();
     overload(&hosts)?;
+    let took = started.elapsed();
     let mut sums = [0; 2];
     for tunnel in &tunnels {
         sums[0] += tunnel.dropped(DropReason::Backlog.label())?;
         sums[1] += delivered_marked(tunnel.host())?;
     }
-    println!("ECN {ecn}: {} dropped, {} marked", sums[0], sums[1]);
+    println!("ECN {ecn}: {took:?}, {} dropped, {} marked", sums[0], sums[1]);
     Ok(sums)
 }
 

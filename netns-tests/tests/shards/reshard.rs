@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use dataplane_common::DropReason;
-use netns_tests::wait_until;
+use netns_tests::wireguard::{PeerSettings, Tunnel};
+use netns_tests::{Pinger, wait_until};
 
 use crate::SOON;
-use crate::star::{Hosts, OTHERS, Star, shards};
+use crate::star::{Hosts, OTHERS, Star, inside, shards};
 
 /// What a change may cost: TCP sends it again. Nothing that says that a peer or a session was not
 /// known, or that a packet was taken for a wrong one.
@@ -22,6 +24,9 @@ const SURVIVED: [DropReason; 4] = [
 /// What every peer has to carry both ways before the next change.
 const BETWEEN: u64 = 256 << 10;
 
+/// Every step between one and four shards, or nearly.
+const CHANGES: [u32; 12] = [2, 1, 4, 3, 1, 4, 2, 4, 1, 2, 3, 4];
+
 /// What every peer received and sent, by its key.
 type Carried = BTreeMap<String, [u64; 2]>;
 
@@ -29,8 +34,7 @@ type Carried = BTreeMap<String, [u64; 2]>;
 fn carried(star: &Star<'_>) -> Result<Carried> {
     let shown = star.hub.show()?;
     let keys: Vec<_> = shown.peers.iter().map(|peer| peer.public_key.as_str()).collect();
-    let added: Vec<_> =
-        star.others.iter().map(netns_tests::wireguard::Tunnel::public_key).collect();
+    let added: Vec<_> = star.others.iter().map(Tunnel::public_key).collect();
     ensure!(keys == added, "{keys:?}");
     for peer in &shown.peers {
         ensure!(peer.endpoint.is_some() && peer.allowed_ips.len() == 2, "{peer:?}");
@@ -119,10 +123,8 @@ fn peers_stay_who_they_are_while_nothing_flows() -> Result<()> {
     // A peer that is added later is known to the shard that is to have it, and so is a slot used
     // again.
     star.hub.remove_peer(&star.others[1])?;
-    let settings = netns_tests::wireguard::PeerSettings {
-        allowed_ips: "10.9.0.3/32,fd09::3/128",
-        ..netns_tests::wireguard::PeerSettings::default()
-    };
+    let settings =
+        PeerSettings { allowed_ips: "10.9.0.3/32,fd09::3/128", ..PeerSettings::default() };
     shards(&star.hub, Some(3))?;
     star.hub.add_peer(&star.others[1], &settings)?;
     shards(&star.hub, Some(4))?;
@@ -132,5 +134,28 @@ fn peers_stay_who_they_are_while_nothing_flows() -> Result<()> {
     star.ping_all()?;
     let drops = star.drops()?;
     assert_eq!(drops.get(DropReason::BadTag.label()), None, "{drops:?}");
+    Ok(())
+}
+
+#[test]
+fn a_change_loses_hardly_an_echo() -> Result<()> {
+    let hosts = Hosts::new("echoes")?;
+    let star = hosts.star("4")?;
+    star.ping_all()?;
+    let rhythm = Duration::from_millis(5);
+    let start = |number| Pinger::start(&hosts.hub, &inside(number)[0], rhythm);
+    let pingers = (0..OTHERS).map(start).collect::<Result<Vec<_>>>()?;
+    for count in CHANGES {
+        shards(&star.hub, Some(count))?;
+        for pinger in &pingers {
+            pinger.wait_for_more(5, SOON)?;
+        }
+    }
+    for pinger in pingers {
+        let count = pinger.finish()?;
+        println!("{count:?}");
+        // What stands in a socket or a queue that is closed; that is rare.
+        assert!(count.lost() as usize <= CHANGES.len() / 2, "{count:?}");
+    }
     Ok(())
 }
