@@ -252,6 +252,8 @@ fn every_reason_of_the_tunnel_is_provoked_here() {
         Reason::HandshakeTimeout,
         // In `transparent`.
         Reason::CongestedNotCapable,
+        // In `shards`: more TCP than a tunnel can carry.
+        Reason::Backlog,
         // In the agent's own tests: a shard has to stand still.
         Reason::HandoverFull,
         Reason::MessageLimit,
