@@ -147,7 +147,8 @@ impl Shard {
                 self.flush(now);
             }
         }
-        self.engine.note_host_queue(host == Host::Drained, now);
+        // Not read, it may be full of what the network does not take.
+        self.engine.note_host_queue(host == Host::Drained && !self.blocked, now);
         self.engine.note_network_queue(!(ready.udp && self.received.is_full()), now);
         Ok(host != Host::Gone)
     }
