@@ -14,6 +14,8 @@ const UNSAFE: &[(&str, &str)] = &[
     ("dataplane/", "map values are plain bytes to the kernel, and attaching takes raw sockets"),
     ("agent/src/io/sys.rs", "ioctl and setsockopt of TUN and UDP have no safe wrapper"),
     ("netns-tests/src/sys.rs", "ioctl, unshare and pre_exec have no safe form"),
+    ("netns-tests/src/packet_socket.rs", "rustix takes addresses of its own kinds only by pointer"),
+    ("netns-tests/src/socket_option.rs", "rare socket options have no safe form"),
 ];
 
 /// What a core takes as an argument instead.
