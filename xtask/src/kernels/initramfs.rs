@@ -22,7 +22,7 @@ pub(crate) fn ready(image: &Image) -> Result<PathBuf> {
     if tree.exists() {
         fs::remove_dir_all(&tree).with_context(|| format!("clearing {}", tree.display()))?;
     }
-    for dir in ["bin", "dev", "proc", "lower", "rw", "root", "modules"] {
+    for dir in ["bin", "dev", "proc", "lower", "rw", "system", "modules"] {
         let dir = tree.join(dir);
         fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     }
@@ -102,7 +102,7 @@ $b mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=262144,cache=loose @TAG
   || give_up "no root over 9p"
 $b mount -t tmpfs tmpfs /rw
 $b mkdir /rw/upper /rw/work
-$b mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work overlay /root \
+$b mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work overlay /system \
   || give_up "no layer over the root"
 for option in $($b cat /proc/cmdline); do
   case $option in
@@ -111,23 +111,23 @@ for option in $($b cat /proc/cmdline); do
   esac
 done
 $b umount /proc
-$b mount -t proc proc /root/proc
-$b mount -t sysfs sysfs /root/sys
-$b mount -t devtmpfs dev /root/dev
-$b mkdir -p /root/dev/pts /root/dev/shm
-$b mount -t devpts -o ptmxmode=666 devpts /root/dev/pts
-$b mount -t tmpfs tmpfs /root/dev/shm
-$b mount -t tmpfs tmpfs /root/run
-$b mount -t bpf bpf /root/sys/fs/bpf
-$b mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
-$b mount -t debugfs debugfs /root/sys/kernel/debug
-$b mkdir -p /root/lib/modules
-$b mount --bind /root$modules /root/lib/modules || give_up "no modules"
-$b stty -F /root/dev/ttyS1 raw
-$b stty -F /root/dev/ttyS2 raw
-echo started > /root/dev/ttyS2
-$b chroot /root /bin/sh "$script" < /dev/null > /root/dev/ttyS1 2>&1
+$b mount -t proc proc /system/proc
+$b mount -t sysfs sysfs /system/sys
+$b mount -t devtmpfs dev /system/dev
+$b mkdir -p /system/dev/pts /system/dev/shm
+$b mount -t devpts -o ptmxmode=666 devpts /system/dev/pts
+$b mount -t tmpfs tmpfs /system/dev/shm
+$b mount -t tmpfs tmpfs /system/run
+$b mount -t bpf bpf /system/sys/fs/bpf
+$b mount -t cgroup2 cgroup2 /system/sys/fs/cgroup
+$b mount -t debugfs debugfs /system/sys/kernel/debug
+$b mkdir -p /system/lib/modules
+$b mount --bind /system$modules /system/lib/modules || give_up "no modules"
+$b stty -F /system/dev/ttyS1 raw
+$b stty -F /system/dev/ttyS2 raw
+echo started > /system/dev/ttyS2
+$b chroot /system /bin/sh "$script" < /dev/null > /system/dev/ttyS1 2>&1
 code=$?
-echo "exit $code" > /root/dev/ttyS2
+echo "exit $code" > /system/dev/ttyS2
 $b poweroff -f
 "#;
