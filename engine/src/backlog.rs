@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use dataplane_common::DropReason;
+use dataplane_common::{DropReason, protocol};
 
 use crate::ecn::{Ecn, mark};
 use crate::time::Timestamp;
@@ -19,8 +19,6 @@ const TARGET: Duration = Duration::from_millis(2);
 const INTERVAL: Duration = Duration::from_millis(20);
 /// Signals are closer again at once if the queue stands again within so many intervals.
 const MEMORY: u32 = 8;
-
-const TCP: u8 = 6;
 
 /// A queue that we read from.
 #[derive(Debug, Default)]
@@ -69,8 +67,8 @@ impl Backlog {
 fn carries_tcp_data(packet: &[u8]) -> bool {
     const LONGEST_ANSWER: usize = 60;
     match packet.first().map(|first| first >> 4) {
-        Some(4) => packet.get(9) == Some(&TCP) && packet.len() > 20 + LONGEST_ANSWER,
-        Some(6) => packet.get(6) == Some(&TCP) && packet.len() > 40 + LONGEST_ANSWER,
+        Some(4) => packet.get(9) == Some(&protocol::TCP) && packet.len() > 20 + LONGEST_ANSWER,
+        Some(6) => packet.get(6) == Some(&protocol::TCP) && packet.len() > 40 + LONGEST_ANSWER,
         _ => false,
     }
 }
@@ -86,7 +84,7 @@ mod tests {
     fn segment(ecn: Ecn) -> Vec<u8> {
         let mut packet = vec![0; 1400];
         packet[0] = 0x45;
-        packet[9] = TCP;
+        packet[9] = protocol::TCP;
         mark(&mut packet, ecn);
         packet
     }
@@ -126,7 +124,7 @@ mod tests {
         backlog.note(true, at(0));
         backlog.note(false, at(10));
         let (mut udp, mut answer) = (segment(Ecn::NotCapable), segment(Ecn::NotCapable));
-        udp[9] = 17;
+        udp[9] = protocol::UDP;
         answer.truncate(60);
         assert_eq!(backlog.signal(&mut udp), Ok(()));
         assert_eq!(backlog.signal(&mut answer), Ok(()));

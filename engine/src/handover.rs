@@ -4,7 +4,7 @@
 //! no session, so it goes to the first shard, which finds the peer; and for a moment after a change
 //! the programs may be behind. What arrives at the wrong shard is handed over, whole.
 
-use dataplane_common::{ShardId, Slot};
+use dataplane_common::ShardId;
 
 use crate::ecn::Ecn;
 use crate::ip::PADDING;
@@ -55,12 +55,6 @@ impl Engine {
     #[must_use]
     pub fn handed_over(&self) -> u64 {
         self.handed_over
-    }
-
-    /// The shard that owns a peer, unless it is this one.
-    pub(crate) fn other_owner(&self, slot: Slot) -> Option<ShardId> {
-        let owner = self.place.shards.owner(slot);
-        (owner != self.place.shard).then_some(owner)
     }
 
     pub(crate) fn hand_over(&mut self, to: ShardId, what: What, out: &mut Output) {

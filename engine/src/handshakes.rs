@@ -52,7 +52,7 @@ impl Engine {
         let key = self.key.as_ref().ok_or(DropReason::BadMac1)?;
         let initiator = key.identity.initiator(datagram).ok_or(DropReason::HandshakeRejected)?;
         let id = *self.by_key.get(&initiator).ok_or(DropReason::UnknownPeer)?;
-        if let Some(owner) = self.other_owner(id) {
+        if let Some(owner) = self.place.other_owner(id) {
             let what = What::Initiation { from, bytes: datagram.into() };
             self.hand_over(owner, what, out);
             return Ok(());

@@ -24,7 +24,7 @@ impl Engine {
     ) {
         let message = Message::parse(datagram);
         if let Some(receiver) = message.and_then(Message::receiver)
-            && let Some(owner) = self.other_owner(self.peer_of(receiver))
+            && let Some(owner) = self.place.other_owner(self.peer_of(receiver))
         {
             let what = What::Datagram { from, ecn, bytes: datagram.into() };
             self.hand_over(owner, what, out);

@@ -49,6 +49,12 @@ impl Place {
     pub const fn alone(mask: IndexMask) -> Self {
         Self { shard: ShardId::FIRST, shards: Shards::ONE, mask }
     }
+
+    /// The shard that owns the peer in this slot, unless it is this one.
+    pub(crate) fn other_owner(self, slot: Slot) -> Option<ShardId> {
+        let owner = self.shards.owner(slot);
+        (owner != self.shard).then_some(owner)
+    }
 }
 
 /// One node: its key, its peers, their sessions and timers.
@@ -212,7 +218,7 @@ fn tunnel(
     place: Place,
     now: Timestamp,
 ) -> Option<Box<Tunnel>> {
-    let key = key.filter(|_| place.shards.owner(id) == place.shard)?;
+    let key = key.filter(|_| place.other_owner(id).is_none())?;
     let preshared = peer.preshared_key.as_ref();
     let index = SessionIndex(place.mask.index(id, 0));
     Some(Box::new(Tunnel::new(&key.identity, peer.public_key, preshared, index, now)))

@@ -83,7 +83,7 @@ impl Engine {
             self.drops.count(DropReason::NoPeer);
             return None;
         };
-        if let Some(owner) = self.other_owner(slot) {
+        if let Some(owner) = self.place.other_owner(slot) {
             let what = What::Packet { vnet: vnet.copied(), bytes: packet.into() };
             self.hand_over(owner, what, out);
             return None;

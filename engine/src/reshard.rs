@@ -24,8 +24,8 @@ impl Engine {
         for (slot, peer) in (0..).map(Slot).zip(peers) {
             let owner = shards.owner(slot);
             for engine in &mut new {
-                let place = engine.place.shard;
-                engine.peers.push(peer.as_ref().filter(|_| place != owner).map(Peer::stub));
+                let elsewhere = engine.place.other_owner(slot).is_some();
+                engine.peers.push(peer.as_ref().filter(|_| elsewhere).map(Peer::stub));
             }
             if let (Some(peer), Some(engine)) = (peer, new.get_mut(owner.0 as usize)) {
                 engine.wakes.extend(peer.wake.map(|wake| Reverse((wake.at, slot))));

@@ -53,7 +53,7 @@ impl Engine {
         }
         let status = |(slot, (peer, allowed_ips))| {
             let peer: &Peer = Option::as_ref(peer)?;
-            (self.other_owner(Slot(slot)).is_none()).then(|| PeerStatus {
+            (self.place.other_owner(Slot(slot)).is_none()).then(|| PeerStatus {
                 slot: Slot(slot),
                 public_key: peer.public_key,
                 preshared_key: peer.preshared_key.clone(),

@@ -29,12 +29,7 @@ const CLOSED: u16 = 2222;
 
 /// Shows it; succeeds only if all of it happened.
 pub(crate) fn run(args: Args) -> Result<()> {
-    packages::ensure(&[
-        ("wg", "wireguard-tools"),
-        ("ip", "iproute2"),
-        ("ping", "iputils-ping"),
-        ("iperf3", "iperf3"),
-    ])?;
+    packages::ensure(packages::FOR_TUNNELS)?;
     let binary = match args.binary {
         Some(binary) => binary,
         None => build()?,
@@ -53,14 +48,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 fn build() -> Result<PathBuf> {
     say("Building nearwire (release)");
-    crate::process::run(workspace::cargo()?.args([
-        "build",
-        "--locked",
-        "--release",
-        "--package",
-        "agent",
-    ]))?;
-    Ok(workspace::Metadata::read()?.target_directory.join("release").join("nearwire"))
+    workspace::build_nearwire()
 }
 
 struct Demo {

@@ -25,6 +25,14 @@ pub(crate) const FOR_TESTS: &[Need] = &[
     ("nft", "nftables"),
 ];
 
+/// What it takes to raise a tunnel and to send through it.
+pub(crate) const FOR_TUNNELS: &[Need] = &[
+    ("wg", "wireguard-tools"),
+    ("ip", "iproute2"),
+    ("ping", "iputils-ping"),
+    ("iperf3", "iperf3"),
+];
+
 /// The other userspace WireGuard that tests and benches meet; not packaged by Debian.
 pub(crate) const BORINGTUN: &str = "0.7.1";
 

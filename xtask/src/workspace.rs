@@ -27,6 +27,12 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(command)
 }
 
+/// Builds what users run; gives where it is.
+pub(crate) fn build_nearwire() -> Result<PathBuf> {
+    process::run(cargo()?.args(["build", "--locked", "--release", "--package", "agent"]))?;
+    Ok(Metadata::read()?.target_directory.join("release/nearwire"))
+}
+
 /// What `cargo metadata` says; only the fields that are read here.
 #[derive(Deserialize)]
 pub(crate) struct Metadata {

@@ -23,12 +23,10 @@ pub(super) struct TunFlags {
 /// Makes `device` (an open `/dev/net/tun`) a queue of the TUN interface `name`.
 pub(super) fn tun_set_interface(device: &File, name: &str, flags: TunFlags) -> io::Result<()> {
     let mut request = interface_request(name)?;
-    let wanted = [
-        (flags.vnet, libc::IFF_VNET_HDR),
-        (flags.many, libc::IFF_MULTI_QUEUE),
-        (flags.new, libc::IFF_TUN_EXCL),
-    ];
-    let wanted = wanted.into_iter().filter(|(on, _)| *on).fold(0, |all, (_, flag)| all | flag);
+    let flag = |on, flag| if on { flag } else { 0 };
+    let wanted = flag(flags.vnet, libc::IFF_VNET_HDR)
+        | flag(flags.many, libc::IFF_MULTI_QUEUE)
+        | flag(flags.new, libc::IFF_TUN_EXCL);
     // 16 bits wide in `ifreq`, where the highest flag is the sign.
     let flags = u16::try_from(libc::IFF_TUN | libc::IFF_NO_PI | wanted);
     let flags = flags.map_err(|_| io::ErrorKind::InvalidInput)?;

@@ -70,6 +70,7 @@ impl Udp {
         if fwmark != 0 {
             socket.set_mark(fwmark)?;
         }
+        size_buffers(&socket)?;
         let state = prepare(&socket, v6)?;
         Ok(Self { socket: Arc::new(socket), state, v6, narrow: HashMap::new() })
     }
@@ -236,6 +237,10 @@ fn prepare(socket: &Socket, v6: bool) -> io::Result<UdpSocketState> {
     let state = UdpSocketState::new(UdpSockRef::from(socket))?;
     sys::allow_fragments(socket.as_fd(), v6)?;
     sys::forget_arrival_times(socket.as_fd())?;
+    Ok(state)
+}
+
+fn size_buffers(socket: &Socket) -> io::Result<()> {
     // Without CAP_NET_ADMIN the system's limit holds.
     if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER).is_err() {
         socket.set_recv_buffer_size(BUFFER)?;
@@ -247,5 +252,5 @@ fn prepare(socket: &Socket, v6: bool) -> io::Result<UdpSocketState> {
     if got < BUFFER {
         tracing::warn!(bytes = got, wanted = BUFFER, "the kernel gave smaller socket buffers");
     }
-    Ok(state)
+    Ok(())
 }

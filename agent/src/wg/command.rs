@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use anyhow::Context as _;
-use dataplane_common::{ShardId, Slot};
+use dataplane_common::Slot;
 use engine::{ConfigureError, Drops, Engine, Handover, PeerStatus};
 use ipnet::IpNet;
 use proto::key::PrivateKey;
@@ -137,16 +137,11 @@ impl Line {
 /// The lines of all shards, by their numbers.
 pub(super) type Lines = Arc<[Line]>;
 
-/// The line of one shard.
-pub(super) fn line_of(lines: &Lines, shard: ShardId) -> Option<&Line> {
-    lines.get(shard.0 as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 
-    use dataplane_common::{IndexMask, Shards};
+    use dataplane_common::{IndexMask, ShardId, Shards};
     use engine::{Ecn, Output, Place, Settings, Timestamp};
 
     use super::*;

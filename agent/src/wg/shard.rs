@@ -10,7 +10,7 @@ use dataplane_common::DropReason;
 use engine::{Engine, Output, PADDING, Packets, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::command::{Command, Inbox, Lines, Remains, line_of};
+use super::command::{Command, Inbox, Lines, Remains};
 use crate::io::clock;
 use crate::io::tun::{READ_LIMIT, Tun};
 use crate::io::udp::{RECEIVE_BATCH, Received, Udp};
@@ -103,7 +103,7 @@ impl Shard {
     pub(super) fn run(mut self) -> io::Result<End> {
         loop {
             let ready = self.wait()?;
-            // The one clock read of the round.
+            // All of the round goes by this: read once, after the wait.
             let now = clock::now();
             if ready.tun || ready.udp {
                 self.busy_until = now + self.busy_poll;
@@ -240,7 +240,8 @@ impl Shard {
         self.out.packets.clear();
         self.send(now);
         for handover in self.out.handovers.drain(..) {
-            let taken = line_of(&self.lines, handover.to).is_some_and(|to| to.hand_over(handover));
+            let line = self.lines.get(handover.to.0 as usize);
+            let taken = line.is_some_and(|line| line.hand_over(handover));
             if !taken {
                 self.engine.drops_mut().count(DropReason::HandoverFull);
             }

@@ -6,11 +6,11 @@
 
 use std::ops::Range;
 
+use dataplane_common::protocol;
+
 use super::checksum;
 use super::vnet::{Gso, VnetHeader};
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 const TCP_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
 const ACK: u8 = 0x10;
@@ -48,14 +48,14 @@ impl Flow {
             _ => return None,
         };
         let (gso, header_len, closed) = match protocol {
-            TCP => {
+            protocol::TCP => {
                 let flags = *packet.get(transport + 13)?;
                 let header = usize::from(packet.get(transport + 12)? >> 4) * 4;
                 let gso = if v4 { Gso::Tcp4 } else { Gso::Tcp6 };
                 // Any other flag ends what was sent at once.
                 (gso, transport + header.max(TCP_HEADER), flags != ACK)
             }
-            UDP => {
+            protocol::UDP => {
                 let len = packet.get(transport + 4..)?.first_chunk()?;
                 let whole = usize::from(u16::from_be_bytes(*len)) == packet.len() - transport;
                 let checksum = packet.get(transport + 6..transport + 8)?;
@@ -154,13 +154,11 @@ impl Flow {
             packet[4..6].copy_from_slice(&short(transport_len).to_be_bytes());
             8..40
         };
-        let (protocol, offset) = if self.gso == Gso::Udp {
+        if self.gso == Gso::Udp {
             let len = short(transport_len).to_be_bytes();
             packet[self.transport + 4..self.transport + 6].copy_from_slice(&len);
-            (UDP, 6)
-        } else {
-            (TCP, 16)
-        };
+        }
+        let (protocol, offset) = (self.gso.protocol(), self.gso.checksum_offset());
         let pseudo = checksum::pseudo_header(&packet[addresses], protocol, transport_len);
         let at = self.transport + offset;
         packet[at..at + 2].copy_from_slice(&checksum::partial(pseudo));

@@ -47,13 +47,13 @@ impl Cut {
             Gso::Tcp4 | Gso::Tcp6 => usize::from(packet.get(transport + 12)? >> 4) * 4,
             Gso::Udp => 8,
         };
-        let (shortest, checksum_offset) = if gso == Gso::Udp { (8, 6) } else { (20, 16) };
+        let shortest = if gso == Gso::Udp { 8 } else { 20 };
         let header_len = transport + transport_len;
         let fits = family
             && addresses >= 20
             && transport >= addresses
             && transport_len >= shortest
-            && vnet.checksum_offset == checksum_offset
+            && usize::from(vnet.checksum_offset) == gso.checksum_offset()
             && vnet.segment > 0
             && header_len <= HEADER_LIMIT
             && header_len < packet.len();
@@ -110,7 +110,7 @@ impl Cut {
             8..40
         };
         let (_, transport) = packet.split_at_mut(self.transport);
-        let (protocol, checksum_at) = match self.gso {
+        match self.gso {
             Gso::Tcp4 | Gso::Tcp6 => {
                 let first = transport.get(4..8).and_then(|bytes| bytes.first_chunk());
                 let skipped = u32::try_from(number * self.segment).unwrap_or_default();
@@ -122,14 +122,13 @@ impl Cut {
                 if number > 0 {
                     transport[13] &= !CWR;
                 }
-                (6, 16)
             }
             Gso::Udp => {
                 let len = low(transport.len());
                 transport[4..6].copy_from_slice(&len.to_be_bytes());
-                (17, 6)
             }
-        };
+        }
+        let (protocol, checksum_at) = (self.gso.protocol(), self.gso.checksum_offset());
         transport[checksum_at..checksum_at + 2].fill(0);
         let len = transport.len();
         let pseudo = checksum::pseudo_header(&packet[addresses], protocol, len);

@@ -10,6 +10,8 @@
 //! | 2 | where the checksum begins to count |
 //! | 2 | where after that the checksum lies |
 
+use dataplane_common::protocol;
+
 /// The length of the header, in bytes.
 pub const VNET_HEADER_LEN: usize = 10;
 
@@ -46,6 +48,24 @@ pub struct VnetHeader {
     pub checksum_start: u16,
     /// Where after that the checksum lies.
     pub checksum_offset: u16,
+}
+
+impl Gso {
+    /// The protocol that the IP header names (before it, perhaps, extension headers).
+    pub(crate) const fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp4 | Self::Tcp6 => protocol::TCP,
+            Self::Udp => protocol::UDP,
+        }
+    }
+
+    /// Where in the transport header the checksum lies.
+    pub(crate) const fn checksum_offset(self) -> usize {
+        match self {
+            Self::Tcp4 | Self::Tcp6 => 16,
+            Self::Udp => 6,
+        }
+    }
 }
 
 impl VnetHeader {

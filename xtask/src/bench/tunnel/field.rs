@@ -7,7 +7,7 @@ use netns_tests::Host;
 use netns_tests::wireguard::{Implementation, Tunnel};
 
 use super::Options;
-use crate::{packages, process, workspace};
+use crate::{packages, workspace};
 
 /// By what names they go in the report.
 pub(super) const NEARWIRE: &str = "nearwire";
@@ -65,14 +65,9 @@ impl Recipe {
 
 /// Builds ours and makes the others available. One that cannot be had is noted and stays away.
 pub(super) fn gather(options: &Options, notes: &mut Vec<String>) -> Result<Vec<Contestant>> {
-    packages::ensure(&[
-        ("wg", "wireguard-tools"),
-        ("ip", "iproute2"),
-        ("ping", "iputils-ping"),
-        ("iperf3", "iperf3"),
-    ])?;
+    packages::ensure(packages::FOR_TUNNELS)?;
     let ours = Recipe {
-        program: Some(options.binary.clone().map_or_else(build, Ok)?),
+        program: Some(options.binary.clone().map_or_else(workspace::build_nearwire, Ok)?),
         arguments: options.nearwire_args.split_whitespace().map(str::to_owned).collect(),
         ..Recipe::of(Implementation::Nearwire)
     };
@@ -97,12 +92,6 @@ pub(super) fn gather(options: &Options, notes: &mut Vec<String>) -> Result<Vec<C
         }
     }
     Ok(field)
-}
-
-fn build() -> Result<PathBuf> {
-    let mut build = workspace::cargo()?;
-    process::run(build.args(["build", "--locked", "--release", "--package", "agent"]))?;
-    Ok(workspace::Metadata::read()?.target_directory.join("release/nearwire"))
 }
 
 fn provide(implementation: Implementation) -> Result<()> {

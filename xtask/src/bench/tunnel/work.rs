@@ -56,12 +56,13 @@ impl Work {
         let mut found = match self {
             Self::Tcp => tcp::measure(&ends)?,
             Self::Udp => udp::measure(&ends)?,
-            Self::Latency => {
-                let hosts = wired_hosts(&Lab::new("busy")?)?;
-                let busy = contestant.busy_polling();
-                let busy = busy.map(|busy| Ends::raise(&hosts, &busy)).transpose()?;
-                latency::measure(&ends, busy.as_ref())?
-            }
+            Self::Latency => match contestant.busy_polling() {
+                Some(busy) => {
+                    let hosts = wired_hosts(&Lab::new("busy")?)?;
+                    latency::measure(&ends, Some(&Ends::raise(&hosts, &busy)?))?
+                }
+                None => latency::measure(&ends, None)?,
+            },
             Self::Peers => Vec::new(),
         };
         found.extend(ends.peak_memory()?.map(|memory| (MEMORY, memory)));
