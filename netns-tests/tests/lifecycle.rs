@@ -209,6 +209,30 @@ fn down_and_up_again_traffic_resumes() -> Result<()> {
 }
 
 #[test]
+fn down_and_up_in_one_breath_keeps_the_port() -> Result<()> {
+    let lab = Lab::new("breath")?;
+    let hosts = wired_hosts(&lab)?;
+    let [a, b] = [
+        Tunnel::start(&hosts[0], Implementation::Nearwire)?,
+        Tunnel::start(&hosts[1], Implementation::Nearwire)?,
+    ];
+    Pairing::over_v4().connect(&a, &b)?;
+    ping(&hosts[0], INNER_B[0])?;
+    let port = a.port();
+    for _ in 0..10 {
+        // It hears of both at once: the port is to be opened before its shards have closed it.
+        a.process().signal(Signal::STOP)?;
+        a.down()?;
+        a.up()?;
+        std::thread::sleep(INITIATION_INTERVAL);
+        a.process().signal(Signal::CONT)?;
+        ping(&hosts[0], INNER_B[0])?;
+        assert_eq!(a.show()?.listen_port, port);
+    }
+    Ok(())
+}
+
+#[test]
 fn packets_sent_before_it_hears_of_coming_up_are_not_lost() -> Result<()> {
     let lab = Lab::new("early")?;
     let hosts = wired_hosts(&lab)?;

@@ -26,8 +26,8 @@ pub(super) enum Command {
     Check(Arc<Set>, oneshot::Sender<Result<(), ConfigureError>>),
     /// Change keys and peers, which was checked, and use this socket, if one is given.
     Configure(Arc<Set>, Option<Udp>, oneshot::Sender<()>),
-    /// The interface went up, with this socket if the port could be had, or down.
-    Up(bool, Option<Udp>),
+    /// The interface went up, with this socket if the port could be had, or down: close it.
+    Up(bool, Option<Udp>, oneshot::Sender<()>),
     /// The interface's MTU is this now.
     Mtu(u16),
     /// Report the private key and the shard's own peers.

@@ -151,7 +151,7 @@ impl Daemon {
                         if let Some(mtu) = mtu {
                             node.set_mtu(mtu);
                         }
-                        node.set_up(up);
+                        node.set_up(up).await;
                     }
                     Some(Link::Gone) | None => return,
                 },

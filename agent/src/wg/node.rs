@@ -162,8 +162,9 @@ impl Node {
         Ok(all)
     }
 
-    /// The interface went up or down.
-    pub(super) fn set_up(&mut self, up: bool) {
+    /// The interface went up or down. Returns when the shards have closed their sockets: until then
+    /// the port is in use, and the next one could not have it.
+    pub(super) async fn set_up(&mut self, up: bool) {
         if up == self.up {
             return;
         }
@@ -172,8 +173,14 @@ impl Node {
         let sockets =
             if up { self.port.open(self.shards, self.steering.as_mut()) } else { Vec::new() };
         let mut sockets = sockets.into_iter();
-        for line in self.lines.iter() {
-            line.send(Command::Up(up, sockets.next()));
+        let done: Vec<_> = self
+            .lines
+            .iter()
+            .map(|line| line.request(|done| Command::Up(up, sockets.next(), done)))
+            .collect();
+        for done in done {
+            // A shard that has ended has closed its socket too.
+            let _ = done.await;
         }
     }
 

@@ -300,10 +300,11 @@ impl Shard {
                     }
                     let _ = reply.send(());
                 }
-                Ok(Command::Up(up, udp)) => {
+                Ok(Command::Up(up, udp, done)) => {
                     self.up = up;
                     self.udp = udp;
                     self.engine.set_up(up, now, &mut self.out);
+                    let _ = done.send(());
                 }
                 Ok(Command::Mtu(mtu)) => self.engine.set_mtu(mtu),
                 Ok(Command::Report(reply)) => {
