@@ -2,7 +2,7 @@
 
 use aya::maps::{LpmTrie, MapData, lpm_trie::Key};
 use dataplane_common::{Address, Class, Identity, RuleKey, TableKey, TablePrefix};
-use policy::Compiled;
+use policy::{Action, Compiled};
 
 use crate::{Error, error::chain, object};
 
@@ -22,7 +22,9 @@ pub(crate) fn entries(compiled: &Compiled) -> impl Iterator<Item = (TablePrefix,
         let address = Address(prefix.octets());
         (TablePrefix::class(address, prefix.length()), class.0)
     });
-    let rules = compiled.entries().iter().map(|entry| {
+    // No two entries overlap, so what a deny takes from the others is denied for want of a rule.
+    let accepted = compiled.entries().iter().filter(|entry| entry.action == Action::Accept);
+    let rules = accepted.map(|entry| {
         let key = RuleKey {
             identity: Identity(entry.identity.0),
             class: Class(entry.class.0),

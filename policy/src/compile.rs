@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
-    Destination, Document, Packet, PortPrefix, PortRange, Prefix, has_ports, partition::Partition,
-    ports::first_claims, prefix::mapped,
+    Action, Destination, Document, Packet, PortPrefix, PortRange, Prefix, has_ports,
+    partition::Partition, ports::first_claims, prefix::mapped,
 };
 
 /// The most entries of the compiled tables: about 64 bytes of the kernel's memory each.
@@ -40,8 +40,10 @@ pub struct Entry {
     pub protocol: u8,
     /// The destination's ports.
     pub ports: PortPrefix,
-    /// The rule that accepts them.
+    /// The rule that decides on them.
     pub rule: RuleIndex,
+    /// What it decides.
+    pub action: Action,
 }
 
 /// A compiled policy. Addresses that no prefix covers have identity or class zero.
@@ -108,6 +110,7 @@ pub fn compile(document: &Document) -> Result<Compiled, CompileError> {
                     protocol,
                     ports,
                     rule,
+                    action: rules[rule.0 as usize].action,
                 }));
             }
         }
@@ -165,16 +168,21 @@ fn pairs(
     Ok(pairs)
 }
 
-/// What a pair's grants claim of each protocol's ports, first rule first.
+/// What a pair's grants claim of each protocol's ports: denials first, then first rule first.
 fn claims(
     document: &Document,
     grants: &[(u32, &Destination)],
     pair: &[u32],
 ) -> BTreeMap<u8, Vec<(PortRange, RuleIndex)>> {
     let mut claims: BTreeMap<u8, Vec<(PortRange, RuleIndex)>> = BTreeMap::new();
-    for &grant in pair {
-        let (rule, destination) = grants[grant as usize];
-        for &protocol in document.rules()[rule as usize].protocols.numbers() {
+    let rules = document.rules();
+    let of = |action| {
+        pair.iter()
+            .map(|&grant| grants[grant as usize])
+            .filter(move |&(rule, _)| rules[rule as usize].action == action)
+    };
+    for (rule, destination) in of(Action::Deny).chain(of(Action::Accept)) {
+        for &protocol in rules[rule as usize].protocols.numbers() {
             let claimed = claims.entry(protocol).or_default();
             if has_ports(protocol) {
                 claimed.extend(destination.ports.iter().map(|&p| (p, RuleIndex(rule))));
@@ -211,22 +219,19 @@ impl Compiled {
         self.rule_count
     }
 
-    /// The rule that accepts the packet, by the tables alone. It searches where the kernel looks
+    /// The rule that decides on the packet, by the tables alone. It searches where the kernel looks
     /// up: for explanations and tests.
     #[must_use]
-    pub fn find(&self, packet: &Packet) -> Option<RuleIndex> {
+    pub fn find(&self, packet: &Packet) -> Option<&Entry> {
         let identity = longest(&self.identities, packet.source)?;
         let class = longest(&self.classes, packet.destination)?;
         let port = if has_ports(packet.protocol) { packet.port } else { 0 };
-        self.entries
-            .iter()
-            .find(|entry| {
-                entry.identity == identity
-                    && entry.class == class
-                    && entry.protocol == packet.protocol
-                    && entry.ports.contains(port)
-            })
-            .map(|entry| entry.rule)
+        self.entries.iter().find(|entry| {
+            entry.identity == identity
+                && entry.class == class
+                && entry.protocol == packet.protocol
+                && entry.ports.contains(port)
+        })
     }
 }
 

@@ -22,12 +22,23 @@ pub struct Document {
 pub struct Rule {
     /// The line on which the rule begins.
     pub line: u32,
+    /// What it decides. A deny comes before every accept, wherever it stands.
+    pub action: Action,
     /// Who may open a flow.
     pub sources: Vec<Network>,
     /// To where.
     pub destinations: Vec<Destination>,
     /// By which protocols.
     pub protocols: Protocols,
+}
+
+/// What a rule decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// Such a flow may be opened.
+    Accept,
+    /// It may not, whatever accepts it.
+    Deny,
 }
 
 /// A set of addresses.
@@ -118,17 +129,17 @@ impl Network {
 }
 
 impl Rule {
-    /// Whether this rule accepts the packet.
+    /// Whether this rule speaks of the packet.
     #[must_use]
-    pub fn accepts(&self, packet: &Packet) -> bool {
+    pub fn matches(&self, packet: &Packet) -> bool {
         self.protocols.numbers().contains(&packet.protocol)
             && self.sources.iter().any(|net| net.contains(packet.source))
-            && self.destinations.iter().any(|destination| destination.accepts(packet))
+            && self.destinations.iter().any(|destination| destination.matches(packet))
     }
 }
 
 impl Destination {
-    fn accepts(&self, packet: &Packet) -> bool {
+    fn matches(&self, packet: &Packet) -> bool {
         self.network.contains(packet.destination)
             && (!has_ports(packet.protocol)
                 || self.ports.iter().any(|range| range.contains(packet.port)))
@@ -151,10 +162,13 @@ impl Document {
         &self.rules
     }
 
-    /// The index of the first rule that accepts the packet: the meaning of a document, rule by
-    /// rule. The compiled tables answer the same, without the walk.
+    /// The index of the rule that decides on the packet: the first deny that speaks of it, else the
+    /// first accept. The meaning of a document, rule by rule; the compiled tables answer the same,
+    /// without the walk.
     #[must_use]
     pub fn first_match(&self, packet: &Packet) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.accepts(packet))
+        [Action::Deny, Action::Accept].into_iter().find_map(|action| {
+            self.rules.iter().position(|rule| rule.action == action && rule.matches(packet))
+        })
     }
 }

@@ -32,7 +32,7 @@ pub use compile::{
 };
 pub use diagnostic::{Diagnostic, render};
 pub use document::{
-    Destination, Document, MAX_DOCUMENT_BYTES, MAX_RULES, MAX_SELECTORS, Network, Packet,
+    Action, Destination, Document, MAX_DOCUMENT_BYTES, MAX_RULES, MAX_SELECTORS, Network, Packet,
     Protocols, Rule, has_ports,
 };
 pub use ports::{PortPrefix, PortRange};

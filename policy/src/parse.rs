@@ -8,8 +8,8 @@ use jsonc_parser::{
 };
 
 use crate::{
-    Destination, Diagnostic, Document, MAX_DOCUMENT_BYTES, MAX_RULES, MAX_SELECTORS, Network,
-    PortRange, Protocols, Rule,
+    Action, Destination, Diagnostic, Document, MAX_DOCUMENT_BYTES, MAX_RULES, MAX_SELECTORS,
+    Network, PortRange, Protocols, Rule,
     diagnostic::Locator,
     has_ports,
     selector::{self, Fault},
@@ -166,9 +166,7 @@ impl<'a> Parser<'a> {
                 self.refuse(object.range.start, format!("the rule lacks {name:?}"));
             }
         }
-        if let Some(action) = action {
-            self.action(action);
-        }
+        let action = action.and_then(|action| self.action(action));
         let protocols = match proto {
             Some(proto) => self.protocols(proto),
             None => Some(Protocols::Default),
@@ -178,18 +176,23 @@ impl<'a> Parser<'a> {
             dst.map_or_else(Vec::new, |dst| self.list(dst, |text| destination(text, protocols)));
         (self.diagnostics.len() == before).then_some(Rule {
             line: self.locator.line(object.range.start),
+            action: action?,
             sources,
             destinations,
             protocols: protocols?,
         })
     }
 
-    fn action(&mut self, property: &ObjectProp<'a>) {
-        if let Some(action) = self.string(property)
-            && action.value != "accept"
-        {
-            let reason = format!("the action {:?} is not \"accept\", the only one", action.value);
-            self.refuse(action.range.start, reason);
+    fn action(&mut self, property: &ObjectProp<'a>) -> Option<Action> {
+        let action = self.string(property)?;
+        match &*action.value {
+            "accept" => Some(Action::Accept),
+            "deny" => Some(Action::Deny),
+            other => {
+                let reason = format!("the action {other:?} is neither \"accept\" nor \"deny\"");
+                self.refuse(action.range.start, reason);
+                None
+            }
         }
     }
 

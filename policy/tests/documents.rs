@@ -65,7 +65,7 @@ fn all_errors_of_a_file_are_reported_in_order() {
     let text = "{
   \"groups\": {},
   \"acls\": [
-    { \"action\": \"deny\", \"src\": [\"10.0.0.1/24\"], \"dst\": [\"é\", \"10.0.0.2:22,x\"] },
+    { \"action\": \"drop\", \"src\": [\"10.0.0.1/24\"], \"dst\": [\"é\", \"10.0.0.2:22,x\"] },
     { \"action\": \"accept\", \"dst\": [\"*:*\"], \"via\": 1 },
   ],
 }";
@@ -73,7 +73,7 @@ fn all_errors_of_a_file_are_reported_in_order() {
         errors(text),
         [
             "2:3: \"groups\" is not supported yet",
-            "4:17: the action \"deny\" is not \"accept\", the only one",
+            "4:17: the action \"drop\" is neither \"accept\" nor \"deny\"",
             "4:34: 10.0.0.1/24 has bits set beyond its length: write 10.0.0.0/24 for the prefix, or \
          10.0.0.1 for the host",
             "4:58: \"é\" names no ports: write é:22 or é:*",

@@ -47,8 +47,9 @@ fn rule() -> impl Strategy<Value = String> {
         (vec((network(), ports()), 1..4), select(vec!["", "tcp", "udp", "sctp", "17"]));
     let without =
         (vec((network(), Just("*".to_owned())), 1..4), select(vec!["icmp", "ipv6-icmp", "47"]));
-    (vec(network(), 1..4), prop_oneof![3 => with_ports.boxed(), 1 => without.boxed()]).prop_map(
-        |(src, (dst, proto))| {
+    let to = prop_oneof![3 => with_ports.boxed(), 1 => without.boxed()];
+    (select(vec!["accept", "accept", "deny"]), vec(network(), 1..4), to).prop_map(
+        |(action, src, (dst, proto))| {
             let src: Vec<String> = src.iter().map(|s| format!("{s:?}")).collect();
             let dst: Vec<String> = dst.iter().map(|(n, p)| format!("\"{n}:{p}\"")).collect();
             let proto = match proto {
@@ -56,7 +57,7 @@ fn rule() -> impl Strategy<Value = String> {
                 name => format!(", \"proto\": {name:?}"),
             };
             format!(
-                "{{ \"action\": \"accept\", \"src\": [{}], \"dst\": [{}]{proto} }}",
+                "{{ \"action\": {action:?}, \"src\": [{}], \"dst\": [{}]{proto} }}",
                 src.join(", "),
                 dst.join(", ")
             )
@@ -91,7 +92,7 @@ proptest! {
         let compiled = compile(&document).unwrap();
         for packet in packets {
             let expected = document.first_match(&packet);
-            let found = compiled.find(&packet).map(|rule| rule.0 as usize);
+            let found = compiled.find(&packet).map(|entry| entry.rule.0 as usize);
             prop_assert_eq!(found, expected, "{:?} by {}", packet, text);
         }
     }
