@@ -26,7 +26,7 @@ pub use counters::{COUNTERS_PER_GENERATION, RuleCounter, counter_index};
 pub use drop_reason::{DROP_REASONS, DropReason};
 pub use flow::{Flow, FlowKey, Fragment, FragmentKey, Nanos, Opener, lifetime};
 pub use frame::in_own_frame;
-pub use limits::{FLOW_REFRESH, FRAGMENT_LIFETIME, MAX_FLOWS, MAX_FRAGMENTS, MAX_RULES};
+pub use limits::{FLOW_REFRESH, FRAGMENT_LIFETIME, LAYOUT, MAX_FLOWS, MAX_FRAGMENTS, MAX_RULES};
 pub use network::{MAX_NETWORKS, NetworkKey, NetworkPrefix};
 pub use packet::{Headers, PacketBytes, Transport, parse, protocol};
 pub use steering::{

@@ -1,6 +1,7 @@
 //! Why the kernel's half could not be made to do something.
 
 use std::error::Error as StdError;
+use std::path::PathBuf;
 
 use dataplane_common::ShardId;
 
@@ -44,6 +45,16 @@ pub enum Error {
         tcx: String,
         /// Why not by clsact.
         clsact: String,
+    },
+    /// The policy could not be pinned, or what was pinned could not be taken over.
+    #[error("cannot {action} {}: {reason}", path.display())]
+    Pin {
+        /// What was tried.
+        action: &'static str,
+        /// The pinned object, or the directory.
+        path: PathBuf,
+        /// The kernel's reason, and the mend.
+        reason: String,
     },
     /// A map could not be read or written.
     #[error(

@@ -4,15 +4,18 @@
 //! The eBPF objects are committed beside the sources (`ebpf/*.bpf.o`, written by
 //! `cargo xtask build-ebpf`), so that building this crate takes no eBPF toolchain.
 
+mod attach;
 mod counters;
 mod error;
 mod model;
 mod object;
+mod pins;
 mod programs;
 mod steering;
 mod tables;
 mod tunnel;
 
+pub use attach::AttachKind;
 pub use counters::Counters;
 pub use dataplane_common::{
     Direction, DropReason, Generation, IndexMask, MAX_SHARDS, Nanos, RuleCounter, RuleIndex,
@@ -20,9 +23,10 @@ pub use dataplane_common::{
 };
 pub use error::Error;
 pub use model::Model;
+pub use pins::Pins;
 pub use programs::{Action, PolicyPrograms};
 pub use steering::Steering;
-pub use tunnel::{AttachKind, TunnelPolicy};
+pub use tunnel::TunnelPolicy;
 
 // A rule of any valid document has a counter.
 const _: () = assert!(policy::MAX_RULES <= dataplane_common::MAX_RULES as usize);

@@ -14,9 +14,14 @@ pub(crate) const EGRESS: &str = "policy_egress";
 pub(crate) const POLICY: &str = "POLICY";
 pub(crate) const GENERATION: &str = "GENERATION";
 pub(crate) const FLOWS: &str = "FLOWS";
+pub(crate) const FRAGMENTS: &str = "FRAGMENTS";
 pub(crate) const RULES: &str = "RULES";
 pub(crate) const FLOW_HITS: &str = "FLOW_HITS";
 pub(crate) const DROPS: &str = "DROPS";
+
+/// The maps that are pinned: all of the policy's.
+pub(crate) const PINNED: [&str; 7] =
+    [POLICY, GENERATION, FLOWS, FRAGMENTS, RULES, FLOW_HITS, DROPS];
 
 /// Programs, by the names of their functions in `dataplane-ebpf/src/steering/`.
 pub(crate) const STEER_TUNNEL: &str = "steer_tunnel";

@@ -9,7 +9,7 @@ use dataplane_common::{Direction, Flow, FlowKey, Generation};
 use policy::Compiled;
 
 use crate::{
-    Counters, Error, counters,
+    Counters, Error, Pins, counters,
     error::chain,
     object,
     tables::{self, PolicyTrie},
@@ -41,15 +41,34 @@ impl PolicyPrograms {
     ///
     /// When the kernel refuses the programs or has no room for the policy.
     pub fn load(compiled: &Compiled) -> Result<Self, Error> {
-        let mut ebpf = EbpfLoader::new()
-            .load(object::OBJECT)
-            .map_err(|error| Error::Load { reason: chain(&error) })?;
+        Self::load_with(compiled, &mut EbpfLoader::new())
+    }
+
+    /// As [`load`](Self::load), with maps that outlive the process, or that outlived another: then
+    /// its flows are known here, and its generation is followed by the next.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and when a map cannot be pinned.
+    pub fn load_pinned(compiled: &Compiled, pins: &Pins) -> Result<Self, Error> {
+        pins.prepare()?;
+        let mut loader = EbpfLoader::new();
+        for name in object::PINNED {
+            loader.map_pin_path(name, pins.file(name));
+        }
+        Self::load_with(compiled, &mut loader)
+    }
+
+    fn load_with(compiled: &Compiled, loader: &mut EbpfLoader<'_>) -> Result<Self, Error> {
+        let mut ebpf =
+            loader.load(object::OBJECT).map_err(|error| Error::Load { reason: chain(&error) })?;
         for name in [object::INGRESS, object::EGRESS] {
             program_mut(&mut ebpf, name)?
                 .load()
                 .map_err(|error| Error::Program { program: name, reason: chain(&error) })?;
         }
-        let mut programs = Self { ebpf, generation: Generation(0), rule_count: 0, trie: None };
+        let generation = announced(&ebpf)?;
+        let mut programs = Self { ebpf, generation, rule_count: 0, trie: None };
         programs.apply(compiled)?;
         Ok(programs)
     }
@@ -169,6 +188,14 @@ fn announce(ebpf: &mut Ebpf, generation: Generation) -> Result<(), Error> {
     let mut current =
         Array::<&mut MapData, u32>::try_from(map).map_err(|_| Error::Object { name })?;
     current.set(0, generation.0, 0).map_err(|error| map_error(name, "write", &error))
+}
+
+/// The generation that the kernel goes by.
+fn announced(ebpf: &Ebpf) -> Result<Generation, Error> {
+    let name = object::GENERATION;
+    let map = ebpf.map(name).ok_or(Error::Object { name })?;
+    let current = Array::<&MapData, u32>::try_from(map).map_err(|_| Error::Object { name })?;
+    current.get(&0, 0).map(Generation).map_err(|error| map_error(name, "read", &error))
 }
 
 fn map_error(map: &'static str, action: &'static str, error: &MapError) -> Error {

@@ -30,7 +30,8 @@ fn kernel() -> (u32, u32) {
 #[test]
 fn attaches_by_tcx_where_the_kernel_has_it() {
     with_tunnel(|| {
-        let policy = TunnelPolicy::attach("nw0", &compiled("")).unwrap_or_else(|e| panic!("{e}"));
+        let policy =
+            TunnelPolicy::attach("nw0", &compiled(""), None).unwrap_or_else(|e| panic!("{e}"));
         let expected = if kernel() >= (6, 6) { AttachKind::Tcx } else { AttachKind::Clsact };
         assert_eq!(policy.attach_kind(), expected);
         assert_eq!(policy.counters().unwrap().drops, []);
@@ -40,8 +41,8 @@ fn attaches_by_tcx_where_the_kernel_has_it() {
 #[test]
 fn attaches_by_clsact_and_leaves_nothing() {
     with_tunnel(|| {
-        let mut policy =
-            TunnelPolicy::attach_clsact("nw0", &compiled("")).unwrap_or_else(|e| panic!("{e}"));
+        let mut policy = TunnelPolicy::attach_clsact("nw0", &compiled(""), None)
+            .unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(policy.attach_kind(), AttachKind::Clsact);
         let before = policy.generation();
         assert_eq!(policy.apply(&compiled("")).unwrap().0, before.0 + 1);
@@ -59,7 +60,7 @@ fn attaches_by_clsact_and_leaves_nothing() {
 #[test]
 fn an_interface_that_is_not_there_is_named() {
     with_tunnel(|| {
-        let error = TunnelPolicy::attach("nw9", &compiled("")).unwrap_err();
+        let error = TunnelPolicy::attach("nw9", &compiled(""), None).unwrap_err();
         assert!(matches!(error, Error::Attach { .. }), "{error}");
         assert!(error.to_string().contains("nw9"), "{error}");
     });

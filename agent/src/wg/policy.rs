@@ -54,7 +54,7 @@ impl Policy {
         (text, document): (String, Document),
     ) -> anyhow::Result<Self> {
         let compiled = compile(&document)?;
-        let enforced = TunnelPolicy::attach(interface, &compiled)
+        let enforced = TunnelPolicy::attach(interface, &compiled, None)
             .with_context(|| format!("cannot enforce the policy on {interface}"))?;
         Ok(Self { interface: interface.to_owned(), enforced, document, text })
     }
