@@ -6,6 +6,8 @@
 
 mod counters;
 mod error;
+mod layout;
+mod memory;
 mod model;
 mod object;
 mod programs;
@@ -15,10 +17,14 @@ mod tunnel;
 
 pub use counters::Counters;
 pub use dataplane_common::{
-    Direction, DropReason, Generation, IndexMask, MAX_SHARDS, Nanos, RuleCounter, RuleIndex,
-    ShardId, Shards, Slot, Verdict,
+    Direction, DropReason, Generation, IndexMask, MAX_SHARDS, Nanos, RuleIndex, ShardId, Shards,
+    Slot, Traffic, Verdict,
 };
+/// What a rule decided on.
+pub type RuleCounter = Traffic;
+
 pub use error::Error;
+pub use memory::MemoryTables;
 pub use model::Model;
 pub use programs::{Action, PolicyPrograms};
 pub use steering::Steering;

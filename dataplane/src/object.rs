@@ -11,10 +11,12 @@ pub(crate) const INGRESS: &str = "policy_ingress";
 pub(crate) const EGRESS: &str = "policy_egress";
 
 /// Maps, by the names of their statics in `dataplane-ebpf/src/maps.rs`.
-pub(crate) const POLICY: &str = "POLICY";
+pub(crate) const EXACT: &str = "EXACT";
+pub(crate) const PREFIXES: &str = "PREFIXES";
+pub(crate) const RULES: &str = "RULES";
+pub(crate) const HEADS: &str = "HEADS";
 pub(crate) const GENERATION: &str = "GENERATION";
 pub(crate) const FLOWS: &str = "FLOWS";
-pub(crate) const RULES: &str = "RULES";
 pub(crate) const FLOW_HITS: &str = "FLOW_HITS";
 pub(crate) const DROPS: &str = "DROPS";
 
