@@ -1,10 +1,12 @@
 //! The tables of policies in the kernel: two slots for each kind, and the generation that names the
 //! slot in force.
 
+use std::thread;
+
 use aya::{
     Ebpf, Pod,
     maps::{
-        Array, ArrayOfMaps, FromMapData, HashMap, InnerMap, LpmTrie, MapData, MapError,
+        Array, ArrayOfMaps, FromMapData, HashMap, InnerMap, LpmTrie, Map, MapData, MapError,
         lpm_trie::Key,
     },
     util::nr_cpus,
@@ -56,25 +58,33 @@ impl Tables {
 
     /// Puts the tables in force as the generation after `current`, by one write at the end. Before
     /// that nothing is changed that a program sees, so an error leaves the old policy in force.
+    ///
+    /// To write a slot of a map of maps takes the kernel until every program that ran at that time
+    /// has ended: some ten milliseconds, so the slots are written side by side.
     pub(crate) fn put_in_force(self, ebpf: &mut Ebpf, current: Generation) -> Result<(), Error> {
-        // A program that read the generation before the one in force uses the slot that is to be
-        // filled. To write a slot of a map of maps takes the kernel until every program that ran at
-        // that time has ended, so write one that is not to change.
-        if current != NEVER {
-            let counters = slot::<RuleCounters>(ebpf, object::RULES, current)?;
-            set_slot(ebpf, object::RULES, current, &counters)?;
-        }
         let next = current.next();
-        set_slot(ebpf, object::EXACT, next, &self.exact)?;
-        set_slot(ebpf, object::PREFIXES, next, &self.prefixes)?;
-        set_slot(ebpf, object::RULES, next, &self.counters)?;
+        let [exact, prefixes, counters] =
+            maps_mut(ebpf, [object::EXACT, object::PREFIXES, object::RULES])?;
+        thread::scope(|scope| {
+            let exact = scope.spawn(|| set_slot(object::EXACT, exact, next, &self.exact));
+            let prefixes =
+                scope.spawn(|| set_slot(object::PREFIXES, prefixes, next, &self.prefixes));
+            let counters = set_slot(object::RULES, counters, next, &self.counters);
+            [join(exact), join(prefixes), counters].into_iter().collect::<Result<(), _>>()
+        })?;
         set(ebpf, object::HEADS, next.slot(), self.head.to_words())?;
-        set(ebpf, object::GENERATION, 0, next.0)
+        set(ebpf, object::GENERATION, 0, next.0)?;
+
+        // A program that read the generation before this one uses the slots that the next change
+        // fills. So wait for it, by writing once more what is there.
+        let [counters] = maps_mut(ebpf, [object::RULES])?;
+        set_slot(object::RULES, counters, next, &self.counters)
     }
 }
 
-/// The generation of programs that were never given a policy.
-pub(crate) const NEVER: Generation = Generation(0);
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
 
 /// The generation in force.
 pub(crate) fn generation(ebpf: &Ebpf) -> Result<Generation, Error> {
@@ -120,13 +130,30 @@ fn slot<M: FromMapData + InnerMap>(
     slots.get(&generation.slot(), 0).map_err(|error| map_error(name, "read a slot of", &error))
 }
 
+/// The maps of these names.
+fn maps_mut<'e, const N: usize>(
+    ebpf: &'e mut Ebpf,
+    names: [&'static str; N],
+) -> Result<[&'e mut Map; N], Error> {
+    let mut found = names.map(|_| None);
+    for (name, map) in ebpf.maps_mut() {
+        if let Some(index) = names.iter().position(|wanted| *wanted == name) {
+            found[index] = Some(map);
+        }
+    }
+    let missing = found.iter().position(Option::is_none);
+    match missing {
+        Some(index) => Err(Error::Object { name: names[index] }),
+        None => Ok(found.map(|map| map.expect("none is missing"))),
+    }
+}
+
 fn set_slot<M: InnerMap>(
-    ebpf: &mut Ebpf,
     name: &'static str,
+    map: &mut Map,
     generation: Generation,
     inner: &M,
 ) -> Result<(), Error> {
-    let map = ebpf.map_mut(name).ok_or(Error::Object { name })?;
     let mut slots =
         ArrayOfMaps::<&mut MapData, M>::try_from(map).map_err(|_| Error::Object { name })?;
     slots
