@@ -6,6 +6,7 @@
 
 mod counters;
 mod error;
+mod flows;
 mod layout;
 mod memory;
 mod model;
@@ -24,6 +25,7 @@ pub use dataplane_common::{
 pub type RuleCounter = Traffic;
 
 pub use error::Error;
+pub use flows::FlowCounts;
 pub use memory::MemoryTables;
 pub use model::Model;
 pub use programs::{Action, PolicyPrograms};

@@ -17,6 +17,7 @@ pub(crate) const RULES: &str = "RULES";
 pub(crate) const HEADS: &str = "HEADS";
 pub(crate) const GENERATION: &str = "GENERATION";
 pub(crate) const FLOWS: &str = "FLOWS";
+pub(crate) const OPENING: &str = "OPENING";
 pub(crate) const FLOW_HITS: &str = "FLOW_HITS";
 pub(crate) const DROPS: &str = "DROPS";
 
