@@ -125,9 +125,9 @@ async fn talk(
             calls.send((request, reply)).await?;
             answer.await?
         }
-        Err(error) => Answer::Once(Reply::Refused(format!(
-            "this daemon does not know the request: {error}"
-        ))),
+        Err(error) => {
+            Answer::Once(Reply::Refused(format!("this daemon does not know the request: {error}")))
+        }
     };
     match answer {
         Answer::Once(reply) => say(&mut writer, &reply).await,
