@@ -7,6 +7,7 @@
 //! parties that touch it, narrowed on its own side to its own addresses.
 
 mod change;
+mod draft;
 mod parties;
 mod prefix_index;
 mod roster;
@@ -17,9 +18,10 @@ use std::{
 };
 
 use crate::{
-    Action, AddressSet, Autogroup, Destination, Document, Filter, FilterRule, Node, NodeName,
-    Nodes, ProtocolPorts, Rule, RuleId, RuleIndex, Selector, Service,
+    Action, Autogroup, Destination, Document, Filter, Node, NodeName, Nodes, ProtocolPorts, Rule,
+    RuleId, RuleIndex, Selector, Service,
 };
+use draft::Draft;
 use parties::{GrantId, Parties, PartyId};
 use roster::{Roster, Slot};
 
@@ -137,7 +139,7 @@ impl Plan {
                 draft.push(self.planned(grant.rule).position, grant, from, to);
             }
         }
-        let mut filter = draft.finish(self);
+        let mut filter = draft.finish(&self.services);
         // Here a rule's index is its position, also after one that speaks of nobody.
         for flow in &mut filter.flows {
             flow.rule = RuleIndex(self.planned(filter.rules[flow.rule.0 as usize]).position);
@@ -159,7 +161,7 @@ impl Plan {
                 }
             }
         }
-        draft.finish(self)
+        draft.finish(&self.services)
     }
 
     fn planned(&self, rule: RuleId) -> &Planned {
@@ -168,63 +170,6 @@ impl Plan {
 
     fn grant(&self, id: GrantId) -> Option<&Grant> {
         self.grants.get(id.0 as usize)?.as_ref()
-    }
-}
-
-/// A filter in the making.
-#[derive(Default)]
-struct Draft<'a> {
-    flows: Vec<DraftFlow<'a>>,
-}
-
-struct DraftFlow<'a> {
-    position: u32,
-    grant: &'a Grant,
-    from: &'a Arc<AddressSet>,
-    to: &'a Arc<AddressSet>,
-}
-
-impl<'a> Draft<'a> {
-    fn push(
-        &mut self,
-        position: u32,
-        grant: &'a Grant,
-        from: &'a Arc<AddressSet>,
-        to: &'a Arc<AddressSet>,
-    ) {
-        if !from.is_empty() && !to.is_empty() {
-            self.flows.push(DraftFlow { position, grant, from, to });
-        }
-    }
-
-    fn finish(mut self, plan: &Plan) -> Filter {
-        self.flows.sort_by_key(|flow| flow.position);
-        let mut filter = Filter::default();
-        // Equal sets that two parties resolved to are rare: by place is enough, and fast.
-        let mut sets: HashMap<*const AddressSet, u32> = HashMap::new();
-        let mut services: HashMap<u32, u32> = HashMap::new();
-        let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        filter.flows.reserve(self.flows.len());
-        for DraftFlow { grant, from, to, .. } in self.flows {
-            let Grant { rule, action, services: what, .. } = *grant;
-            if filter.rules.last() != Some(&rule) {
-                filter.rules.push(rule);
-            }
-            let mut set = |set: &Arc<AddressSet>| {
-                *sets.entry(Arc::as_ptr(set)).or_insert_with(|| {
-                    filter.sets.push(Arc::clone(set));
-                    count(filter.sets.len() - 1)
-                })
-            };
-            let (sources, destinations) = (set(from), set(to));
-            let services = *services.entry(what).or_insert_with(|| {
-                filter.services.push(Arc::clone(&plan.services.lists[what as usize]));
-                count(filter.services.len() - 1)
-            });
-            let rule = RuleIndex(count(filter.rules.len() - 1));
-            filter.flows.push(FilterRule { rule, action, sources, destinations, services });
-        }
-        filter
     }
 }
 
