@@ -4,7 +4,7 @@ use crate::Nanos;
 
 /// Rules of one policy that can have a counter. Two generations of 16-byte counters make half a
 /// mebibyte for each CPU.
-pub const MAX_RULES: u32 = 16_384;
+pub const MAX_RULES: u32 = 131_072;
 
 /// Flows that the kernel remembers; the least recently used goes first.
 pub const MAX_FLOWS: u32 = 65_536;

@@ -11,7 +11,7 @@ use crate::{
 /// The largest document that is read.
 pub const MAX_DOCUMENT_BYTES: usize = 32 << 20;
 /// The most rules of a document: the kernel keeps a counter for each.
-pub const MAX_RULES: usize = 16_384;
+pub const MAX_RULES: usize = 131_072;
 /// The most sources, destinations or port ranges in one list.
 pub const MAX_SELECTORS: usize = 1_024;
 /// The most members of a group, or owners of a tag.
