@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     Diagnostic, GroupName, HostName, PortRange, Prefix, Protocols, TagName, UserName, parse,
-    prefix::{mapped, spanning},
+    prefix::{mapped, spanning, unmapped},
     protocol::has_ports,
 };
 
@@ -232,6 +232,11 @@ impl Selector {
 }
 
 impl AddressRange {
+    /// Its addresses, in order.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        (mapped(self.first)..=mapped(self.last)).map(unmapped)
+    }
+
     /// The fewest prefixes that cover it.
     pub(crate) fn prefixes(&self) -> Vec<Prefix> {
         spanning(self.first, self.last)

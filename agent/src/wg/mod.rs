@@ -17,5 +17,5 @@ mod socket;
 mod uapi;
 
 pub(crate) use device::{Options, run};
-pub(crate) use policy::{PolicyStatus, read as read_policy};
+pub(crate) use policy::PolicyStatus;
 pub(crate) use rpc::{Reply, Request, call};

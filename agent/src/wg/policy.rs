@@ -105,7 +105,7 @@ impl Policy {
 }
 
 /// Reads a document from a file; an error shows every place that is wrong.
-pub(crate) fn read(path: &Path) -> anyhow::Result<(String, Document)> {
+pub(super) fn read(path: &Path) -> anyhow::Result<(String, Document)> {
     let name = path.display().to_string();
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read the policy {name}"))?;
