@@ -18,6 +18,8 @@ pub(crate) const HEADS: &str = "HEADS";
 pub(crate) const GENERATION: &str = "GENERATION";
 pub(crate) const FLOWS: &str = "FLOWS";
 pub(crate) const OPENING: &str = "OPENING";
+pub(crate) const EVENTS: &str = "EVENTS";
+pub(crate) const EVENTS_LOST: &str = "EVENTS_LOST";
 pub(crate) const FLOW_HITS: &str = "FLOW_HITS";
 pub(crate) const DROPS: &str = "DROPS";
 
