@@ -1,6 +1,6 @@
 //! What is remembered of earlier packets: flows and fragmented datagrams.
 
-use crate::{Address, Direction, Generation, RuleIndex, Signals, Traffic, protocol};
+use crate::{Address, Direction, Generation, RuleIndex, Signals, Traffic, protocol, words::split};
 
 /// Nanoseconds of a monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,47 @@ pub struct FlowKey {
 
 const _: () = assert!(size_of::<FlowKey>() == 16 + 16 + 2 + 2 + 1 + 3);
 
+/// A [`FlowKey`] as words, as the kernel's map holds it.
+pub type FlowKeyWords = [u64; 5];
+
 impl FlowKey {
+    /// The flow between these ports of these ends. ICMP's echoes have their identifier for the
+    /// asker's port and 8 for the other.
+    #[must_use]
+    pub const fn new(protocol: u8, host: (Address, u16), peer: (Address, u16)) -> Self {
+        Self {
+            host: host.0,
+            peer: peer.0,
+            host_port: host.1,
+            peer_port: peer.1,
+            protocol,
+            zero: [0; 3],
+        }
+    }
+
+    /// The key as words.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_words(&self) -> FlowKeyWords {
+        let ([a, b], [c, d]) = (self.host_port.to_ne_bytes(), self.peer_port.to_ne_bytes());
+        let [e, f, g] = self.zero;
+        let ([host_high, host_low], [peer_high, peer_low]) =
+            (self.host.to_words(), self.peer.to_words());
+        let ports = u64::from_ne_bytes([a, b, c, d, self.protocol, e, f, g]);
+        [host_high, host_low, peer_high, peer_low, ports]
+    }
+
+    /// The key of these words.
+    #[must_use]
+    pub const fn from_words([a, b, c, d, ports]: FlowKeyWords) -> Self {
+        let [e, f, g, h, protocol, ..] = ports.to_ne_bytes();
+        Self::new(
+            protocol,
+            (Address::from_words([a, b]), u16::from_ne_bytes([e, f])),
+            (Address::from_words([c, d]), u16::from_ne_bytes([g, h])),
+        )
+    }
+
     /// Nothing known.
     pub(crate) const UNKNOWN: Self = Self {
         host: Address([0; 16]),
@@ -86,7 +126,7 @@ pub struct Flow {
 
 const _: () = assert!(size_of::<Flow>() == 64);
 
-/// The words of a [`Flow`] in the kernel's map.
+/// A [`Flow`] as words, as the kernel's map holds it.
 pub type FlowWords = [u64; 8];
 
 const BY_HOST: u32 = 1;
@@ -114,6 +154,22 @@ impl Flow {
             seen: now,
             sent: nothing,
             received: nothing,
+        }
+    }
+
+    /// The flow of these words.
+    #[must_use]
+    pub const fn from_words([policy, state, opened, seen, a, b, c, d]: FlowWords) -> Self {
+        let ((generation, rule), (state, zero)) = (split(policy), split(state));
+        Self {
+            generation: Generation(generation),
+            rule: RuleIndex(rule),
+            state,
+            zero,
+            opened: Nanos(opened),
+            seen: Nanos(seen),
+            sent: Traffic::from_words([a, b]),
+            received: Traffic::from_words([c, d]),
         }
     }
 

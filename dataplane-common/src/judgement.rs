@@ -1,9 +1,9 @@
 //! What a flow, or the rules, decide for a packet.
 
 use crate::{
-    Class, Direction, DropReason, Extent, Flow, FlowKey, FlowTable, Fragment, Headers, Identity,
-    Nanos, Opener, PacketBytes, PolicyTable, RuleIndex, RuleKey, Ruling, StateTable, Traffic,
-    Transport, Verdict, class, identity, in_frame_of, in_own_frame, parse, ruling,
+    Direction, DropReason, EndReason, Event, EventKind, Extent, Flow, FlowKey, FlowTable, Fragment,
+    Headers, Nanos, Opener, PacketBytes, PolicyTable, RuleIndex, Ruling, StateTable, Traffic,
+    Transport, Verdict, consult, in_frame_of, in_own_frame, outcome::Outcome, parse,
     subject::Subject,
 };
 
@@ -17,8 +17,8 @@ pub(crate) struct Judge<'a, B: ?Sized, P, S> {
     pub(crate) policy: &'a P,
     pub(crate) state: &'a mut S,
     pub(crate) subject: Subject,
-    /// The rule that allows the packet, once it is known.
-    pub(crate) rule: RuleIndex,
+    /// What was decided, for those who act on it.
+    pub(crate) outcome: Outcome,
 }
 
 impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> {
@@ -29,7 +29,10 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
             Some(outcome) => Outcome::from_number(outcome),
             None => self.about_flow(),
         };
-        if self.subject.first_fragment && outcome.passes() {
+        if !outcome.passes() {
+            self.outcome = outcome;
+            in_frame_of(self, Self::tell_denial);
+        } else if self.subject.first_fragment {
             in_frame_of(self, Self::remember_fragment);
         }
         outcome
@@ -47,7 +50,7 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
                 hit = false;
                 match ruling.map(Ruling::from_number) {
                     Some(ruling) if ruling.allows() => {
-                        self.rule = ruling.rule();
+                        self.outcome = Outcome::pass(ruling.rule(), false);
                         in_frame_of(self, Self::stamp);
                     }
                     denial => {
@@ -112,7 +115,8 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     #[inline(always)]
     fn rule_again(&mut self) -> Option<u64> {
         let (flow, _) = find(self.state, &self.subject.key)?;
-        rule_on(self.policy, &self.subject.key, flow.opener())
+        let opener = flow.opener();
+        consult(self.policy, &self.subject.key, opener).ruling.map(Ruling::to_number)
     }
 
     /// Notes that the policy in force allows the flow.
@@ -120,15 +124,19 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     fn stamp(&mut self) -> Option<u64> {
         let (flow, _) = find(self.state, &self.subject.key)?;
         flow.generation = self.policy.generation();
-        flow.rule = self.rule;
+        flow.rule = self.outcome.rule();
         None
     }
 
     /// Forgets a flow that the policy in force does not allow.
     #[inline(always)]
     fn revoke(&mut self) -> Option<u64> {
-        let (_, table) = find(self.state, &self.subject.key)?;
+        let (flow, table) = find(self.state, &self.subject.key)?;
+        let flow = *flow;
         self.state.remove_flow(table, &self.subject.key);
+        if !flow.ended() {
+            self.tell(EventKind::End(EndReason::Revoked), &flow);
+        }
         None
     }
 
@@ -138,31 +146,37 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     fn known(&mut self) -> Option<u64> {
         let Subject { key, signals, .. } = &self.subject;
         let is_error = matches!(self.subject.transport, Transport::Error);
-        let (flow, table) = find(self.state, key)?;
-        let begins_anew = flow.ended() && !is_error && signals.opens();
-        if begins_anew || flow.expired(key.protocol, self.now) {
+        let (place, table) = find(self.state, key)?;
+        let had_ended = place.ended();
+        let begins_anew = had_ended && !is_error && signals.opens();
+        let expired = begins_anew || place.expired(key.protocol, self.now);
+        if !expired {
+            if is_error {
+                let quoted = place.traffic(self.direction.reversed());
+                return if quoted.packets == 0 { None } else { Some(place.rule.0.into()) };
+            }
+            place.note(self.direction, *signals, self.traffic, self.now);
+        }
+        let flow = *place;
+        if expired {
             self.state.remove_flow(table, key);
-            return None;
-        }
-        if is_error {
-            let quoted = flow.traffic(self.direction.reversed());
-            return if quoted.packets == 0 { None } else { Some(flow.rule.0.into()) };
-        }
-        flow.note(self.direction, *signals, self.traffic, self.now);
-        let rule = flow.rule.0.into();
-        if matches!(table, FlowTable::Opening) && flow.answered() {
-            let flow = *flow;
+        } else if matches!(table, FlowTable::Opening) && flow.answered() {
             self.state.store_flow(FlowTable::Answered, key, &flow);
             self.state.remove_flow(FlowTable::Opening, key);
         }
-        Some(rule)
+        if !had_ended && (expired || flow.ended()) {
+            let reason = if expired { EndReason::Expired } else { EndReason::Closed };
+            self.tell(EventKind::End(reason), &flow);
+        }
+        if expired { None } else { Some(flow.rule.0.into()) }
     }
 
     /// The outcome for a packet of no known flow.
     #[inline(always)]
     fn opened(&mut self) -> Outcome {
-        let ruling =
-            in_frame_of(self, |judge| rule_on(judge.policy, &judge.subject.key, judge.opener()));
+        let ruling = in_frame_of(self, |judge| {
+            consult(judge.policy, &judge.subject.key, judge.opener()).ruling.map(Ruling::to_number)
+        });
         let rule = match ruling.map(Ruling::from_number) {
             Some(ruling) if ruling.allows() => ruling.rule(),
             Some(ruling) => return Outcome::drop(DropReason::PolicyDenied, Some(ruling.rule())),
@@ -171,15 +185,19 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
         if !self.subject.signals.opens() {
             return Outcome::drop(DropReason::PolicyNoSyn, None);
         }
-        self.rule = rule;
-        in_frame_of(self, |judge| {
-            let generation = judge.policy.generation();
-            let mut flow = Flow::new(generation, judge.opener(), judge.rule, judge.now);
-            flow.note(judge.direction, judge.subject.signals, judge.traffic, judge.now);
-            judge.state.store_flow(FlowTable::Opening, &judge.subject.key, &flow);
-            None
-        });
-        Outcome::pass(rule, false)
+        self.outcome = Outcome::pass(rule, false);
+        in_frame_of(self, Self::open);
+        self.outcome
+    }
+
+    #[inline(always)]
+    fn open(&mut self) -> Option<u64> {
+        let generation = self.policy.generation();
+        let mut flow = Flow::new(generation, self.opener(), self.outcome.rule(), self.now);
+        flow.note(self.direction, self.subject.signals, self.traffic, self.now);
+        self.state.store_flow(FlowTable::Opening, &self.subject.key, &flow);
+        self.tell(EventKind::Start, &flow);
+        None
     }
 
     /// Who opens a flow with the packet.
@@ -202,6 +220,40 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
             None
         })
     }
+
+    #[inline(always)]
+    fn tell(&mut self, kind: EventKind, flow: &Flow) {
+        if self.state.admit(kind, self.now) {
+            self.state.tell(&Event::of_flow(kind, self.now, &self.subject.key, flow));
+        }
+    }
+
+    /// Tells that the packet was dropped, unless the end of its flow tells it.
+    #[inline(always)]
+    fn tell_denial(&mut self) -> Option<u64> {
+        let Verdict::Drop { reason, rule } = self.outcome.verdict() else { return None };
+        let kind = EventKind::Denial(reason);
+        if matches!(reason, DropReason::PolicyRevoked) || !self.state.admit(kind, self.now) {
+            return None;
+        }
+        let nothing = Traffic { packets: 0, bytes: 0 };
+        let (sent, received) = match self.direction {
+            Direction::In => (nothing, self.traffic),
+            Direction::Out => (self.traffic, nothing),
+        };
+        self.state.tell(&Event {
+            kind,
+            at: self.now,
+            direction: self.direction,
+            key: self.subject.key,
+            generation: self.policy.generation(),
+            rule,
+            opened: self.now,
+            sent,
+            received,
+        });
+        None
+    }
 }
 
 #[inline(always)]
@@ -211,83 +263,4 @@ fn find<'a, S: StateTable>(state: &'a mut S, key: &FlowKey) -> Option<(&'a mut F
         None => FlowTable::Opening,
     };
     state.flow(table, key).map(|flow| (flow, table))
-}
-
-/// What the rules say of a flow that one side opened, as a number.
-#[inline(always)]
-fn rule_on<P: PolicyTable>(policy: &P, key: &FlowKey, opener: Opener) -> Option<u64> {
-    let (source, destination, port) = match opener {
-        Opener::Host => (&key.host, &key.peer, key.peer_port),
-        Opener::Peer => (&key.peer, &key.host, key.host_port),
-    };
-    let identity = identity(policy, source);
-    if identity == Identity::NONE {
-        return None;
-    }
-    let class = class(policy, destination);
-    if class == Class::NONE {
-        return None;
-    }
-    let key = RuleKey { identity, class, protocol: key.protocol, port };
-    ruling(policy, &key).map(Ruling::to_number)
-}
-
-/// A verdict in one number, for [`in_own_frame`]: the rule, and above it whether a flow decided or
-/// for which reason the packet is dropped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(transparent)]
-pub(crate) struct Outcome(u64);
-
-const NO_RULE: u64 = 0xffff_ffff;
-const HIT: u64 = 1 << 32;
-const DROP: u64 = 1 << 33;
-const REASON_SHIFT: u32 = 40;
-
-impl Outcome {
-    /// None yet: the flow changes.
-    const UNSTEADY: Self = Self(1 << 34);
-    /// None yet: another policy judged the flow.
-    const STALE: Self = Self(1 << 35);
-
-    #[inline(always)]
-    pub(crate) const fn pass(rule: RuleIndex, hit: bool) -> Self {
-        Self(rule.0 as u64 | if hit { HIT } else { 0 })
-    }
-
-    #[inline(always)]
-    pub(crate) const fn drop(reason: DropReason, rule: Option<RuleIndex>) -> Self {
-        let rule = match rule {
-            Some(rule) => rule.0 as u64,
-            None => NO_RULE,
-        };
-        Self((reason as u64) << REASON_SHIFT | DROP | rule)
-    }
-
-    #[inline(always)]
-    pub(crate) const fn from_number(number: u64) -> Self {
-        Self(number)
-    }
-
-    #[inline(always)]
-    pub(crate) const fn passes(self) -> bool {
-        self.0 & DROP == 0
-    }
-
-    #[inline(always)]
-    pub(crate) const fn verdict(self) -> Verdict {
-        let rule = RuleIndex((self.0 & 0xffff_ffff) as u32);
-        if self.passes() {
-            return Verdict::Allow { rule, flow_hit: self.0 & HIT != 0 };
-        }
-        let reason = DropReason::of_policy(((self.0 >> REASON_SHIFT) & 0xff) as u32);
-        let rule = if self.0 & NO_RULE == NO_RULE { None } else { Some(rule) };
-        Verdict::Drop { reason, rule }
-    }
-}
-
-impl From<Outcome> for u64 {
-    #[inline(always)]
-    fn from(outcome: Outcome) -> Self {
-        outcome.0
-    }
 }

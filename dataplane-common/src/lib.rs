@@ -13,12 +13,14 @@ mod address;
 mod counters;
 mod direction;
 mod drop_reason;
+mod event;
 mod flow;
 mod frame;
 mod judgement;
 mod limits;
 mod lookup;
 mod network;
+mod outcome;
 mod packet;
 mod ports;
 mod state;
@@ -27,18 +29,22 @@ mod subject;
 mod table;
 mod transport;
 mod verdict;
+mod words;
 
 pub use address::Address;
 pub use counters::{Traffic, counter_index};
 pub use direction::Direction;
 pub use drop_reason::{DROP_REASONS, DropReason};
-pub use flow::{Flow, FlowKey, FlowWords, Fragment, FragmentKey, Nanos, Opener};
+pub use event::{
+    DENIALS_PER_SECOND, EndReason, Event, EventKind, EventWords, Loss, Pace, STARTS_PER_SAMPLE,
+};
+pub use flow::{Flow, FlowKey, FlowKeyWords, FlowWords, Fragment, FragmentKey, Nanos, Opener};
 pub use frame::{in_frame_of, in_own_frame};
 pub use limits::{
-    FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS, MAX_OPENING, MAX_PREFIXES,
-    MAX_RULES,
+    EVENTS_BYTES, FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS, MAX_OPENING,
+    MAX_PREFIXES, MAX_RULES,
 };
-pub use lookup::{PolicyTable, class, identity, ruling};
+pub use lookup::{Answer, PolicyTable, consult};
 pub use network::{MAX_NETWORKS, NetworkKey, NetworkPrefix};
 pub use packet::{Extent, Headers, PacketBytes, Transport, parse, protocol};
 pub use ports::{Ports, Ruling, SIGNPOST, Span};

@@ -22,6 +22,9 @@ pub const MAX_FLOWS: u32 = 65_536;
 /// displaces no answered flow.
 pub const MAX_OPENING: u32 = 16_384;
 
+/// The size of the ring buffer of events, unless the loader is told another.
+pub const EVENTS_BYTES: u32 = 1 << 20;
+
 /// Fragmented datagrams in flight that the kernel remembers.
 pub const MAX_FRAGMENTS: u32 = 4_096;
 

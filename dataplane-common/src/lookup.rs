@@ -1,7 +1,8 @@
 //! How the tables of a policy are looked up.
 
 use crate::{
-    Address, Class, ExactKey, Generation, Identity, Ports, RuleKey, Ruling, SIGNPOST, TablePrefix,
+    Address, Class, ExactKey, FlowKey, Generation, Identity, Opener, Ports, RuleKey, Ruling,
+    SIGNPOST, TablePrefix,
 };
 
 /// The tables of a policy in force. All that one value answers is of one policy.
@@ -14,9 +15,39 @@ pub trait PolicyTable {
     fn longest(&self, prefix: &TablePrefix) -> Option<u32>;
 }
 
+/// What the tables say of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Of the source.
+    pub identity: Identity,
+    /// Of the destination; looked up only for a source with an identity.
+    pub class: Class,
+    /// What the rules say, if one speaks of it.
+    pub ruling: Option<Ruling>,
+}
+
+/// Looks up a flow that one side opens.
+#[inline(always)]
+pub fn consult<P: PolicyTable>(policy: &P, key: &FlowKey, opener: Opener) -> Answer {
+    let (source, destination, port) = match opener {
+        Opener::Host => (&key.host, &key.peer, key.peer_port),
+        Opener::Peer => (&key.peer, &key.host, key.host_port),
+    };
+    let identity = identity(policy, source);
+    if identity == Identity::NONE {
+        return Answer { identity, class: Class::NONE, ruling: None };
+    }
+    let class = class(policy, destination);
+    if class == Class::NONE {
+        return Answer { identity, class, ruling: None };
+    }
+    let key = RuleKey { identity, class, protocol: key.protocol, port };
+    Answer { identity, class, ruling: ruling(policy, &key) }
+}
+
 /// The identity of a source.
 #[inline(always)]
-pub fn identity<P: PolicyTable>(policy: &P, source: &Address) -> Identity {
+fn identity<P: PolicyTable>(policy: &P, source: &Address) -> Identity {
     match policy.exact(&ExactKey::identity(source)) {
         Some(identity) => Identity((identity & 0xffff_ffff) as u32),
         None => match policy.longest(&TablePrefix::identity(*source, 128)) {
@@ -28,7 +59,7 @@ pub fn identity<P: PolicyTable>(policy: &P, source: &Address) -> Identity {
 
 /// The class of a destination.
 #[inline(always)]
-pub fn class<P: PolicyTable>(policy: &P, destination: &Address) -> Class {
+fn class<P: PolicyTable>(policy: &P, destination: &Address) -> Class {
     match policy.exact(&ExactKey::class(destination)) {
         Some(class) => Class((class & 0xffff_ffff) as u32),
         None => match policy.longest(&TablePrefix::class(*destination, 128)) {
@@ -40,7 +71,7 @@ pub fn class<P: PolicyTable>(policy: &P, destination: &Address) -> Class {
 
 /// What the rules say of this.
 #[inline(always)]
-pub fn ruling<P: PolicyTable>(policy: &P, key: &RuleKey) -> Option<Ruling> {
+fn ruling<P: PolicyTable>(policy: &P, key: &RuleKey) -> Option<Ruling> {
     let ports = Ports(policy.exact(&ExactKey::ports(key))?);
     let Some(mut span) = ports.span() else {
         return ports.ruling(key.port);

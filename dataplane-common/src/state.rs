@@ -1,6 +1,6 @@
 //! Where flows and fragmented datagrams are remembered.
 
-use crate::{Flow, FlowKey, Fragment, FragmentKey};
+use crate::{Event, EventKind, Flow, FlowKey, Fragment, FragmentKey, Nanos};
 
 /// The two tables of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,4 +23,8 @@ pub trait StateTable {
     fn fragment(&self, key: &FragmentKey) -> Option<Fragment>;
     /// Remembers the first fragment of a datagram that passed.
     fn store_fragment(&mut self, key: &FragmentKey, fragment: &Fragment);
+    /// Whether an event of this kind is to be told now; if not, it is counted as lost.
+    fn admit(&mut self, kind: EventKind, now: Nanos) -> bool;
+    /// Tells an event.
+    fn tell(&mut self, event: &Event);
 }

@@ -159,9 +159,8 @@ impl ExactKey {
 
     #[inline(always)]
     const fn host(tag: u8, address: &Address) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.0;
-        let words = [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]];
-        Self([tag as u64, u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])])
+        let [high, low] = address.to_words();
+        Self([tag as u64, high, low])
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use crate::{
     Direction, DropReason, Nanos, PacketBytes, PolicyTable, RuleIndex, StateTable, Traffic,
-    judgement::Judge, subject::Subject,
+    judgement::Judge, outcome::Outcome, subject::Subject,
 };
 
 /// What becomes of a packet.
@@ -51,7 +51,7 @@ where
         policy,
         state,
         subject: Subject::UNKNOWN,
-        rule: RuleIndex(0),
+        outcome: Outcome::UNSTEADY,
     };
     judge.outcome().verdict()
 }

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 
 use dataplane_common::{
-    Class, Direction, Direction::In, Direction::Out, DropReason, ExactKey, Flow, FlowKey,
-    FlowTable, Fragment, FragmentKey, Generation, Identity, Nanos, PolicyTable, Ports, RuleIndex,
-    RuleKey, Ruling, StateTable, TablePrefix, Traffic, Verdict, verdict,
+    Class, Direction, Direction::In, Direction::Out, DropReason, EndReason, Event, EventKind,
+    ExactKey, Flow, FlowKey, FlowTable, Fragment, FragmentKey, Generation, Identity, Nanos,
+    PolicyTable, Ports, RuleIndex, RuleKey, Ruling, StateTable, TablePrefix, Traffic, Verdict,
+    verdict,
 };
 
 const ICMP: u8 = 1;
@@ -53,6 +54,7 @@ struct State {
     answered: HashMap<FlowKey, Flow>,
     opening: HashMap<FlowKey, Flow>,
     fragments: HashMap<FragmentKey, Fragment>,
+    told: Vec<EventKind>,
 }
 
 impl State {
@@ -83,6 +85,14 @@ impl StateTable for State {
 
     fn store_fragment(&mut self, key: &FragmentKey, fragment: &Fragment) {
         self.fragments.insert(*key, *fragment);
+    }
+
+    fn admit(&mut self, _: EventKind, _: Nanos) -> bool {
+        true
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.told.push(event.kind);
     }
 }
 
@@ -265,4 +275,23 @@ fn flows_count_both_ways_and_remember_their_times() {
     assert_eq!((flow.received.packets, flow.received.bytes), (3, 102));
     assert_eq!((flow.sent.packets, flow.sent.bytes), (1, 34));
     assert_eq!((flow.opened, flow.seen), (Nanos::from_secs(5), Nanos::from_secs(8)));
+}
+
+#[test]
+fn ends_are_told_once() {
+    let end = EventKind::End;
+    let mut node = Node::default();
+    assert_eq!(node.packet(In, TCP, SYN), New);
+    assert_eq!(node.packet(Out, TCP, RST | ACK), Known);
+    assert_eq!(node.packet(Out, TCP, RST | ACK), Known);
+    assert_eq!(node.packet(In, TCP, SYN), New);
+    assert_eq!(node.later(241).packet(In, TCP, SYN), New);
+    let told = [
+        EventKind::Start,
+        end(EndReason::Closed),
+        EventKind::Start,
+        end(EndReason::Expired),
+        EventKind::Start,
+    ];
+    assert_eq!(node.state.told, told);
 }

@@ -4,6 +4,7 @@
 #![no_main]
 
 mod base;
+mod events;
 mod maps;
 mod packet;
 mod policy;

@@ -2,12 +2,12 @@
 
 use aya_ebpf::{
     bindings::BPF_F_INNER_MAP,
-    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use dataplane_common::{
-    DROP_REASONS, ExactKey, Flow, FlowKey, Fragment, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS,
-    MAX_OPENING, PolicyHead, TableKey, Traffic,
+    DROP_REASONS, EVENTS_BYTES, EventWords, ExactKey, Flow, FlowKey, Fragment, FragmentKey, Loss,
+    MAX_FLOWS, MAX_FRAGMENTS, MAX_OPENING, Pace, PolicyHead, TableKey, Traffic,
 };
 
 // The tables of a policy are made by the loader, each as large as it has to be; the sizes here are
@@ -50,6 +50,18 @@ pub static FLOWS: LruHashMap<FlowKey, Flow, { MAX_FLOWS as usize }> = LruHashMap
 /// Flows that were not answered, yet.
 #[btf_map]
 pub static OPENING: LruHashMap<FlowKey, Flow, { MAX_OPENING as usize }> = LruHashMap::new();
+
+/// What becomes of flows, and denials. The loader may choose another size.
+#[btf_map]
+pub static EVENTS: RingBuf<EventWords, { EVENTS_BYTES as usize }> = RingBuf::new();
+
+/// Events that were not told, by `Loss`.
+#[btf_map]
+pub static EVENTS_LOST: PerCpuArray<u64, { Loss::ALL.len() }> = PerCpuArray::new();
+
+/// How fast events are told.
+#[btf_map]
+pub static PACE: PerCpuArray<Pace, 1> = PerCpuArray::new();
 
 /// Fragmented datagrams whose first fragment was allowed.
 #[btf_map]

@@ -2,11 +2,15 @@
 
 use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::bpf_get_smp_processor_id};
 use dataplane_common::{
-    ExactKey, Flow, FlowKey, FlowTable, Fragment, FragmentKey, Generation, PolicyHead, PolicyTable,
-    RuleIndex, StateTable, TableKey, TablePrefix, Traffic, counter_index, in_own_frame,
+    Event, EventKind, ExactKey, Flow, FlowKey, FlowTable, Fragment, FragmentKey, Generation, Nanos,
+    PolicyHead, PolicyTable, RuleIndex, StateTable, TableKey, TablePrefix, Traffic, counter_index,
+    in_own_frame,
 };
 
-use crate::maps::{EXACT, FLOWS, FRAGMENTS, GENERATION, HEADS, OPENING, PREFIXES, RULES};
+use crate::{
+    events,
+    maps::{EXACT, FLOWS, FRAGMENTS, GENERATION, HEADS, OPENING, PREFIXES, RULES},
+};
 
 /// The policy in force. The generation is read once, and names the tables: so one packet sees one
 /// policy, whatever comes into force meanwhile.
@@ -115,5 +119,15 @@ impl StateTable for Remembered {
     #[inline(always)]
     fn store_fragment(&mut self, key: &FragmentKey, fragment: &Fragment) {
         let _ = FRAGMENTS.insert(key, fragment, 0);
+    }
+
+    #[inline(always)]
+    fn admit(&mut self, kind: EventKind, now: Nanos) -> bool {
+        events::admit(kind, now)
+    }
+
+    #[inline(always)]
+    fn tell(&mut self, event: &Event) {
+        events::tell(event);
     }
 }

@@ -4,9 +4,14 @@ use aya::{
     Ebpf, Pod,
     maps::{MapData, PerCpuArray},
 };
-use dataplane_common::{DropReason, Generation, RuleIndex, Traffic, counter_index};
+use dataplane_common::{DropReason, Generation, Loss, RuleIndex, Traffic, counter_index};
 
-use crate::{Error, error::chain, object, tables};
+use crate::{
+    Error,
+    error::chain,
+    object,
+    tables::{self, RuleCounters},
+};
 
 /// The counters of the policy programs, summed over the CPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,24 +51,51 @@ pub(crate) fn read(ebpf: &Ebpf, generation: Generation) -> Result<Counters, Erro
     Ok(Counters { generation, rules, flow_hits, drops })
 }
 
+/// What one rule has decided on.
+pub(crate) fn of_rule(
+    ebpf: &Ebpf,
+    generation: Generation,
+    rule: RuleIndex,
+) -> Result<Traffic, Error> {
+    let rule_count = tables::head(ebpf, generation)?.rule_count;
+    sum_of(&tables::counters(ebpf, generation)?, tables::cpus()?, rule_count, rule)
+}
+
 fn rules(ebpf: &Ebpf, generation: Generation) -> Result<Vec<Traffic>, Error> {
-    let name = object::RULES;
     let counters = tables::counters(ebpf, generation)?;
     let rule_count = tables::head(ebpf, generation)?.rule_count;
     let cpus = tables::cpus()?;
-    (0..rule_count)
-        .map(|rule| {
-            let mut total = Traffic::default();
-            for cpu in 0..cpus {
-                let index = counter_index(cpu, rule_count, RuleIndex(rule));
-                let words = counters
-                    .get(&index, 0)
-                    .map_err(|error| tables::map_error(name, "read", &error))?;
-                total.add(Traffic::from_words(words));
-            }
-            Ok(total)
-        })
-        .collect()
+    (0..rule_count).map(|rule| sum_of(&counters, cpus, rule_count, RuleIndex(rule))).collect()
+}
+
+fn sum_of(
+    counters: &RuleCounters,
+    cpus: u32,
+    rule_count: u32,
+    rule: RuleIndex,
+) -> Result<Traffic, Error> {
+    let mut total = Traffic::default();
+    for cpu in 0..cpus {
+        let words = counters
+            .get(&counter_index(cpu, rule_count, rule), 0)
+            .map_err(|error| tables::map_error(object::RULES, "read", &error))?;
+        total.add(Traffic::from_words(words));
+    }
+    Ok(total)
+}
+
+/// Events that were not told since the programs were loaded, for each kind of loss that occurred.
+pub(crate) fn losses(ebpf: &Ebpf) -> Result<Vec<(Loss, u64)>, Error> {
+    let name = object::EVENTS_LOST;
+    let per_loss = per_cpu::<u64>(ebpf, name)?;
+    let mut losses = Vec::new();
+    for loss in Loss::ALL {
+        let count = sum(&per_loss, name, loss as u32, |total, cpu| total + cpu)?;
+        if count > 0 {
+            losses.push((loss, count));
+        }
+    }
+    Ok(losses)
 }
 
 fn per_cpu<'a, V: Pod>(

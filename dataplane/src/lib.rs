@@ -7,8 +7,10 @@
 mod attach;
 mod counters;
 mod error;
+mod events;
 mod flows;
 mod layout;
+mod live;
 mod memory;
 mod model;
 mod object;
@@ -21,14 +23,17 @@ mod tunnel;
 pub use attach::AttachKind;
 pub use counters::Counters;
 pub use dataplane_common::{
-    Direction, DropReason, Generation, IndexMask, MAX_SHARDS, Nanos, RuleIndex, ShardId, Shards,
-    Slot, Traffic, Verdict,
+    Address, Answer, Class, Direction, DropReason, EndReason, Event, EventKind, Flow, FlowKey,
+    Generation, Identity, IndexMask, Loss, MAX_SHARDS, Nanos, Opener, RuleIndex, Ruling, ShardId,
+    Shards, Slot, Traffic, Verdict,
 };
 /// What a rule decided on.
 pub type RuleCounter = Traffic;
 
 pub use error::Error;
+pub use events::{Events, EventsSize};
 pub use flows::FlowCounts;
+pub use live::Lookup;
 pub use memory::MemoryTables;
 pub use model::Model;
 pub use pins::Pins;

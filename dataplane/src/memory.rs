@@ -55,24 +55,20 @@ impl PolicyTable for MemoryTables {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-    use std::{collections::BTreeSet, net::IpAddr};
+    use std::collections::BTreeSet;
 
-    use dataplane_common::{Address, RuleKey, Ruling, class, identity, ruling};
+    use dataplane_common::{Address, FlowKey, Opener, consult};
     use policy::{Action, Document, Packet};
 
     use super::*;
 
-    /// What the tables say, by the functions that the kernel runs.
+    /// What the tables say, by the function that the kernel runs.
     fn looked_up(tables: &MemoryTables, packet: &Packet) -> Option<(u32, bool)> {
-        let address = |address: IpAddr| match address {
-            IpAddr::V4(v4) => Address::from_v4(v4.octets()),
-            IpAddr::V6(v6) => Address(v6.octets()),
-        };
-        let identity = identity(tables, &address(packet.source));
-        let class = class(tables, &address(packet.destination));
-        let Packet { protocol, port, .. } = *packet;
-        ruling(tables, &RuleKey { identity, class, protocol, port })
-            .map(|ruling: Ruling| (ruling.rule().0, ruling.allows()))
+        let peer = (Address::from(packet.source), 1);
+        let host = (Address::from(packet.destination), packet.port);
+        let key = FlowKey::new(packet.protocol, host, peer);
+        let ruling = consult(tables, &key, Opener::Peer).ruling;
+        ruling.map(|ruling| (ruling.rule().0, ruling.allows()))
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The policy without a kernel: the same verdict over tables in memory.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 use dataplane_common::{
-    Direction, Flow, FlowKey, FlowTable, Fragment, FragmentKey, Nanos, PolicyTable, StateTable,
-    Traffic, Verdict, verdict,
+    Direction, Event, EventKind, Flow, FlowKey, FlowTable, Fragment, FragmentKey, Nanos,
+    PolicyTable, StateTable, Traffic, Verdict, verdict,
 };
 use policy::Compiled;
 
@@ -23,6 +23,7 @@ struct State {
     answered: HashMap<FlowKey, Flow>,
     opening: HashMap<FlowKey, Flow>,
     fragments: HashMap<FragmentKey, Fragment>,
+    events: Vec<Event>,
 }
 
 impl Model {
@@ -37,6 +38,11 @@ impl Model {
     /// Puts another policy in force.
     pub fn apply(&mut self, compiled: &Compiled) {
         self.policy = MemoryTables::new(compiled, self.policy.generation().next());
+    }
+
+    /// What was told since the last call: all, as nothing presses.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        mem::take(&mut self.state.events)
     }
 
     /// Judges a packet, from its IP header on.
@@ -74,5 +80,13 @@ impl StateTable for State {
 
     fn store_fragment(&mut self, key: &FragmentKey, fragment: &Fragment) {
         self.fragments.insert(*key, *fragment);
+    }
+
+    fn admit(&mut self, _: EventKind, _: Nanos) -> bool {
+        true
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.events.push(*event);
     }
 }

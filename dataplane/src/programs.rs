@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use aya::{
     Ebpf, EbpfLoader,
+    maps::RingBuf,
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
-use dataplane_common::{Direction, Generation};
+use dataplane_common::{Direction, Flow, FlowKey, Generation, Loss, Nanos, Opener};
 use policy::Compiled;
 
 use crate::{
-    Counters, Error, FlowCounts, Pins, counters,
+    Counters, Error, Events, EventsSize, FlowCounts, Lookup, Pins, counters,
     error::chain,
-    flows,
+    flows::{self, Sweep},
     layout::Layout,
-    object,
-    tables::{self, Tables},
+    live, object,
+    tables::{self, Tables, map_error},
 };
 
 /// The policy's programs in the kernel, with a policy in force.
@@ -23,6 +24,7 @@ use crate::{
 pub struct PolicyPrograms {
     pub(crate) ebpf: Ebpf,
     generation: Generation,
+    sweep: Sweep,
 }
 
 /// What a program tells the kernel to do with a packet.
@@ -41,7 +43,16 @@ impl PolicyPrograms {
     ///
     /// When the kernel refuses the programs or has no room for the policy.
     pub fn load(compiled: &Compiled) -> Result<Self, Error> {
-        Self::load_with(compiled, &mut EbpfLoader::new())
+        Self::load_with(compiled, EventsSize::default())
+    }
+
+    /// As [`load`](Self::load), with a buffer of this size for events.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_with(compiled: &Compiled, events: EventsSize) -> Result<Self, Error> {
+        Self::load_by(EbpfLoader::new().map_max_entries(object::EVENTS, events.bytes()), compiled)
     }
 
     /// As [`load`](Self::load), with maps that outlive the process, or that outlived another: then
@@ -56,10 +67,10 @@ impl PolicyPrograms {
         for name in object::PINNED {
             loader.map_pin_path(name, pins.file(name));
         }
-        Self::load_with(compiled, &mut loader)
+        Self::load_by(&mut loader, compiled)
     }
 
-    fn load_with(compiled: &Compiled, loader: &mut EbpfLoader<'_>) -> Result<Self, Error> {
+    fn load_by(loader: &mut EbpfLoader<'_>, compiled: &Compiled) -> Result<Self, Error> {
         let mut ebpf =
             loader.load(object::OBJECT).map_err(|error| Error::Load { reason: chain(&error) })?;
         for name in [object::INGRESS, object::EGRESS] {
@@ -68,7 +79,7 @@ impl PolicyPrograms {
                 .map_err(|error| Error::Program { program: name, reason: chain(&error) })?;
         }
         let generation = tables::generation(&ebpf)?;
-        let mut programs = Self { ebpf, generation };
+        let mut programs = Self { ebpf, generation, sweep: Sweep::default() };
         programs.apply(compiled)?;
         Ok(programs)
     }
@@ -100,14 +111,64 @@ impl PolicyPrograms {
         counters::read(&self.ebpf, self.generation)
     }
 
+    /// Events that were not told since the programs were loaded, for each kind of loss.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn losses(&self) -> Result<Vec<(Loss, u64)>, Error> {
+        counters::losses(&self.ebpf)
+    }
+
+    /// The events of the programs; none if they were taken before. Until then the kernel keeps them,
+    /// as far as there is room.
+    ///
+    /// # Errors
+    ///
+    /// When the buffer cannot be mapped.
+    pub fn take_events(&mut self) -> Result<Option<Events>, Error> {
+        let name = object::EVENTS;
+        let Some(map) = self.ebpf.take_map(name) else { return Ok(None) };
+        let ring = RingBuf::try_from(map).map_err(|error| map_error(name, "map", &error))?;
+        Ok(Some(Events::new(ring)))
+    }
+
+    /// Every flow that is remembered. It walks the tables: not for a busy loop.
+    ///
+    /// # Errors
+    ///
+    /// When a map cannot be read.
+    pub fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, Error> {
+        flows::all(&self.ebpf)
+    }
+
+    /// Forgets flows that are past their lifetime, and gives those whose end was not told. The
+    /// kernel does not need it, only those who want to hear of it. A call looks at some of the flows
+    /// and the next goes on; `now` is of the clock `CLOCK_MONOTONIC`.
+    ///
+    /// # Errors
+    ///
+    /// When a map cannot be read or written.
+    pub fn expire(&mut self, now: Nanos) -> Result<Vec<(FlowKey, Flow)>, Error> {
+        self.sweep.expired(&mut self.ebpf, now)
+    }
+
+    /// What the tables in force say of a flow that one side opens, and what is remembered of it.
+    ///
+    /// # Errors
+    ///
+    /// When a map cannot be read.
+    pub fn lookup(&self, key: &FlowKey, opener: Opener) -> Result<Lookup, Error> {
+        live::lookup(&self.ebpf, key, opener)
+    }
+
     /// How many flows are remembered. It walks the tables: not for a busy loop.
     ///
     /// # Errors
     ///
     /// When a map cannot be read.
     pub fn flow_counts(&self) -> Result<FlowCounts, Error> {
-        let count = |name| flows::keys(&self.ebpf, name).map(|keys| keys.len());
-        Ok(FlowCounts { answered: count(object::FLOWS)?, opening: count(object::OPENING)? })
+        flows::counts(&self.ebpf)
     }
 
     /// How many flows are remembered, answered or not: see [`flow_counts`](Self::flow_counts).

@@ -15,9 +15,9 @@ use dataplane_common::{Generation, MAX_EXACT, MAX_PREFIXES, PolicyHead, TableKey
 
 use crate::{Error, error::chain, layout::Layout, object};
 
-type Exact = HashMap<MapData, [u64; 3], u64>;
-type Prefixes = LpmTrie<MapData, [u8; size_of::<TableKey>()], u32>;
-type RuleCounters = Array<MapData, [u64; 2]>;
+pub(crate) type Exact = HashMap<MapData, [u64; 3], u64>;
+pub(crate) type Prefixes = LpmTrie<MapData, [u8; size_of::<TableKey>()], u32>;
+pub(crate) type RuleCounters = Array<MapData, [u64; 2]>;
 
 /// The kernel wants it of every trie.
 const BPF_F_NO_PREALLOC: u32 = 1;
@@ -94,6 +94,16 @@ pub(crate) fn generation(ebpf: &Ebpf) -> Result<Generation, Error> {
 /// The head of a generation's policy.
 pub(crate) fn head(ebpf: &Ebpf, generation: Generation) -> Result<PolicyHead, Error> {
     get(ebpf, object::HEADS, generation.slot()).map(PolicyHead::from_words)
+}
+
+/// The hosts and rules of a generation.
+pub(crate) fn exact(ebpf: &Ebpf, generation: Generation) -> Result<Exact, Error> {
+    slot(ebpf, object::EXACT, generation)
+}
+
+/// The prefixes of a generation.
+pub(crate) fn prefixes(ebpf: &Ebpf, generation: Generation) -> Result<Prefixes, Error> {
+    slot(ebpf, object::PREFIXES, generation)
 }
 
 /// The counters of a generation's rules.

@@ -1,9 +1,8 @@
 //! The policy on a tunnel interface.
 
-use dataplane_common::Generation;
 use policy::Compiled;
 
-use crate::{AttachKind, Counters, Error, Pins, PolicyPrograms, attach::attach_both};
+use crate::{AttachKind, Error, Pins, PolicyPrograms, attach::attach_both};
 
 /// A policy enforced on a tunnel interface, both ways: until this is dropped or, if it is pinned,
 /// until its pins are removed.
@@ -67,37 +66,16 @@ impl TunnelPolicy {
         self.attach_kind
     }
 
-    /// The policy in force.
+    /// The programs that enforce it.
     #[must_use]
-    pub const fn generation(&self) -> Generation {
-        self.programs.generation()
+    pub const fn programs(&self) -> &PolicyPrograms {
+        &self.programs
     }
 
-    /// Puts another policy in force: see [`PolicyPrograms::apply`].
-    ///
-    /// # Errors
-    ///
-    /// When the kernel has no room for it; then the old policy stays in force.
-    pub fn apply(&mut self, compiled: &Compiled) -> Result<Generation, Error> {
-        self.programs.apply(compiled)
-    }
-
-    /// What the programs have counted.
-    ///
-    /// # Errors
-    ///
-    /// When a map cannot be read.
-    pub fn counters(&self) -> Result<Counters, Error> {
-        self.programs.counters()
-    }
-
-    /// How many flows are remembered: see [`PolicyPrograms::flow_count`].
-    ///
-    /// # Errors
-    ///
-    /// When the map cannot be read.
-    pub fn flow_count(&self) -> Result<usize, Error> {
-        self.programs.flow_count()
+    /// The programs that enforce it, to change the policy in force.
+    #[must_use]
+    pub const fn programs_mut(&mut self) -> &mut PolicyPrograms {
+        &mut self.programs
     }
 }
 

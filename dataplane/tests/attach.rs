@@ -34,7 +34,7 @@ fn attaches_by_tcx_where_the_kernel_has_it() {
             TunnelPolicy::attach("nw0", &compiled(""), None).unwrap_or_else(|e| panic!("{e}"));
         let expected = if kernel() >= (6, 6) { AttachKind::Tcx } else { AttachKind::Clsact };
         assert_eq!(policy.attach_kind(), expected);
-        assert_eq!(policy.counters().unwrap().flow_hits, 0);
+        assert_eq!(policy.programs().counters().unwrap().flow_hits, 0);
     });
 }
 
@@ -44,8 +44,8 @@ fn attaches_by_clsact_and_leaves_nothing() {
         let mut policy = TunnelPolicy::attach_clsact("nw0", &compiled(""), None)
             .unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(policy.attach_kind(), AttachKind::Clsact);
-        let before = policy.generation();
-        assert_eq!(policy.apply(&compiled("")).unwrap().0, before.0 + 1);
+        let before = policy.programs().generation();
+        assert_eq!(policy.programs_mut().apply(&compiled("")).unwrap().0, before.0 + 1);
         let filters = || {
             let output =
                 Command::new("tc").args(["filter", "show", "dev", "nw0", "ingress"]).output();

@@ -70,7 +70,7 @@ fn what_is_pinned_stays_and_is_taken_over() {
     // A dot in a name is more than the file system can bear.
     with_tunnel("takeover", "nw.0", |root| {
         let (_, first) = attach(root, "nw.0", WEB);
-        assert_eq!(first.generation().0, 1);
+        assert_eq!(first.programs().generation().0, 1);
         drop(first);
         assert_eq!(attached("nw.0"), 2, "enforced without a daemon");
 
@@ -83,8 +83,8 @@ fn what_is_pinned_stays_and_is_taken_over() {
         drop(programs);
 
         let (pins, second) = attach(root, "nw.0", WEB);
-        assert_eq!(second.generation().0, 3, "generations go on");
-        assert_eq!(second.flow_count().unwrap(), 1, "flows stay known");
+        assert_eq!(second.programs().generation().0, 3, "generations go on");
+        assert_eq!(second.programs().flow_count().unwrap(), 1, "flows stay known");
         assert_eq!(attached("nw.0"), 2, "replaced, not added");
 
         drop(second);
@@ -106,7 +106,7 @@ fn a_link_of_an_interface_that_is_gone_is_replaced() {
         ip("link del nw0");
         ip("tuntap add dev nw0 mode tun");
         let (_, policy) = attach(root, "nw0", WEB);
-        assert_eq!(policy.generation().0, 2);
+        assert_eq!(policy.programs().generation().0, 2);
         assert_eq!(attached("nw0"), 2);
     });
 }
@@ -120,7 +120,7 @@ fn another_layout_is_not_taken_over() {
         fs::rename(&current, pins.directory().join("layout-0")).unwrap();
         assert!(!pins.hold_a_policy());
         let (_, policy) = attach(root, "nw0", WEB);
-        assert_eq!(policy.generation().0, 1, "begun anew");
+        assert_eq!(policy.programs().generation().0, 1, "begun anew");
         assert_eq!(attached("nw0"), 2);
     });
 }

@@ -64,7 +64,9 @@ impl Args {
                     writeln!(out, "{}", serde_json::to_string(&record)?)?;
                 }
                 Reply::Flow(record) => writeln!(out, "{record}")?,
-                Reply::FlowsLost(lost) => eprintln!("nearwire: {lost} records were too many to show"),
+                Reply::FlowsLost(lost) => {
+                    eprintln!("nearwire: {lost} records were too many to show")
+                }
                 Reply::Flows(None) => bail!(no_policy(&self.interface)),
                 _ => bail!("the daemon answered something else"),
             }

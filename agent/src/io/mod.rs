@@ -6,3 +6,5 @@ pub(crate) mod link;
 mod sys;
 pub(crate) mod tun;
 pub(crate) mod udp;
+
+pub(crate) use sys::awaited;

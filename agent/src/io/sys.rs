@@ -4,7 +4,9 @@
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use tokio::io::unix::AsyncFd;
 
 /// `_IOR('T', 224, int)`, which libc does not name.
 const TUNSETSTEERINGEBPF: libc::Ioctl = 0x8004_54e0_u32 as libc::Ioctl;
@@ -109,4 +111,11 @@ fn interface_request(name: &str) -> io::Result<libc::ifreq> {
 
 fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A descriptor that tokio waits for.
+pub(crate) fn awaited(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` gives the same open descriptor until it is dropped, which `AsyncFd` does
+    // after it has let go of it.
+    Ok(unsafe { AsyncFd::register(descriptor) }?)
 }

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use dataplane::Pins;
-use dataplane_common::{MAX_SHARDS, Shards};
+use dataplane_common::Shards;
 use engine::HostOffload;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 
 use super::background;
+use super::daemon::{Daemon, Enforced};
 use super::lasting::{self, Lasting, Opened};
 use super::node::{Node, SharedNode};
-use super::daemon::{Daemon, Enforced};
 use super::policy::Files;
 use super::rpc;
 use super::socket::Socket;

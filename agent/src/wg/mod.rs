@@ -9,7 +9,6 @@ mod background;
 mod command;
 mod daemon;
 mod device;
-mod explain;
 mod flows;
 mod lasting;
 mod node;
@@ -21,7 +20,6 @@ mod socket;
 mod uapi;
 
 pub(crate) use device::{Options, run};
-pub(crate) use explain::{Explanation, Question};
 pub(crate) use flows::Flows;
-pub(crate) use policy::{Files, NamedText, PolicyStatus};
+pub(crate) use policy::{Explanation, Files, NamedText, PolicyStatus, Question};
 pub(crate) use rpc::{Reply, Request, call, listen};

@@ -12,9 +12,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::explain::{Explanation, Question};
 use super::flows::{Flows, Record};
-use super::policy::{NamedText, PolicyStatus};
+use super::policy::{Explanation, NamedText, PolicyStatus, Question};
 use super::socket::{self, Socket};
 
 /// Where the sockets are.
@@ -43,7 +42,7 @@ pub(crate) enum Request {
     Flows,
     /// What happens to flows from now on; answered until the client goes.
     FollowFlows,
-    /// What the policy in force decides on such a packet, and by what.
+    /// What the policy in force decides on such flows, and by what.
     Explain(Question),
     /// The shards; first, if a count is given, make them so many.
     Shards {
@@ -75,8 +74,8 @@ pub(crate) enum Reply {
     Flow(Record),
     /// So many records were lost on the way to this client, which reads too slowly.
     FlowsLost(u64),
-    /// What is decided on a packet; none if there is no policy.
-    Explained(Option<Explanation>),
+    /// What is decided on each flow that was asked about; none if there is no policy.
+    Explained(Option<Vec<Explanation>>),
     /// It was not done, and why.
     Refused(String),
 }

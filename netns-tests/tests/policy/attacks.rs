@@ -78,16 +78,20 @@ fn fragments_that_hide_what_they_carry() -> Result<()> {
     };
     let cases = [
         // RFC 1858: the flags come in the second fragment, the ports in the first.
-        ("tiny first", DropReason::PolicyFragment, v4(6, MORE, &syn[..8])),
-        ("flags behind it", DropReason::PolicyFragment, v4(6, 1, &syn[8..])),
+        ("tiny first", DropReason::PolicyTinyFragment, v4(6, MORE, &syn[..8])),
+        ("flags behind it", DropReason::PolicyOverlappingFragment, v4(6, 1, &syn[8..])),
         // RFC 3128: the second fragment overlaps the flags that were judged.
-        ("onto the flags", DropReason::PolicyFragment, v4(6, 1 | MORE, &syn[8..16])),
+        ("onto the flags", DropReason::PolicyOverlappingFragment, v4(6, 1 | MORE, &syn[8..16])),
         ("later without a first", DropReason::PolicyFragment, v4(17, 8, &[0; 16])),
         ("first of a forbidden one", DropReason::PolicyNoRule, v4(17, MORE, &udp(54))),
         ("later of a forbidden one", DropReason::PolicyFragment, v4(17, 2, &[0; 16])),
         ("IPv6, later alone", DropReason::PolicyFragment, v6_fragment(4, false, &[0; 16])),
         ("IPv6, first forbidden", DropReason::PolicyNoRule, v6_fragment(0, true, &udp(54))),
-        ("IPv6, first too short", DropReason::PolicyTruncated, v6_fragment(0, true, &udp(53)[..3])),
+        (
+            "IPv6, first too short",
+            DropReason::PolicyTinyFragment,
+            v6_fragment(0, true, &udp(53)[..3]),
+        ),
     ];
     refused((&scene.client, &client), &server, &cases)?;
     // Two halves of which the first is allowed, and the second would put other ports in its place.
@@ -120,7 +124,7 @@ fn extension_headers_that_hide_a_port() -> Result<()> {
         // RFC 7112: the whole chain must be in the first fragment.
         (
             "a fragment of headers alone",
-            DropReason::PolicyTruncated,
+            DropReason::PolicyTinyFragment,
             v6(fd09(1), 44, &[60, 0, 0, 1, 0, 0, 0, 3, 17, 0, 1, 4, 0, 0, 0, 0]),
         ),
     ];
@@ -143,12 +147,12 @@ fn forged_icmp_errors() -> Result<()> {
     };
     let never_sent = v4_from(SERVER, 17, 0, &udp(4444));
     let not_ours = v4_from(CLIENT, 17, 0, &udp(53));
-    let no_rule = DropReason::PolicyNoRule;
+    let unrelated = DropReason::PolicyUnrelatedError;
     let cases = [
-        ("unreachable", no_rule, about(3, 3, &never_sent)),
-        ("too big", no_rule, about(3, 4, &never_sent)),
-        ("about the sender's own", no_rule, about(3, 4, &not_ours)),
-        ("about half a header", no_rule, about(11, 0, &never_sent[..12])),
+        ("unreachable", unrelated, about(3, 3, &never_sent)),
+        ("too big", unrelated, about(3, 4, &never_sent)),
+        ("about the sender's own", unrelated, about(3, 4, &not_ours)),
+        ("about half a header", unrelated, about(11, 0, &never_sent[..12])),
     ];
     refused((&scene.client, &client), &server, &cases)
 }

@@ -1,5 +1,6 @@
 //! The policy, enforced by the kernel on a real tunnel.
 
+mod attacks;
 mod lasting;
 mod packets;
 mod scene;
@@ -10,7 +11,7 @@ use anyhow::Result;
 use dataplane_common::DropReason;
 use netns_tests::wait_until;
 use netns_tests::wireguard::{Implementation, Tunnel};
-use packets::{fd09, udp, v4, v6};
+use packets::{fd09, tcp, udp, v4, v6};
 use scene::{
     BRIEFLY, POLICY, PolicyFile, SOON, Scene, allowed, dropped, listen, nearwire, reach, status,
 };
@@ -52,10 +53,15 @@ fn what_the_rules_allow_passes_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
+/// The server may ask the client anything, and nobody may open anything to the server.
+const SERVER_MAY_ASK: &str = r#"{ "acls": [
+  { "action": "accept", "src": ["10.9.0.2", "fd09::2"], "dst": ["10.9.0.1:*", "[fd09::1]:*"] },
+] }"#;
+
 #[test]
 fn answers_to_what_the_host_asked_pass() -> Result<()> {
     let scene = Scene::new("answers")?;
-    let policy = PolicyFile::new("answers", r#"{ "acls": [] }"#)?;
+    let policy = PolicyFile::new("answers", SERVER_MAY_ASK)?;
     let (client, server) = scene.tunnels(&policy)?;
     // The server cannot be reached, so it must learn where the client is by a handshake alone.
     client.set(["peer", server.public_key(), "persistent-keepalive", "1"])?;
@@ -95,6 +101,14 @@ fn every_reason_of_the_policy() -> Result<()> {
         (DropReason::PolicyFragment, v4(17, 100, &udp(53))),
         (DropReason::PolicyExtensionHeaders, v6(fd09(1), 60, &chain)),
         (DropReason::PolicyMappedAddress, v6(mapped, 17, &udp(53))),
+        (DropReason::PolicyDenied, v4(6, 0, &tcp(8666, 0x02))),
+        (DropReason::PolicyNoSyn, v4(6, 0, &tcp(80, 0x10))),
+        (DropReason::PolicyTinyFragment, v4(6, 0x2000, &tcp(80, 0x02)[..8])),
+        (DropReason::PolicyOverlappingFragment, v4(6, 1, &[0; 16])),
+        (
+            DropReason::PolicyUnrelatedError,
+            v4(1, 0, &[&[3, 4, 0, 0, 0, 0, 5, 0], &v4(17, 0, &udp(9))[..]].concat()),
+        ),
     ];
     for (reason, packet) in &cases {
         let before = dropped(&server, *reason);
@@ -107,6 +121,8 @@ fn every_reason_of_the_policy() -> Result<()> {
         .into_iter()
         .filter(|reason| reason.label().starts_with("policy_"))
         .filter(|reason| *reason != DropReason::PolicyNotIp)
+        // In `a_change_takes_effect_at_once_on_live_flows`.
+        .filter(|reason| *reason != DropReason::PolicyRevoked)
         .filter(|reason| !cases.iter().any(|(provoked, _)| provoked == reason))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
@@ -146,7 +162,7 @@ fn a_change_takes_effect_at_once_on_live_flows() -> Result<()> {
         status(&server).is_ok_and(|status| status["generation"] == 3)
     });
     assert!(!passes(3)?);
-    assert!(dropped(&server, DropReason::PolicyNoRule) > 0);
+    assert!(dropped(&server, DropReason::PolicyRevoked) > 0);
     Ok(())
 }
 

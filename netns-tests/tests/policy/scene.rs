@@ -22,6 +22,8 @@ pub(crate) const POLICY: &str = r#"{ "acls": [
   { "action": "accept", "src": ["10.9.0.1", "fd09::1"], "dst": ["*:53"], "proto": "udp" },
   { "action": "accept", "src": ["10.9.0.1"], "dst": ["10.9.0.2:*"], "proto": "icmp" },
   { "action": "accept", "src": ["fd09::1"], "dst": ["[fd09::2]:*"], "proto": "ipv6-icmp" },
+  // One of the ports above it may not use after all.
+  { "action": "deny", "src": ["10.9.0.1"], "dst": ["10.9.0.2:8666"] },
 ] }"#;
 
 /// A client and a server; the server enforces.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
-use crate::wg::{self, Reply, Request};
+use crate::wg::{self, NamedText, Reply, Request};
 
 /// Put a policy document in force; one with an error changes nothing
 #[derive(clap::Args)]
@@ -15,14 +15,17 @@ pub(in crate::cli) struct Args {
     interface: String,
     /// The document
     file: PathBuf,
+    /// The nodes whom its users, tags and groups mean [default: those in force]
+    #[arg(long, value_name = "FILE")]
+    nodes: Option<PathBuf>,
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let name = self.file.display().to_string();
-        let text = std::fs::read_to_string(&self.file)
-            .with_context(|| format!("cannot read the policy {name}"))?;
-        let request = Request::PolicyApply { name, text };
+        let document = NamedText::read(&self.file, "the policy")?;
+        let nodes =
+            self.nodes.as_deref().map(|path| NamedText::read(path, "the nodes")).transpose()?;
+        let request = Request::PolicyApply { document, nodes };
         let Reply::PolicyApplied(generation) = wg::call(&self.interface, &request)? else {
             bail!("the daemon answered something else");
         };

@@ -1,12 +1,14 @@
 //! `nearwire policy explain`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::bail;
 use policy::{Action, Compiled, Entry, Packet, PortRange, ProtocolPorts, Query};
 use serde_json::{Value, json};
 
 use super::input::{self, Policy};
+use super::live;
 use super::names::{Names, flow, service};
 
 /// Say what a policy document decides on a flow, and why; changes nothing
@@ -19,18 +21,21 @@ addresses, every flow is explained.
   nearwire policy explain policy.hujson fd7a::1 [fd7a::2]:53/udp
   nearwire policy explain policy.hujson --nodes nodes.json laptop tag:web:443
   nearwire policy explain policy.hujson --nodes nodes.json alice@example.com web1/icmp
+  nearwire policy explain --live wg0 100.64.0.1 100.64.0.2:22
+
+With --live, the kernel's own tables are asked: which generation is in force, what the rule has counted,
+which flows are open.
 
 Exit codes: 0 it is explained, whatever is decided; 1 there is no answer (the reason is on standard
 error).")]
 pub(in crate::cli) struct Args {
-    /// The document
-    file: PathBuf,
-    /// Who would open the flow
-    #[arg(value_name = "SRC")]
-    source: String,
-    /// To where: the protocol is tcp if none is named; one without ports needs none
-    #[arg(value_name = "DST:PORT[/PROTO]")]
-    destination: String,
+    /// The document, unless --live is given; who would open the flow; to where (the protocol is tcp if
+    /// none is named; one without ports needs none)
+    #[arg(value_name = "[FILE] SRC DST:PORT[/PROTO]", num_args = 2..=3, required = true)]
+    words: Vec<String>,
+    /// Ask the policy that is in force on this interface
+    #[arg(long, value_name = "IFNAME", conflicts_with = "nodes")]
+    live: Option<String>,
     /// The nodes that the document is about
     #[arg(long, value_name = "FILE")]
     nodes: Option<PathBuf>,
@@ -41,8 +46,19 @@ pub(in crate::cli) struct Args {
 
 impl Args {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let query = Query::parse(&self.source, &self.destination)?;
-        let policy = input::policy(&self.file)?;
+        match (&self.live, self.words.as_slice()) {
+            (Some(interface), [source, destination]) => {
+                live::explain(interface, source, destination, self.json)
+            }
+            (None, [file, source, destination]) => self.explain(file.as_ref(), source, destination),
+            (Some(_), _) => bail!("with --live, give SRC and DST:PORT[/PROTO]"),
+            (None, _) => bail!("give FILE, SRC and DST:PORT[/PROTO], or --live IFNAME"),
+        }
+    }
+
+    fn explain(&self, file: &Path, source: &str, destination: &str) -> anyhow::Result<ExitCode> {
+        let query = Query::parse(source, destination)?;
+        let policy = input::policy(file)?;
         let nodes = input::nodes(self.nodes.as_deref())?;
         let packets = query.packets(&policy.document, &nodes)?;
         let compiled = policy.compile(&nodes)?;

@@ -5,6 +5,7 @@ mod check;
 mod diff;
 mod explain;
 mod input;
+mod live;
 mod names;
 mod status;
 mod test;

@@ -35,14 +35,29 @@ impl Args {
     }
 }
 
+/// With more rules than this, only those are shown that decided on something.
+const MANY: usize = 64;
+
 fn show(status: &PolicyStatus) {
     println!(
-        "{}: generation {}, attached by {}",
-        status.interface, status.generation, status.attached
+        "{}: generation {}, attached by {}{}",
+        status.interface,
+        status.generation,
+        status.attached,
+        status.node.as_ref().map(|node| format!(", rules of {node}")).unwrap_or_default()
     );
-    println!("{:>12} {:>14}  allowed by", "packets", "bytes");
-    for rule in &status.rules {
+    match &status.pinned {
+        Some(path) => println!("pinned in {}", path.display()),
+        None => println!("not pinned: it ends with the daemon"),
+    }
+    println!("{:>12} {:>14}  decided by", "packets", "bytes");
+    let (idle, busy): (Vec<_>, Vec<_>) =
+        status.rules.iter().partition(|rule| rule.packets == 0 && status.rules.len() > MANY);
+    for rule in busy {
         println!("{:>12} {:>14}  line {}: {}", rule.packets, rule.bytes, rule.line, rule.rule);
+    }
+    if !idle.is_empty() {
+        println!("{:>12} {:>14}  {} more rules", 0, 0, idle.len());
     }
     println!("{:>12} {:>14}  known flows", status.flow_hits, "");
     println!("{:>12} {:>14}  dropped for", "packets", "");

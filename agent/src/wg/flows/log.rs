@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -69,7 +69,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
 }
 
 /// Writes until nobody sends any more. An error of the disk is said once, until it goes away.
-fn write(path: &PathBuf, file: File, inbox: &Receiver<Line>) {
+fn write(path: &Path, file: File, inbox: &Receiver<Line>) {
     let mut file = BufWriter::new(file);
     let mut failing = false;
     while let Ok(first) = inbox.recv() {

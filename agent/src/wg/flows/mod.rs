@@ -4,13 +4,13 @@ mod log;
 mod record;
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use dataplane::{Events, FlowRange};
-use dataplane_common::{Event, EventKind, Flow, FlowKey, Loss, Nanos};
+use dataplane::{EndReason, Event, EventKind, Events, Flow, FlowKey, Loss, Nanos};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::broadcast;
@@ -21,7 +21,7 @@ use log::FlowLog;
 pub(crate) use record::Record;
 use record::{Happened, Subject};
 
-use crate::io::clock;
+use crate::io::{awaited, clock};
 
 /// Records that a slow follower may be behind.
 const BEHIND_LIMIT: usize = 8_192;
@@ -31,8 +31,6 @@ const GATHER: Duration = Duration::from_millis(100);
 const EVENT_LIMIT: usize = 16_384;
 /// How often flows are looked through for those whose lifetime is over.
 const SWEEP: Duration = Duration::from_secs(5);
-/// Flows that one look goes through, so that it does not hold up the daemon.
-const SWEEP_LIMIT: usize = 4_096;
 
 /// The flows of a policy, and what was not told of them.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,12 +43,13 @@ pub(crate) struct Flows {
 
 /// The daemon's end of the kernel's events.
 pub(super) struct FlowWatch {
-    events: AsyncFd<Events>,
+    events: Events,
+    /// Says when there are some.
+    ready: AsyncFd<OwnedFd>,
     followers: broadcast::Sender<Arc<Record>>,
     log: Option<FlowLog>,
     /// When to take the events that the kernel has told of.
     gathered_at: Option<Instant>,
-    swept: FlowRange,
     next_sweep: Instant,
 }
 
@@ -65,13 +64,20 @@ pub(super) enum Due {
 impl FlowWatch {
     /// Listens to the events of a policy, and writes them to this file, if it is given.
     pub(super) fn new(policy: &mut Policy, log: Option<&Path>) -> anyhow::Result<Self> {
-        let events = policy.enforced.take_events().context("cannot open the policy's events")?;
+        let programs = policy.enforced.programs_mut();
+        let events = programs.take_events().context("cannot open the policy's events")?;
+        let events = events.context("the policy's events are taken already")?;
+        let ready = events
+            .as_fd()
+            .try_clone_to_owned()
+            .and_then(awaited)
+            .context("cannot wait for the policy's events")?;
         Ok(Self {
-            events: AsyncFd::new(events).context("cannot wait for the policy's events")?,
+            events,
+            ready,
             followers: broadcast::Sender::new(BEHIND_LIMIT),
             log: log.map(FlowLog::open).transpose()?,
             gathered_at: None,
-            swept: FlowRange::default(),
             next_sweep: Instant::now() + SWEEP,
         })
     }
@@ -93,7 +99,7 @@ impl FlowWatch {
         if self.gathered_at.is_none() {
             tokio::select! {
                 // The kernel wakes us for the first of them only.
-                ready = self.events.readable() => ready?.clear_ready(),
+                ready = self.ready.readable() => ready?.clear_ready(),
                 () = sleep_until(self.next_sweep) => return Ok(Due::Sweep),
             }
         }
@@ -115,7 +121,7 @@ impl FlowWatch {
     fn take_events(&mut self, policy: &Policy, clocks: Clocks) {
         self.gathered_at = None;
         for _ in 0..EVENT_LIMIT {
-            let Some(event) = self.events.get_mut().next() else { return };
+            let Some(event) = self.events.next() else { return };
             self.tell(&event, policy, clocks);
         }
         // There are more, and the kernel will not say so again.
@@ -124,10 +130,11 @@ impl FlowWatch {
 
     fn sweep(&mut self, policy: &mut Policy, clocks: Clocks) {
         self.next_sweep = Instant::now() + SWEEP;
-        match policy.enforced.expire(&mut self.swept, SWEEP_LIMIT, clocks.kernel) {
+        match policy.enforced.programs_mut().expire(clocks.kernel) {
             Ok(ended) => {
-                for event in &ended {
-                    self.tell(event, policy, clocks);
+                for (key, flow) in &ended {
+                    let kind = EventKind::End(EndReason::Expired);
+                    self.tell(&Event::of_flow(kind, clocks.kernel, key, flow), policy, clocks);
                 }
             }
             Err(error) => tracing::warn!(%error, "old flows stay in the table"),
@@ -146,14 +153,14 @@ impl FlowWatch {
     /// The flows of now.
     pub(super) fn flows(&self, policy: &Policy) -> anyhow::Result<Flows> {
         let clocks = Clocks::now();
-        let open = policy.enforced.flows().context("cannot read the policy's flows")?;
+        let programs = policy.enforced.programs();
+        let open = programs.flows().context("cannot read the policy's flows")?;
         let flows = open
             .iter()
             .filter(|(key, flow)| !flow.ended() && !flow.expired(key.protocol, clocks.kernel))
             .map(|(key, flow)| flow_record(key, flow, policy, clocks))
             .collect();
-        let mut lost: BTreeMap<String, u64> = policy
-            .enforced
+        let mut lost: BTreeMap<String, u64> = programs
             .losses()
             .context("cannot read what was lost of the policy's events")?
             .into_iter()

@@ -1,5 +1,6 @@
 //! The policy of an interface: the document that is in force and the programs that enforce it.
 
+mod explain;
 mod source;
 mod status;
 
@@ -8,10 +9,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use dataplane::{Pins, TunnelPolicy};
 use dataplane_common::{Generation, RuleIndex};
+use policy::Document;
 
-use source::{Prepared, RuleText};
+pub(crate) use explain::{Explanation, Question};
 pub(crate) use source::{NamedText, Scope};
-pub(crate) use status::{PolicyStatus, RuleStatus};
+use source::{Prepared, RuleText};
+pub(crate) use status::PolicyStatus;
 
 /// Where the policy comes from, to read it anew.
 #[derive(Clone, Debug)]
@@ -30,6 +33,7 @@ pub(super) struct Policy {
     pub(super) enforced: TunnelPolicy,
     pinned: Option<PathBuf>,
     scope: Scope,
+    document: Document,
     rules: Vec<RuleText>,
     /// The rules of the policy before this one: what it decided may still be reported.
     previous: Vec<RuleText>,
@@ -45,7 +49,8 @@ impl Files {
     /// Reads them.
     pub(super) fn read(&self) -> anyhow::Result<Proposal> {
         let document = NamedText::read(&self.document, "the policy")?;
-        let nodes = self.nodes.as_deref().map(|path| NamedText::read(path, "the nodes")).transpose()?;
+        let nodes =
+            self.nodes.as_deref().map(|path| NamedText::read(path, "the nodes")).transpose()?;
         Ok(Proposal { document, scope: Scope::new(nodes.as_ref(), self.node.as_deref())? })
     }
 }
@@ -53,7 +58,8 @@ impl Files {
 impl Proposal {
     /// Understands and compiles it, beside what else there is to do.
     async fn prepare(self) -> anyhow::Result<Prepared> {
-        let preparing = tokio::task::spawn_blocking(move || Prepared::new(&self.document, self.scope));
+        let preparing =
+            tokio::task::spawn_blocking(move || Prepared::new(&self.document, self.scope));
         preparing.await.context("the policy could not be compiled")?
     }
 }
@@ -65,7 +71,7 @@ impl Policy {
         proposal: Proposal,
         pins: Option<&Pins>,
     ) -> anyhow::Result<Self> {
-        let Prepared { compiled, rules, scope } = proposal.prepare().await?;
+        let Prepared { document, compiled, rules, scope } = proposal.prepare().await?;
         let enforced = TunnelPolicy::attach(interface, &compiled, pins)
             .with_context(|| format!("cannot enforce the policy on {interface}"))?;
         Ok(Self {
@@ -73,6 +79,7 @@ impl Policy {
             enforced,
             pinned: pins.map(|pins| pins.directory().to_owned()),
             scope,
+            document,
             rules,
             previous: Vec::new(),
         })
@@ -80,12 +87,14 @@ impl Policy {
 
     /// Replaces the policy; on an error the one in force stays.
     pub(super) async fn apply(&mut self, proposal: Proposal) -> anyhow::Result<Generation> {
-        let Prepared { compiled, rules, scope } = proposal.prepare().await?;
+        let Prepared { document, compiled, rules, scope } = proposal.prepare().await?;
         let generation = self
             .enforced
+            .programs_mut()
             .apply(&compiled)
             .with_context(|| format!("the policy of {} stays as it was", self.interface))?;
         self.scope = scope;
+        self.document = document;
         self.previous = std::mem::replace(&mut self.rules, rules);
         Ok(generation)
     }
@@ -107,7 +116,7 @@ impl Policy {
 
     /// The line of a rule, while its policy or the next one is in force.
     pub(super) fn rule_line(&self, generation: Generation, rule: RuleIndex) -> Option<u32> {
-        let current = self.enforced.generation();
+        let current = self.enforced.programs().generation();
         let rules = if generation == current {
             &self.rules
         } else if generation.next() == current {

@@ -26,6 +26,7 @@ pub(crate) struct Scope {
 /// A document that can be put in force.
 #[derive(Debug)]
 pub(super) struct Prepared {
+    pub(super) document: Document,
     pub(super) compiled: Compiled,
     pub(super) rules: Vec<RuleText>,
     pub(super) scope: Scope,
@@ -44,7 +45,8 @@ impl NamedText {
     /// Reads a file.
     pub(crate) fn read(path: &Path, what: &str) -> anyhow::Result<Self> {
         let name = path.display().to_string();
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {what} {name}"))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {what} {name}"))?;
         Ok(Self { name, text })
     }
 
@@ -102,6 +104,6 @@ impl Prepared {
                 RuleText { line: rule.line, action: rule.action, text }
             })
             .collect();
-        Ok(Self { compiled, rules, scope })
+        Ok(Self { document: plan.document().clone(), compiled, rules, scope })
     }
 }

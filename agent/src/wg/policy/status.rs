@@ -50,7 +50,8 @@ pub(crate) struct RuleStatus {
 impl Policy {
     /// The counters of now.
     pub(crate) fn status(&self) -> anyhow::Result<PolicyStatus> {
-        let counters = self.enforced.counters().context("cannot read the policy's counters")?;
+        let counters =
+            self.enforced.programs().counters().context("cannot read the policy's counters")?;
         let rules = self.rules.iter().zip(&counters.rules);
         Ok(PolicyStatus {
             interface: self.interface.clone(),

@@ -1,0 +1,62 @@
+//! `nearwire policy explain --live`: what the kernel's own tables decide.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+
+use crate::wg::{self, Explanation, Question, Reply, Request};
+
+pub(super) fn explain(
+    interface: &str,
+    source: &str,
+    destination: &str,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let question = Question { source: source.to_owned(), destination: destination.to_owned() };
+    let Reply::Explained(flows) = wg::call(interface, &Request::Explain(question))? else {
+        bail!("the daemon answered something else");
+    };
+    let flows = flows.with_context(|| {
+        format!("{interface} has no policy; start it with: nearwire wg --policy FILE")
+    })?;
+    if json {
+        println!("{}", serde_json::json!({ "interface": interface, "flows": flows }));
+    } else {
+        for flow in &flows {
+            print!("{}", told(flow));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(flow: &Explanation) -> String {
+    use std::fmt::Write as _;
+    let verdict = if flow.accepted { "accepted" } else { "denied" };
+    let Explanation { source, destination, protocol, port, .. } = flow;
+    let to = match port {
+        0 => destination.to_string(),
+        port => std::net::SocketAddr::new(*destination, *port).to_string(),
+    };
+    let mut text = format!("{source} -> {to} {protocol}: {verdict}");
+    if let Some(reason) = &flow.reason {
+        let _ = write!(text, " ({reason})");
+    }
+    text.push('\n');
+    let _ = match &flow.rule {
+        Some(rule) => writeln!(
+            text,
+            "    by the rule on line {}: {}\n    which has decided on {} packets, {} bytes",
+            rule.line, rule.text, rule.packets, rule.bytes
+        ),
+        None => writeln!(text, "    no rule accepts it"),
+    };
+    let _ = writeln!(
+        text,
+        "    source identity {}, destination class {}, generation {}",
+        flow.identity, flow.class, flow.generation
+    );
+    for record in &flow.flows {
+        let _ = writeln!(text, "    {record}");
+    }
+    text
+}

@@ -1,0 +1,123 @@
+//! What the policy in force decides on a flow, by the tables that are in the kernel.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use anyhow::Context as _;
+use dataplane::{Address, DropReason, FlowKey, Opener, Traffic};
+use policy::{Packet, Query};
+use serde::{Deserialize, Serialize};
+
+use super::Policy;
+use crate::wg::flows::{self, Record};
+
+/// Flows that an explanation shows at most.
+const FLOWS_LIMIT: usize = 16;
+
+/// Who would open a flow to where, as `policy::Query` reads it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Question {
+    pub(crate) source: String,
+    pub(crate) destination: String,
+}
+
+/// What is decided on one flow, and by what.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Explanation {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) protocol: String,
+    pub(crate) port: u16,
+    /// Whether it may be opened.
+    pub(crate) accepted: bool,
+    /// Why not, as it is counted.
+    pub(crate) reason: Option<String>,
+    /// The rule that decides, if one does.
+    pub(crate) rule: Option<DecidingRule>,
+    /// Which set of rules the source may match; zero is none.
+    pub(crate) identity: u32,
+    /// Which set of destinations it goes to; zero is none.
+    pub(crate) class: u32,
+    /// The policy in force.
+    pub(crate) generation: u32,
+    /// Some of the flows that are open from there to here.
+    pub(crate) flows: Vec<Record>,
+}
+
+/// A rule, and what it has decided on since the policy came into force.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DecidingRule {
+    pub(crate) index: u32,
+    pub(crate) line: u32,
+    pub(crate) text: String,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Policy {
+    /// Asks the kernel's tables.
+    pub(crate) fn explain(&self, question: &Question) -> anyhow::Result<Vec<Explanation>> {
+        let query = Query::parse(&question.source, &question.destination)?;
+        let packets = query.packets(&self.document, &self.scope.nodes)?;
+        packets.iter().map(|packet| self.explain_packet(packet)).collect()
+    }
+
+    fn explain_packet(&self, packet: &Packet) -> anyhow::Result<Explanation> {
+        let programs = self.enforced.programs();
+        let key = FlowKey {
+            host: address(packet.destination),
+            peer: address(packet.source),
+            host_port: packet.port,
+            peer_port: 0,
+            protocol: packet.protocol,
+            zero: [0; 3],
+        };
+        let found =
+            programs.lookup(&key, Opener::Peer).context("cannot look into the policy's tables")?;
+        let ruling = found.answer.ruling;
+        let accepted = ruling.is_some_and(|ruling| ruling.allows());
+        let reason = match ruling {
+            Some(_) if accepted => None,
+            Some(_) => Some(DropReason::PolicyDenied.label().to_owned()),
+            None => Some(DropReason::PolicyNoRule.label().to_owned()),
+        };
+        let rule = ruling.and_then(|ruling| {
+            let index = ruling.rule().0;
+            let rule = self.rules.get(index as usize)?;
+            let Traffic { packets, bytes } = found.counted.unwrap_or_default();
+            Some(DecidingRule { index, line: rule.line, text: rule.text.clone(), packets, bytes })
+        });
+        let open = programs.flows().context("cannot read the policy's flows")?;
+        let flows = open
+            .iter()
+            .map(|(key, flow)| flows::flow_record_now(key, flow, self))
+            .filter(|record| {
+                (record.source, record.destination) == (packet.source, packet.destination)
+                    && record.protocol == policy::protocol::name(packet.protocol)
+                    && (!policy::has_ports(packet.protocol)
+                        || record.destination_port == packet.port)
+            })
+            .take(FLOWS_LIMIT)
+            .collect();
+        Ok(Explanation {
+            source: packet.source,
+            destination: packet.destination,
+            protocol: policy::protocol::name(packet.protocol),
+            port: packet.port,
+            accepted,
+            reason,
+            rule,
+            identity: found.answer.identity.0,
+            class: found.answer.class.0,
+            generation: found.generation.0,
+            flows,
+        })
+    }
+}
+
+fn address(address: IpAddr) -> Address {
+    let v6: Ipv6Addr = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    };
+    Address(v6.octets())
+}
