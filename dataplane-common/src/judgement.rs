@@ -30,7 +30,7 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
             None => self.about_flow(),
         };
         if !outcome.passes() {
-            self.outcome = outcome;
+            self.outcome = outcome.blurred(self.now);
             in_frame_of(self, Self::tell_denial);
         } else if self.subject.first_fragment {
             in_frame_of(self, Self::remember_fragment);

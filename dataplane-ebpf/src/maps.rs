@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use dataplane_common::{
     DROP_REASONS, EVENTS_BYTES, EventWords, ExactKey, Flow, FlowKey, Fragment, FragmentKey, Loss,
-    MAX_FLOWS, MAX_FRAGMENTS, MAX_OPENING, Pace, PolicyHead, TableKey, Traffic,
+    MAX_FLOWS, MAX_FRAGMENTS, MAX_OPENING, Pace, PolicyHead, TableKey,
 };
 
 // The tables of a policy are made by the loader, each as large as it has to be; the sizes here are
@@ -19,8 +19,10 @@ pub type Exact = HashMap<ExactKey, u64, 1>;
 /// Prefixes shorter than a host.
 pub type Prefixes = LpmTrie<TableKey, u32, 1>;
 
-/// What rules decided, by `dataplane_common::counter_index`. The flag: its size may differ.
-pub type RuleCounters = Array<Traffic, 1, { BPF_F_INNER_MAP as usize }>;
+/// What rules decided, by `dataplane_common::counter_index`. The flag: its size may differ. Words in
+/// place of a `Traffic`: Linux 6.1 puts no array into a slot whose pattern names a struct, unless the
+/// array names it too.
+pub type RuleCounters = Array<[u64; 2], 1, { BPF_F_INNER_MAP as usize }>;
 
 /// Hosts and rules of two policies.
 #[btf_map]

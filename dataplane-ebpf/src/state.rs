@@ -42,9 +42,9 @@ impl InForce {
         let cpu = unsafe { bpf_get_smp_processor_id() };
         let index = counter_index(cpu, head.rule_count, rule);
         if let Some(counter) = RULES.get_value_ptr_mut(self.generation.slot(), &index) {
-            // SAFETY: the element is this CPU's own, and a classifier is not preempted by another
-            // packet of the same CPU.
-            unsafe { (*counter).add(traffic) };
+            // SAFETY: the words of a `Traffic`, which has no others. The element is this CPU's own, and
+            // a classifier is not preempted by another packet of the same CPU.
+            unsafe { (*counter.cast::<Traffic>()).add(traffic) };
         }
     }
 }
