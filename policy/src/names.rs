@@ -43,16 +43,16 @@ names! {
 }
 
 impl NodeName {
-    /// The name, if a node may be called so: a label of letters, digits, `-`, `_` and dots.
+    /// The name, if a node may be called so: letters, digits, `-`, `_` and dots.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         is_host(text).then(|| Self::new(text))
     }
 }
 
-/// Whether a host or a node may be called so.
+/// Whether a host or a node may be called so: what has no letter looks like an address.
 pub(crate) fn is_host(text: &str) -> bool {
-    is_word(text) && text.parse::<std::net::IpAddr>().is_err()
+    is_word(text) && text.contains(char::is_alphabetic)
 }
 
 /// Letters, digits, `-`, `_` and dots, of any script; begins with a letter or a digit.

@@ -206,7 +206,7 @@ fn node<'a>(reader: &mut Reader<'a>, object: &Object<'a>) -> Option<Node> {
 }
 
 fn node_name(text: &str) -> Result<NodeName, Fault> {
-    if is_host(text) && text.contains(char::is_alphabetic) {
+    if is_host(text) {
         return Ok(NodeName::new(text));
     }
     fault(

@@ -37,7 +37,7 @@ fn by_position(plan: &Plan) -> BTreeMap<NodeName, Said> {
 #[test]
 fn step_by_step_is_as_good_as_at_once() {
     let (mut told, mut needless) = (0, 0);
-    for seed in 0..300 {
+    for seed in 0..120 {
         let mut world = World::new(seed);
         let mut sections = world.document();
         let mut plan = Plan::new(sections.parse(), &world.nodes());
@@ -98,7 +98,7 @@ fn step_by_step_is_as_good_as_at_once() {
         }
     }
     // A party that empties in the same step as another comes to a node may be told of in vain.
-    assert!(told > 500 && needless * 100 <= told, "{needless} of {told} told in vain");
+    assert!(told > 200 && needless * 100 <= told, "{needless} of {told} told in vain");
 }
 
 #[test]

@@ -251,6 +251,28 @@ fn a_family_never_borrows_the_others_rules() {
 }
 
 #[test]
+fn the_internet_is_what_is_public() {
+    let text = r#"{"acls":[{"action":"accept","src":["*"],"dst":["autogroup:internet:*"]}]}"#;
+    let document = Document::parse(text).unwrap();
+    let compiled = compile(&document).unwrap();
+    let public = "1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 \
+        169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 192.167.255.255 192.169.0.0 \
+        223.255.255.255 2000:: 3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+    let private = "0.255.255.255 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 \
+        169.254.0.0 172.16.0.0 172.31.255.255 192.168.0.0 224.0.0.0 239.255.255.255 240.0.0.0 \
+        255.255.255.255 :: ::1 1fff:ffff:: 4000:: fd7a::1 fe80::1 ff02::1";
+    for (addresses, expected) in [(public, true), (private, false)] {
+        for address in addresses.split_whitespace() {
+            let destination = address.parse().unwrap();
+            let packet = Packet { source: destination, destination, protocol: 6, port: 443 };
+            assert_eq!(compiled.find(&packet).is_some(), expected, "{address} in the tables");
+            let meant = document.first_match(&policy::Nodes::default(), &packet).is_some();
+            assert_eq!(meant, expected, "{address} in the document");
+        }
+    }
+}
+
+#[test]
 fn refuses_a_policy_that_is_too_large() {
     let rule = r#"{"action":"accept","src":["*"],"dst":["*:*"]}"#;
     let text = format!("{{\"acls\":[{}]}}", vec![rule; policy::MAX_RULES + 1].join(","));

@@ -13,7 +13,7 @@ use policy::{Compiled, Filter, Node, NodeName, Packet, Plan, Prefix};
 use world::World;
 
 const PACKETS_PER_WORLD: u64 = 2_000;
-const DEFAULT_PACKETS: u64 = 200_000;
+const DEFAULT_PACKETS: u64 = 100_000;
 
 fn from_environment(name: &str, default: u64) -> u64 {
     match std::env::var(name) {

@@ -141,6 +141,37 @@ fn groups_to_tags() {
 }
 
 #[test]
+fn one_change_among_many() {
+    let count = scaled(10_000);
+    let nodes = nodes(count);
+    let rule = |rule: usize| {
+        acl(
+            "accept",
+            &format!("group:g{}", rule % 100),
+            &format!("tag:t{}:{}", rule / 100 % 100, 1 + rule / 10_000),
+        )
+    };
+    let rules: Vec<String> = (0..rules()).map(rule).collect();
+    let mut plan = Plan::new(document(count, rules.iter().cloned()), &nodes);
+
+    let mut node = nodes.iter().next().unwrap().clone();
+    node.addresses.push("100.127.0.1".parse().unwrap());
+    let changed = timed("change", "a node", || plan.set_node(node.clone())).unwrap();
+    // A person's node: all that is tagged hears of it.
+    assert_eq!(changed.len(), 1 + count / 2);
+
+    let mut other = rules;
+    other.insert(other.len() / 2, acl("deny", "group:g1", "tag:t2:7"));
+    let document = document(count, other.into_iter());
+    let changed = timed("change", "a rule", || plan.set_document(document));
+    // The group and the tag.
+    assert_eq!(changed.len(), count / 100);
+    let filters =
+        || changed.iter().map(|name| plan.filter(name).unwrap().flows().len()).sum::<usize>();
+    assert!(timed("change", "its filters", filters) > changed.len());
+}
+
+#[test]
 fn a_thousand_prefixes_that_overlap() {
     let count = scaled(10_000);
     let nodes = nodes(count);
@@ -202,7 +233,8 @@ fn too_much_is_refused_soon() {
     let plan = timed("refused", "plan", || Plan::new(document.clone(), &nodes));
     let compiled = timed("refused", "tables", || plan.everything().compile());
     if !cfg!(debug_assertions) {
-        assert!(matches!(compiled, Err(CompileError::TooManyEntries { .. })));
+        let Err(CompileError::TooManyEntries { widest, .. }) = compiled else { panic!("compiled") };
+        assert_eq!(widest.0 as usize, count, "the rule for everyone");
     }
     // Each node has but a few of them.
     let (_, filter) = plan.filters().next().unwrap();

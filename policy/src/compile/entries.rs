@@ -1,7 +1,7 @@
 //! The entries between identities and classes.
 
 use super::{Class, CompileError, Entry, Identity, MAX_MEMBERSHIPS, MAX_TABLE_ENTRIES, Partition};
-use crate::{Action, Filter, PortPrefix, PortRange, RuleIndex, ports::first_claims};
+use crate::{Action, Filter, FilterRule, PortPrefix, PortRange, RuleIndex, ports::first_claims};
 
 /// Flows from one set of sources to one set of destinations, as a range of an array.
 struct Joined {
@@ -69,11 +69,21 @@ pub(super) fn between(
             }
             append(&mut entries, Identity(identity), pair[0].0, &mut claims);
             if entries.len() > most {
-                return Err(CompileError::TooManyEntries { limit: MAX_TABLE_ENTRIES });
+                let widest = widest(&flows, sources, destinations);
+                return Err(CompileError::TooManyEntries { limit: MAX_TABLE_ENTRIES, widest });
             }
         }
     }
     Ok(entries)
+}
+
+/// The rule that joins the most identities and classes.
+fn widest(flows: &[FilterRule], sources: &Partition, destinations: &Partition) -> RuleIndex {
+    let pairs = |flow: &&FilterRule| {
+        sources.sets_of[flow.sources as usize].len()
+            * destinations.sets_of[flow.destinations as usize].len()
+    };
+    flows.iter().max_by_key(pairs).map_or(RuleIndex(0), |flow| flow.rule)
 }
 
 /// Appends the entries of one pair.

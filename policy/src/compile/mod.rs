@@ -68,12 +68,15 @@ pub struct Compiled {
 pub enum CompileError {
     /// See [`MAX_TABLE_ENTRIES`].
     #[error(
-        "the policy needs more than {limit} table entries: merge rules whose sources, destinations \
-         or ports overlap"
+        "the policy needs more than {limit} table entries: narrow rule {} (the first is 0), which \
+         joins the most, or merge rules whose sources, destinations or ports overlap",
+        widest.0
     )]
     TooManyEntries {
         /// The limit.
         limit: usize,
+        /// The rule that joins the most identities and classes.
+        widest: RuleIndex,
     },
     /// See [`MAX_MEMBERSHIPS`].
     #[error(

@@ -115,7 +115,7 @@ fn read_name<'a, T>(
 }
 
 fn host(text: &str) -> Result<HostName, Fault> {
-    if is_host(text) && text.contains(char::is_alphabetic) {
+    if is_host(text) {
         return Ok(HostName::new(text));
     }
     fault(

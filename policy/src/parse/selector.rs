@@ -49,8 +49,7 @@ pub(crate) fn selector(text: &str) -> Result<Selector, Fault> {
     if let Some(range) = range(text) {
         return range.map(Selector::Range);
     }
-    let numeric = text.contains(':') || !text.contains(char::is_alphabetic);
-    if !numeric && is_host(text) {
+    if is_host(text) {
         return Ok(Selector::Host(HostName::new(text)));
     }
     fault(

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use policy::{Compiled, Diagnostic, Document, Nodes};
+use policy::{CompileError, Compiled, Diagnostic, Document, Nodes};
 use serde_json::{Value, json};
 
 /// A policy document from a file.
@@ -52,8 +52,19 @@ fn read(what: &str, path: &Path) -> anyhow::Result<(String, String)> {
 impl Policy {
     /// The tables of the document between the nodes.
     pub(super) fn compile(&self, nodes: &Nodes) -> anyhow::Result<Compiled> {
-        policy::compile_with(&self.document, nodes)
-            .with_context(|| format!("{} cannot be compiled", self.file))
+        policy::compile_with(&self.document, nodes).map_err(|error| {
+            let file = &self.file;
+            let place = match error {
+                CompileError::TooManyEntries { widest, .. } => {
+                    let (line, text) = self.rule(widest);
+                    format!("{file} cannot be compiled because of line {line}: {text}")
+                }
+                CompileError::TooManyMemberships { .. } | CompileError::TooManySets => {
+                    format!("{file} cannot be compiled")
+                }
+            };
+            anyhow::Error::new(error).context(place)
+        })
     }
 
     /// Where a rule stands, and its first line.
