@@ -32,6 +32,8 @@ const NAMES: &[(&str, u8)] = &[
 pub enum Protocols {
     /// None named: TCP, UDP and ICMP. As with Tailscale, ports do not narrow ICMP.
     Default,
+    /// TCP and UDP: what a deny of ports means that names no protocol.
+    Ported,
     /// `icmp`: that of both families.
     Icmp,
     /// Any other that is named.
@@ -49,6 +51,7 @@ impl Protocols {
     pub const fn numbers(&self) -> &[u8] {
         match self {
             Self::Default => &[ICMP, TCP, UDP, ICMPV6],
+            Self::Ported => &[TCP, UDP],
             Self::Icmp => &[ICMP, ICMPV6],
             Self::One(number) => std::slice::from_ref(number),
         }
@@ -67,7 +70,7 @@ impl Protocols {
     #[must_use]
     pub const fn of_family(&self, is_ipv4: bool) -> Option<u8> {
         match self {
-            Self::Default => None,
+            Self::Default | Self::Ported => None,
             Self::Icmp if is_ipv4 => Some(ICMP),
             Self::Icmp => Some(ICMPV6),
             Self::One(number) => Some(*number),

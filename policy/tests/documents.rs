@@ -1,7 +1,9 @@
 //! What documents are read, and what is said of the others.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use policy::{Autogroup, Document, Packet, PortRange, Protocols, Rule, Selector, compile, render};
+use policy::{
+    Action, Autogroup, Document, Packet, PortRange, Protocols, Rule, Selector, compile, render,
+};
 
 fn errors(text: &str) -> Vec<String> {
     let errors = Document::parse(text).expect_err("the document should be refused");
@@ -277,4 +279,28 @@ fn refuses_a_policy_that_is_too_large() {
     let rule = r#"{"action":"accept","src":["*"],"dst":["*:*"]}"#;
     let text = format!("{{\"acls\":[{}]}}", vec![rule; policy::MAX_RULES + 1].join(","));
     assert!(errors(&text)[0].contains("131073 entries, more than 131072"));
+}
+
+#[test]
+fn a_deny_of_ports_leaves_icmp_alone() {
+    let decided = |ports: &str, protocol| {
+        let text = format!(
+            r#"{{"acls":[
+                {{"action":"accept","src":["*"],"dst":["*:*"]}},
+                {{"action":"deny","src":["10.0.0.1"],"dst":["10.0.0.2:{ports}"]}},
+            ]}}"#
+        );
+        let compiled = compile(&Document::parse(&text).unwrap()).unwrap();
+        let packet = Packet {
+            source: "10.0.0.1".parse().unwrap(),
+            destination: "10.0.0.2".parse().unwrap(),
+            protocol,
+            port: 22,
+        };
+        compiled.find(&packet).map(|entry| entry.action)
+    };
+    assert_eq!(decided("22", 1), Some(Action::Accept));
+    assert_eq!(decided("22", 6), Some(Action::Deny));
+    assert_eq!(decided("22", 17), Some(Action::Deny));
+    assert_eq!(decided("*", 1), Some(Action::Deny));
 }

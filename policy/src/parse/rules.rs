@@ -6,7 +6,8 @@ use jsonc_parser::ast::{Object, ObjectProp};
 
 use super::{definitions::Definitions, selector};
 use crate::{
-    Action, Autogroup, Destination, MAX_RULES, MAX_SELECTORS, Protocols, Rule, Selector, Service,
+    Action, Autogroup, Destination, MAX_RULES, MAX_SELECTORS, PortRange, Protocols, Rule, Selector,
+    Service,
     reader::{Fault, Reader, fault},
 };
 
@@ -67,7 +68,8 @@ fn acl<'a>(reader: &mut Reader<'a>, defined: &Definitions, object: &Object<'a>) 
         dst.map_or_else(Vec::new, |dst| reader.some_strings(dst, MAX_SELECTORS, read))
     {
         check_destination(reader, defined, &sources, &selector, at);
-        destinations.push(Destination { selector, services: services.into() });
+        let services = services.into_iter().map(|service| meant(service, action)).collect();
+        destinations.push(Destination { selector, services });
     }
     (reader.faults() == before).then_some(Rule {
         line: reader.line(object.range.start),
@@ -93,7 +95,8 @@ fn grant<'a>(reader: &mut Reader<'a>, defined: &Definitions, object: &Object<'a>
     let sources = src.map_or_else(Vec::new, |src| sources(reader, defined, src));
     let services =
         ip.map_or_else(Vec::new, |ip| reader.some_strings(ip, MAX_SELECTORS, selector::service));
-    let services: Arc<[Service]> = services.into_iter().map(|(service, _)| service).collect();
+    let services: Arc<[Service]> =
+        services.into_iter().map(|(service, _)| meant(service, action)).collect();
     let mut destinations = Vec::new();
     for (selector, at) in
         dst.map_or_else(Vec::new, |dst| reader.some_strings(dst, MAX_SELECTORS, grant_destination))
@@ -117,6 +120,16 @@ fn grant_destination(text: &str) -> Result<Selector, Fault> {
         }
         Ok(_) | Err(_) => wrong,
     })
+}
+
+/// What a rule's service means. Whoever denies port 22 does not speak of ICMP, although whoever
+/// accepts it lets ping through as well.
+fn meant(service: Service, action: Option<Action>) -> Service {
+    let of_ports = service.protocols == Protocols::Default && service.ports != PortRange::ALL;
+    match action {
+        Some(Action::Deny) if of_ports => Service { protocols: Protocols::Ported, ..service },
+        _ => service,
+    }
 }
 
 fn read_action(text: &str) -> Result<Action, Fault> {

@@ -87,6 +87,13 @@ impl Prepared {
     /// Reads and compiles a document. It may take seconds, if that is large.
     pub(super) fn new(file: &NamedText, scope: Scope) -> anyhow::Result<Self> {
         let document = file.parse("the policy is", Document::parse)?;
+        if document.names_nodes() && scope.nodes.is_empty() {
+            tracing::warn!(
+                policy = file.name,
+                "it names users, groups, tags or autogroups, which are nobody without nodes: give \
+                 --nodes FILE"
+            );
+        }
         let lines: Vec<&str> = file.text.lines().collect();
         let plan = Plan::new(document, &scope.nodes);
         let filter = match &scope.node {
