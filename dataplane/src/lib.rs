@@ -7,6 +7,7 @@
 mod attach;
 mod counters;
 mod error;
+mod measure;
 mod model;
 mod object;
 mod pins;

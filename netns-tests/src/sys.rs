@@ -1,4 +1,4 @@
-//! The system calls that need `unsafe`: new namespaces, TAP devices, what a child does before exec.
+//! The system calls that need `unsafe`: new namespaces, TAP and TUN devices, what a child does before exec.
 #![allow(
     unsafe_code,
     reason = "ioctl, unshare and pre_exec have no safe form; each use is argued below"
@@ -55,17 +55,26 @@ pub(crate) fn prepare_child(command: &mut Command, namespace: Arc<OwnedFd>) {
 
 /// Creates the TAP `device` in the calling thread's namespace. It is gone when the file is closed.
 pub(crate) fn open_tap(device: &str) -> io::Result<File> {
-    let tap = OpenOptions::new()
+    open_device(device, IFF_TAP)
+}
+
+/// Creates the TUN `device` in the calling thread's namespace. It is gone when the file is closed.
+pub(crate) fn open_tun(device: &str) -> io::Result<File> {
+    open_device(device, IFF_TUN)
+}
+
+fn open_device(device: &str, kind: u16) -> io::Result<File> {
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open("/dev/net/tun")
         .map_err(|error| io::Error::new(error.kind(), format!("/dev/net/tun: {error}")))?;
     let mut request =
-        InterfaceFlags { name: interface_name(device)?, flags: IFF_TAP | IFF_NO_PI, rest: [0; 22] };
+        InterfaceFlags { name: interface_name(device)?, flags: kind | IFF_NO_PI, rest: [0; 22] };
     // SAFETY: TUNSETIFF reads and writes one `struct ifreq` (40 bytes), which InterfaceFlags is.
-    unsafe { ioctl(&tap, Updater::<TUNSETIFF, _>::new(&mut request)) }?;
-    Ok(tap)
+    unsafe { ioctl(&file, Updater::<TUNSETIFF, _>::new(&mut request)) }?;
+    Ok(file)
 }
 
 /// Makes the kernel finish checksums before a frame leaves `device`, in the thread's namespace.
@@ -91,6 +100,7 @@ fn interface_name(device: &str) -> io::Result<[u8; 16]> {
 const TUNSETIFF: Opcode = opcode::write::<c_int>(b'T', 202);
 const SIOCETHTOOL: Opcode = 0x8946;
 const ETHTOOL_STXCSUM: u32 = 0x17;
+const IFF_TUN: u16 = 0x0001;
 const IFF_TAP: u16 = 0x0002;
 const IFF_NO_PI: u16 = 0x1000;
 

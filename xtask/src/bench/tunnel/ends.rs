@@ -8,6 +8,7 @@ use netns_tests::Host;
 use netns_tests::wireguard::{Pairing, Tunnel};
 
 use super::field::Contestant;
+use crate::bench::iperf;
 
 /// Both ends of what carries the traffic.
 pub(super) struct Ends<'h> {
@@ -28,6 +29,11 @@ impl<'h> Ends<'h> {
         Pairing::over_v4().connect(&tunnels[0], &tunnels[1])?;
         a.run(["ping", "-c", "1", "-W", "5", "10.9.0.2"])?;
         Ok(Self { a, b, at_b: Ipv4Addr::new(10, 9, 0, 2), tunnels: Some(tunnels) })
+    }
+
+    /// From the first host to the second.
+    pub(super) fn path(&self) -> iperf::Path<'_> {
+        iperf::Path { from: self.a, to: self.b, at: self.at_b }
     }
 
     /// User and system time of both tunnels so far; none without tunnels.

@@ -1,0 +1,42 @@
+//! Whether the tables say what the document says: the test of crate `policy` that asks both, with as
+//! many random packets as takes a minute.
+
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::samples::{Measure, NEARWIRE};
+use super::{Bench, Found};
+use crate::bench::{Reach, Row};
+use crate::workspace;
+
+const PACKETS: &str = "10000000";
+
+fn differences() -> Measure {
+    Measure::new("verdicts of the tables that differ from the document's, of 10,000,000", "packets")
+}
+
+pub(super) fn measure(bench: &mut Bench) {
+    bench.attempt("tables against document", |_| {
+        ask()?;
+        Ok::<Vec<Found>, _>(vec![(differences(), NEARWIRE, 0.0)])
+    });
+}
+
+pub(super) fn rows(Bench { samples, .. }: &Bench) -> Vec<Row> {
+    vec![samples.alone(&differences(), Some(Reach::AtMost(0.0)))]
+}
+
+/// Fails at the first difference, and when there is no such test or it asks nothing.
+fn ask() -> Result<()> {
+    let mut test = workspace::cargo()?;
+    test.args(["test", "--release", "--locked", "-p", "policy", "--test", "oracle"]);
+    test.env("NEARWIRE_POLICY_PACKETS", PACKETS).stderr(Stdio::inherit());
+    let output = test.output().context("starting `cargo test`")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "the test `oracle` of crate policy failed: {said}");
+    let passed = said.split("test result: ok. ").nth(1).and_then(|rest| rest.split(' ').next());
+    let passed: u32 = passed.and_then(|count| count.parse().ok()).unwrap_or(0);
+    ensure!(passed > 0, "the test `oracle` of crate policy holds no test: {said}");
+    Ok(())
+}
