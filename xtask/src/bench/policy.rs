@@ -73,6 +73,7 @@ type Found = (Measure, &'static str, f64);
 /// A run of the bench.
 struct Bench {
     nearwire: PathBuf,
+    turns: u32,
     /// How many rules are measured: few, many, most.
     sizes: [u32; 3],
     samples: Samples,
@@ -86,6 +87,7 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
     packages::ensure(filters::NEEDS)?;
     let mut bench = Bench {
         nearwire: options.binary.clone().map_or_else(workspace::build_nearwire, Ok)?,
+        turns: options.turns,
         sizes: [10, 1000, options.rules],
         samples: Samples::default(),
         notes: conditions(options.turns)?,
@@ -97,7 +99,7 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
         let parts = parts.iter().filter(|part| turn == 1 || **part != Part::Equality);
         for part in parts {
             eprintln!("turn {turn} of {}: {part:?}", options.turns);
-            part.measure(&mut bench)?;
+            part.measure(&mut bench);
         }
     }
     let stolen = CpuTime::now()?.stolen_since(before);
@@ -121,7 +123,7 @@ fn conditions(turns: u32) -> Result<Vec<String>> {
 
 impl Part {
     /// Measures once.
-    fn measure(self, bench: &mut Bench) -> Result<()> {
+    fn measure(self, bench: &mut Bench) {
         match self {
             Self::TestRun => verdicts::measure(bench),
             Self::Throughput => throughput::measure(bench),
@@ -130,10 +132,9 @@ impl Part {
                 flood::measure(bench);
             }
             Self::Apply => apply::measure(bench),
-            Self::Revoke => return revoke::measure(bench),
+            Self::Revoke => revoke::measure(bench),
             Self::Equality => equality::measure(bench),
         }
-        Ok(())
     }
 
     /// What was found.
@@ -154,28 +155,55 @@ impl Part {
 }
 
 impl Bench {
-    /// Does some work; what is missed after all attempts is noted and leaves its numbers out.
-    fn attempt(&mut self, what: &str, work: impl Fn(&Self) -> Result<Vec<Found>>) {
+    /// Does some work, which a machine that stands still for a moment may spoil; what is missed after
+    /// all attempts is noted and leaves its numbers out. Says whether it was done.
+    fn attempt(&mut self, what: &str, work: impl Fn(&Self) -> Result<Vec<Found>>) -> bool {
+        self.work(what, ATTEMPTS, work)
+    }
+
+    /// Does some work of which a single failure tells.
+    fn once(&mut self, what: &str, work: impl Fn(&Self) -> Result<Vec<Found>>) -> bool {
+        self.work(what, 1, work)
+    }
+
+    fn work(
+        &mut self,
+        what: &str,
+        attempts: u32,
+        work: impl Fn(&Self) -> Result<Vec<Found>>,
+    ) -> bool {
         eprintln!("  {what}");
-        let mut reason = String::new();
-        for _ in 0..ATTEMPTS {
+        let mut failure = None;
+        for _ in 0..attempts {
             match work(self) {
                 Ok(found) => {
                     for (measure, who, value) in found {
                         self.samples.add(measure, who, value);
                     }
-                    return;
+                    return true;
                 }
                 Err(error) => {
-                    let error = format!("{error:#}");
-                    eprintln!("  {what} failed: {error}");
-                    // A daemon's whole output may follow: it went to standard error.
-                    let words: Vec<&str> = error.split_whitespace().collect();
-                    reason = words.join(" ").chars().take(REASON).collect();
+                    eprintln!("  {what} failed: {error:#}");
+                    failure = Some(error);
                 }
             }
         }
-        self.note(format!("{what} could not be measured: {reason}"));
+        if let Some(error) = failure {
+            self.missed(what, &error);
+        }
+        false
+    }
+
+    /// Notes what could not be measured, and why; once, if it fails in each turn.
+    fn missed(&mut self, what: &str, error: &anyhow::Error) {
+        let error = format!("{error:#}");
+        let title = format!("{what} could not be measured");
+        if !self.notes.iter().any(|note| note.starts_with(&title)) {
+            // A daemon's whole output may follow: it went to standard error.
+            let words: Vec<&str> = error.split_whitespace().collect();
+            let reason: String = words.join(" ").chars().take(REASON).collect();
+            self.note(format!("{title}: {reason}"));
+        }
     }
 
     /// Notes something, once.

@@ -17,7 +17,7 @@ fn differences() -> Measure {
 }
 
 pub(super) fn measure(bench: &mut Bench) {
-    bench.attempt("tables against document", |_| {
+    bench.once("tables against document", |_| {
         ask()?;
         Ok::<Vec<Found>, _>(vec![(differences(), NEARWIRE, 0.0)])
     });
@@ -34,7 +34,10 @@ fn ask() -> Result<()> {
     test.env("NEARWIRE_POLICY_PACKETS", PACKETS).stderr(Stdio::inherit());
     let output = test.output().context("starting `cargo test`")?;
     let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "the test `oracle` of crate policy failed: {said}");
+    ensure!(
+        output.status.success(),
+        "`cargo test -p policy --test oracle` failed, as said above: {said}"
+    );
     let passed = said.split("test result: ok. ").nth(1).and_then(|rest| rest.split(' ').next());
     let passed: u32 = passed.and_then(|count| count.parse().ok()).unwrap_or(0);
     ensure!(passed > 0, "the test `oracle` of crate policy holds no test: {said}");

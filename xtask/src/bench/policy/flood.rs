@@ -21,7 +21,7 @@ use crate::bench::{Reach, Row};
 const TIME: Duration = Duration::from_millis(800);
 /// Packets of a burst, each of which meets each rule equally often.
 const BURST: u32 = 2 * RULES;
-/// The most packets: what conntrack has room for is more (262,144 here), so that it refuses none.
+/// The most packets: by default conntrack has room for more, and each flood has a table of its own.
 const MOST: u32 = 200_000;
 
 fn first_packets() -> Measure {
@@ -70,7 +70,11 @@ fn flood(guard: Guard) -> Result<f64> {
         sent += BURST;
     }
     let passed = delivered(&host)? - before;
-    ensure!(passed == u64::from(sent), "of {sent} packets that the rules allow {passed} passed");
+    ensure!(
+        passed == u64::from(sent),
+        "of {sent} packets that the rules allow {passed} passed: see `dmesg`; a table of conntrack \
+         with less than {MOST} places (net.netfilter.nf_conntrack_max) is too small"
+    );
     Ok(f64::from(sent) / time.as_secs_f64())
 }
 

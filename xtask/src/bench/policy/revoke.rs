@@ -6,6 +6,7 @@
 mod flow;
 mod sockets;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,18 +51,17 @@ fn lost() -> Measure {
     Measure::new("packets of other flows lost in a turn of 20 changes", "packets")
 }
 
-pub(super) fn measure(bench: &mut Bench) -> Result<()> {
-    let notes = std::cell::RefCell::new(Vec::new());
-    bench.attempt("grants revoked", |bench| {
+pub(super) fn measure(bench: &mut Bench) {
+    let dropped = Cell::new(None);
+    bench.once("grants revoked", |bench| {
         let (found, note) = turn(&bench.nearwire)?;
-        notes.borrow_mut().push(note);
+        dropped.set(Some(note));
         Ok(found)
     });
-    notes.into_inner().into_iter().for_each(|note| bench.note(note));
-    Ok(())
+    dropped.take().into_iter().for_each(|note| bench.note(note));
 }
 
-pub(super) fn rows(Bench { samples, .. }: &Bench) -> Vec<Row> {
+pub(super) fn rows(Bench { samples, turns, .. }: &Bench) -> Vec<Row> {
     let quantile = |measure: &Measure, name: &str, quantile: f64, reach| {
         let all = samples.of(measure, NEARWIRE);
         let value = quantile_of(&all, quantile);
@@ -77,6 +77,10 @@ pub(super) fn rows(Bench { samples, .. }: &Bench) -> Vec<Row> {
         rows.push(quantile(measure, "p99", 0.99, bound));
         rows.push(quantile(measure, "max", 1.0, None));
     }
+    let all = Reach::AtLeast(f64::from(turns * CHANGES));
+    let made = samples.of(&command(), NEARWIRE).len();
+    #[allow(clippy::cast_precision_loss, reason = "some hundred changes")]
+    rows.push(Row::new("grants revoked under load", "times", vec![made as f64], None, Some(all)));
     let each = samples.of(&lost(), NEARWIRE);
     let most = each.iter().copied().reduce(f64::max);
     let mut row = samples.alone(&lost(), None);
