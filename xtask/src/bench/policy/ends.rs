@@ -12,7 +12,7 @@ use super::dialects;
 use super::filters::{Filter, Scratch};
 use super::rules::{HERE, Rules, SOURCES, THERE};
 use super::samples::NEARWIRE;
-use crate::bench::iperf;
+use crate::bench::{cpu_time, iperf};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -100,6 +100,11 @@ impl<'h> Ends<'h> {
         let shaken = |peer: &netns_tests::wireguard::PeerStatus| peer.latest_handshake > 0;
         tunnel_a.wait_for_peer(&tunnel_b, PATIENCE, "a handshake", shaken)?;
         Ok(Self { a, b, tunnel_a, tunnel_b })
+    }
+
+    /// User and system time of both tunnels so far.
+    pub(super) fn cpu_seconds(&self) -> Result<f64> {
+        Ok(cpu_time::of(&self.tunnel_a)? + cpu_time::of(&self.tunnel_b)?)
     }
 
     /// From the first host to the second.

@@ -31,7 +31,8 @@ fn first_packets() -> Measure {
 pub(super) fn measure(bench: &mut Bench) {
     for guard in GUARDS {
         bench.attempt(&format!("first packets, {}", guard.name()), |_| {
-            Ok::<Vec<Found>, _>(vec![(first_packets(), guard.name(), flood(guard)?)])
+            let found = flood(guard)?.into_iter().map(|rate| (first_packets(), guard.name(), rate));
+            Ok::<Vec<Found>, _>(found.collect())
         });
     }
 }
@@ -45,7 +46,8 @@ pub(super) fn rows(Bench { samples, .. }: &Bench) -> Vec<Row> {
     others().map(beside).collect()
 }
 
-fn flood(guard: Guard) -> Result<f64> {
+/// The rate of each burst.
+fn flood(guard: Guard) -> Result<Vec<f64>> {
     let rules = Rules::new(RULES, Protocol::Udp);
     let host = Lab::new("flood")?.host("host")?;
     let tun = Tun::open(&host, &format!("{HERE}/24"))?;
@@ -63,10 +65,12 @@ fn flood(guard: Guard) -> Result<f64> {
     };
     let _sinks = sinks(&host)?;
     let before = delivered(&host)?;
-    let (mut time, mut sent) = (Duration::ZERO, 0);
+    let (mut time, mut sent, mut rates) = (Duration::ZERO, 0, Vec::new());
     while time < TIME && sent < MOST {
         let packets: Vec<_> = (sent..sent + BURST).map(|number| packet(&rules, number)).collect();
-        time += tun.write_all(&packets).context("writing first packets")?;
+        let took = tun.write_all(&packets).context("writing first packets")?;
+        rates.push(f64::from(BURST) / took.as_secs_f64());
+        time += took;
         sent += BURST;
     }
     let passed = delivered(&host)? - before;
@@ -75,7 +79,7 @@ fn flood(guard: Guard) -> Result<f64> {
         "of {sent} packets that the rules allow {passed} passed: see `dmesg`; a table of conntrack \
          with less than {MOST} places (net.netfilter.nf_conntrack_max) is too small"
     );
-    Ok(f64::from(sent) / time.as_secs_f64())
+    Ok(rates)
 }
 
 /// Sockets that nobody reads: a packet that has passed is dropped there, the cheapest end.

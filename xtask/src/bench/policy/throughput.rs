@@ -14,13 +14,17 @@ use super::{Bench, Found};
 use crate::bench::{Reach, Row, iperf};
 
 const SECONDS: u32 = 1;
-/// How often in a turn each of ours runs; the others run half as often.
-const ROUNDS: u32 = 4;
+/// How often in a turn the two run that have to be told apart; see [`is_due`].
+const ROUNDS: u32 = 6;
 /// iperf3's port.
 const PORT: u16 = 5201;
 
 fn tcp(rules: u32) -> Measure {
     Measure::new(format!("TCP, 1 stream, {}", named(rules)), "Mbit/s")
+}
+
+fn cpu(rules: u32) -> Measure {
+    Measure::new(format!("CPU seconds per GB of TCP, both tunnels, {}", named(rules)), "s/GB")
 }
 
 /// What part of the throughput is left with most rules. Each run is held against the run without any
@@ -58,22 +62,20 @@ pub(super) fn measure(bench: &mut Bench) {
         }
     }
     for number in 0..ROUNDS {
-        round(bench, &standing, number % 2 == 0);
+        round(bench, &standing, number);
         // Those that follow each other do so in the next round, the other way round.
         standing.reverse();
     }
 }
 
-fn round(bench: &mut Bench, standing: &[(Contestant, Ends<'_>)], with_others: bool) {
+fn round(bench: &mut Bench, standing: &[(Contestant, Ends<'_>)], number: u32) {
     let mut done = Vec::new();
-    for (contestant, ends) in standing {
-        let ours = !matches!(contestant.0, Guard::Netfilter(_));
-        let title = title(*contestant);
-        if (ours || with_others) && bench.attempt(&title, |_| run(*contestant, ends)) {
+    let most = bench.sizes[2];
+    for (contestant, ends) in standing.iter().filter(|(who, _)| is_due(*who, most, number)) {
+        if bench.attempt(&title(*contestant), |_| run(*contestant, ends)) {
             done.push(*contestant);
         }
     }
-    let most = bench.sizes[2];
     if done.contains(&(Guard::Nobody, 0)) && done.contains(&(Guard::Nearwire, most)) {
         let last = |count, who| bench.samples.of(&tcp(count), who).last().copied();
         let pair = last(most, NEARWIRE).zip(last(0, Guard::Nobody.name()));
@@ -83,6 +85,18 @@ fn round(bench: &mut Bench, standing: &[(Contestant, Ends<'_>)], with_others: bo
     }
 }
 
+/// Whether a contestant runs in this round: without a policy and with most rules always, for that
+/// difference is small; others now and then.
+fn is_due((guard, count): Contestant, most: u32, round: u32) -> bool {
+    let every = match guard {
+        Guard::Nobody => 1,
+        Guard::Nearwire if count == most => 1,
+        Guard::Nearwire => 2,
+        Guard::Netfilter(_) => 3,
+    };
+    round.is_multiple_of(every)
+}
+
 pub(super) fn rows(Bench { samples, sizes, .. }: &Bench) -> Vec<Row> {
     let [few, many, most] = *sizes;
     let nobody = Guard::Nobody.name();
@@ -90,6 +104,8 @@ pub(super) fn rows(Bench { samples, sizes, .. }: &Bench) -> Vec<Row> {
     let mut rows = vec![samples.alone(&kept(most), Some(Reach::AtLeast(0.97)))];
     rows.extend([few, many, most].map(beside_none));
     rows.extend(Filter::ALL.map(|filter| samples.beside(&tcp(most), filter.name(), None)));
+    rows.push(samples.against(&cpu(most), nobody, &cpu(0), nobody, None));
+    rows.extend(Filter::ALL.map(|filter| samples.beside(&cpu(most), filter.name(), None)));
     rows
 }
 
@@ -108,6 +124,12 @@ fn raise<'h>(
 }
 
 fn run((guard, count): Contestant, ends: &Ends<'_>) -> Result<Vec<Found>> {
+    let before = ends.cpu_seconds()?;
     let received = iperf::run(ends.path(), SECONDS, &[]).with_context(|| guard.name())?;
-    Ok(vec![(tcp(count), guard.name(), received.rate / 1e6)])
+    let used = ends.cpu_seconds()? - before;
+    let who = guard.name();
+    Ok(vec![
+        (tcp(count), who, received.rate / 1e6),
+        (cpu(count), who, used / (received.amount / 1e9)),
+    ])
 }
