@@ -1,34 +1,38 @@
-//! Where the counters of a rule are.
+//! What is counted, and where.
 
-use crate::{Generation, MAX_RULES, RuleIndex};
+use crate::RuleIndex;
 
-/// What one rule has allowed, on one CPU.
+/// An amount of traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct RuleCounter {
+pub struct Traffic {
     /// Packets on the wire: each segment of a super-packet counts.
     pub packets: u64,
     /// Bytes from the IP header on.
     pub bytes: u64,
 }
 
-const _: () = assert!(size_of::<RuleCounter>() == 16);
+const _: () = assert!(size_of::<Traffic>() == 16);
 
-impl RuleCounter {
-    /// The counter from its two words, in the order of its fields.
+impl Traffic {
+    /// The traffic of two words, in the order of its fields.
     #[must_use]
     pub const fn from_words([packets, bytes]: [u64; 2]) -> Self {
         Self { packets, bytes }
     }
+
+    /// Counts more.
+    #[inline(always)]
+    pub const fn add(&mut self, more: Self) {
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+    }
 }
 
-/// Counters of one generation. A rule's index means another rule in the next policy, so
-/// generations take turns with two halves and the half of the next is cleared before it is used.
-pub const COUNTERS_PER_GENERATION: u32 = MAX_RULES;
-
-/// The index of a rule's counter.
+/// The index of what a rule decided on one CPU. A CPU's counters lie together, so that no two CPUs
+/// write to one cache line.
 #[inline(always)]
 #[must_use]
-pub const fn counter_index(generation: Generation, rule: RuleIndex) -> u32 {
-    (generation.0 & 1) * COUNTERS_PER_GENERATION + rule.0
+pub const fn counter_index(cpu: u32, rule_count: u32, rule: RuleIndex) -> u32 {
+    cpu.wrapping_mul(rule_count).wrapping_add(rule.0)
 }

@@ -20,6 +20,8 @@ pub enum DropReason {
     PolicyExtensionHeaders = 4,
     /// An IPv6 header that carries an IPv4-mapped address: it would borrow an IPv4 host's identity.
     PolicyMappedAddress = 5,
+    /// A rule denies it.
+    PolicyDenied = 6,
 
     // Decided by the engine, on a datagram from the network.
     /// Not a WireGuard message: unknown type, or a length that its type cannot have.
@@ -79,13 +81,14 @@ pub const DROP_REASONS: usize = 63;
 
 impl DropReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::PolicyTruncated,
         Self::PolicyNotIp,
         Self::PolicyNoRule,
         Self::PolicyFragment,
         Self::PolicyExtensionHeaders,
         Self::PolicyMappedAddress,
+        Self::PolicyDenied,
         Self::NotWireGuard,
         Self::BadMac1,
         Self::UnderLoad,
@@ -120,6 +123,7 @@ impl DropReason {
             Self::PolicyFragment => "policy_fragment",
             Self::PolicyExtensionHeaders => "policy_extension_headers",
             Self::PolicyMappedAddress => "policy_mapped_address",
+            Self::PolicyDenied => "policy_denied",
             Self::NotWireGuard => "not_wire_guard",
             Self::BadMac1 => "bad_mac1",
             Self::UnderLoad => "under_load",

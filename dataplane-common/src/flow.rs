@@ -70,17 +70,17 @@ const OPENED_BY_HOST: u32 = u32::MAX;
 impl Opener {
     /// The opener as a number, as the kernel's maps hold it.
     #[inline(always)]
-    pub(crate) const fn to_number(self) -> u32 {
+    pub(crate) const fn to_number(self) -> u64 {
         match self {
-            Self::Host => OPENED_BY_HOST,
-            Self::Peer(rule) => rule.0,
+            Self::Host => OPENED_BY_HOST as u64,
+            Self::Peer(rule) => rule.0 as u64,
         }
     }
 
     /// The opener of this number.
     #[inline(always)]
-    pub(crate) const fn from_number(number: u32) -> Self {
-        match number {
+    pub(crate) const fn from_number(number: u64) -> Self {
+        match (number & 0xffff_ffff) as u32 {
             OPENED_BY_HOST => Self::Host,
             rule => Self::Peer(RuleIndex(rule)),
         }
@@ -92,7 +92,7 @@ impl Flow {
     #[inline(always)]
     #[must_use]
     pub const fn new(generation: Generation, opener: Opener, seen: Nanos) -> Self {
-        Self { generation, opener: opener.to_number(), seen }
+        Self { generation, opener: (opener.to_number() & 0xffff_ffff) as u32, seen }
     }
 
     /// The same flow, renewed.
@@ -106,7 +106,7 @@ impl Flow {
     #[inline(always)]
     #[must_use]
     pub const fn opener(&self) -> Opener {
-        Opener::from_number(self.opener)
+        Opener::from_number(self.opener as u64)
     }
 }
 

@@ -9,10 +9,15 @@ const NOTHING: u64 = u64::MAX;
 /// reads it as BTF, and refuses enums that carry data; the closure hides them. And only a number
 /// comes back, for the verifier objects to moving the part of an enum that was never written.
 #[inline(always)]
-pub fn in_own_frame(mut work: impl FnMut() -> Option<u32>) -> Option<u32> {
+pub fn in_own_frame(mut work: impl FnMut() -> Option<u64>) -> Option<u64> {
     let mut made = NOTHING;
-    frame(&mut || made = work().map_or(NOTHING, u64::from));
-    u32::try_from(made).ok()
+    frame(&mut || {
+        made = match work() {
+            Some(number) => number,
+            None => NOTHING,
+        }
+    });
+    if made == NOTHING { None } else { Some(made) }
 }
 
 #[inline(never)]

@@ -15,22 +15,31 @@ mod drop_reason;
 mod flow;
 mod frame;
 mod limits;
+mod lookup;
 mod network;
 mod packet;
+mod ports;
 mod steering;
 mod table;
 mod verdict;
 
 pub use address::Address;
-pub use counters::{COUNTERS_PER_GENERATION, RuleCounter, counter_index};
+pub use counters::{Traffic, counter_index};
 pub use drop_reason::{DROP_REASONS, DropReason};
 pub use flow::{Flow, FlowKey, Fragment, FragmentKey, Nanos, Opener, lifetime};
 pub use frame::in_own_frame;
-pub use limits::{FLOW_REFRESH, FRAGMENT_LIFETIME, LAYOUT, MAX_FLOWS, MAX_FRAGMENTS, MAX_RULES};
+pub use limits::{
+    FLOW_REFRESH, FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS, MAX_PREFIXES,
+    MAX_RULES,
+};
+pub use lookup::{PolicyTable, class, identity, ruling};
 pub use network::{MAX_NETWORKS, NetworkKey, NetworkPrefix};
 pub use packet::{Headers, PacketBytes, Transport, parse, protocol};
+pub use ports::{Ports, Ruling, SIGNPOST, Span};
 pub use steering::{
     IndexMask, MAX_SHARDS, SLOTS, ShardId, Shards, Slot, SteeringParameters, receiver_index,
 };
-pub use table::{Class, Generation, Identity, RuleIndex, RuleKey, TableKey, TablePrefix};
-pub use verdict::{Direction, PolicyTable, StateTable, Verdict, verdict};
+pub use table::{
+    Class, ExactKey, Generation, Identity, PolicyHead, RuleIndex, RuleKey, TableKey, TablePrefix,
+};
+pub use verdict::{Direction, StateTable, Verdict, verdict};

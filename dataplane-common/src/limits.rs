@@ -6,9 +6,14 @@ use crate::Nanos;
 /// that nobody takes over maps that were pinned in another shape.
 pub const LAYOUT: u32 = 1;
 
-/// Rules of one policy that can have a counter. Two generations of 16-byte counters make half a
-/// mebibyte for each CPU.
-pub const MAX_RULES: u32 = 16_384;
+/// Rules of one policy that can have a counter: 16 bytes each, for each CPU.
+pub const MAX_RULES: u32 = 131_072;
+
+/// Entries of a policy's hash: some 100 bytes each.
+pub const MAX_EXACT: u32 = 1 << 21;
+
+/// Entries of a policy's trie.
+pub const MAX_PREFIXES: u32 = 1 << 20;
 
 /// Flows that the kernel remembers; the least recently used goes first.
 pub const MAX_FLOWS: u32 = 65_536;

@@ -1,7 +1,8 @@
-//! The compiled policy as one longest-prefix-match table.
+//! The compiled policy as the kernel holds it: one hash and one longest-prefix trie.
 //!
-//! Source identities, destination classes and rules share one trie, told apart by the key's first
-//! word. So a policy is one map: to change it, fill a new one and swap one pointer.
+//! Single hosts and rules are in the hash, which costs the same however much it holds; the trie
+//! has the shorter prefixes of addresses only. Both hold values of several kinds, told apart by the
+//! key's first word.
 
 use crate::Address;
 
@@ -21,7 +22,7 @@ pub struct Class(pub u32);
 pub struct RuleIndex(pub u32);
 
 /// The number of a policy in force. The first is one; zero means that none was ever loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Generation(pub u32);
 
@@ -35,6 +36,63 @@ impl Class {
     pub const NONE: Self = Self(0);
 }
 
+impl Generation {
+    /// The generation of the policy after this one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn next(self) -> Self {
+        match self.0.checked_add(1) {
+            Some(next) => Self(next),
+            None => Self(1),
+        }
+    }
+
+    /// Which of the two slots for tables is this generation's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slot(self) -> u32 {
+        self.0 & 1
+    }
+}
+
+/// What is known of a policy before its tables are looked into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PolicyHead {
+    /// How many rules its document has.
+    pub rule_count: u32,
+    has_prefixes: u32,
+}
+
+const _: () = assert!(size_of::<PolicyHead>() == 8);
+
+impl PolicyHead {
+    /// The head of a policy of so many rules, with or without prefixes shorter than a host.
+    #[must_use]
+    pub const fn new(rule_count: u32, has_prefixes: bool) -> Self {
+        Self { rule_count, has_prefixes: has_prefixes as u32 }
+    }
+
+    /// Whether the trie holds anything: if not, it is not worth a look.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_prefixes(&self) -> bool {
+        self.has_prefixes != 0
+    }
+
+    /// The head as the kernel's map holds it.
+    #[must_use]
+    pub const fn to_words(self) -> [u32; 2] {
+        [self.rule_count, self.has_prefixes]
+    }
+
+    /// The head of these words.
+    #[must_use]
+    pub const fn from_words([rule_count, has_prefixes]: [u32; 2]) -> Self {
+        Self { rule_count, has_prefixes }
+    }
+}
+
 /// What a rule is looked up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleKey {
@@ -46,6 +104,62 @@ pub struct RuleKey {
     pub protocol: u8,
     /// The destination's port.
     pub port: u16,
+}
+
+const TAG_IDENTITY: u8 = 1;
+const TAG_CLASS: u8 = 2;
+const TAG_PORTS: u64 = 3;
+const TAG_PORT: u64 = 4;
+
+/// A key of the hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct ExactKey(pub [u64; 3]);
+
+const _: () = assert!(size_of::<ExactKey>() == 24);
+
+impl ExactKey {
+    /// The identity of a host.
+    #[inline(always)]
+    #[must_use]
+    pub const fn identity(source: &Address) -> Self {
+        Self::host(TAG_IDENTITY, source)
+    }
+
+    /// The class of a host.
+    #[inline(always)]
+    #[must_use]
+    pub const fn class(destination: &Address) -> Self {
+        Self::host(TAG_CLASS, destination)
+    }
+
+    /// What there is between an identity and a class, by protocol: a [`Ports`](crate::Ports).
+    #[inline(always)]
+    #[must_use]
+    pub const fn ports(key: &RuleKey) -> Self {
+        Self([TAG_PORTS | (key.protocol as u64) << 8, Self::pair(key), 0])
+    }
+
+    /// The ruling for the ports that share the leading `bits` (1 to 16) of `key.port`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(key: &RuleKey, bits: u32) -> Self {
+        let masked = key.port as u64 & (0xffff << (16 - bits));
+        let tag = TAG_PORT | (key.protocol as u64) << 8 | (bits as u64) << 16 | masked << 32;
+        Self([tag, Self::pair(key), 0])
+    }
+
+    #[inline(always)]
+    const fn host(tag: u8, address: &Address) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.0;
+        let words = [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]];
+        Self([tag as u64, u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])])
+    }
+
+    #[inline(always)]
+    const fn pair(key: &RuleKey) -> u64 {
+        (key.identity.0 as u64) << 32 | key.class.0 as u64
+    }
 }
 
 /// The data that the trie compares: most significant bit first.
@@ -65,39 +179,25 @@ pub struct TablePrefix {
 }
 
 const TAG_BITS: u32 = 32;
-const TAG_IDENTITY: u8 = 1;
-const TAG_CLASS: u8 = 2;
-const TAG_RULE: u8 = 3;
 
 impl TablePrefix {
     /// The identity of every source under `address/length`.
     #[inline(always)]
     #[must_use]
     pub const fn identity(address: Address, length: u8) -> Self {
-        Self::tagged(TAG_IDENTITY, address.0, length as u32)
+        Self::tagged(TAG_IDENTITY, address, length as u32)
     }
 
     /// The class of every destination under `address/length`.
     #[inline(always)]
     #[must_use]
     pub const fn class(address: Address, length: u8) -> Self {
-        Self::tagged(TAG_CLASS, address.0, length as u32)
-    }
-
-    /// The rule for every port that shares the leading `port_bits` of `key.port`.
-    #[inline(always)]
-    #[must_use]
-    pub const fn rule(key: RuleKey, port_bits: u8) -> Self {
-        let [a, b, c, d] = key.identity.0.to_be_bytes();
-        let [e, f, g, h] = key.class.0.to_be_bytes();
-        let [m, n] = key.port.to_be_bytes();
-        let data = [a, b, c, d, e, f, g, h, 0, key.protocol, m, n, 0, 0, 0, 0];
-        Self::tagged(TAG_RULE, data, 32 + 32 + 16 + port_bits as u32)
+        Self::tagged(TAG_CLASS, address, length as u32)
     }
 
     #[inline(always)]
-    const fn tagged(tag: u8, data: [u8; 16], bits: u32) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = data;
+    const fn tagged(tag: u8, address: Address, bits: u32) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.0;
         Self {
             bits: TAG_BITS + bits,
             key: TableKey([0, 0, 0, tag, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]),

@@ -1,9 +1,9 @@
 //! The verdict over one packet.
 
 use crate::{
-    Address, Class, DropReason, FLOW_REFRESH, FRAGMENT_LIFETIME, Flow, FlowKey, Fragment,
-    FragmentKey, Generation, Headers, Identity, Nanos, Opener, PacketBytes, RuleIndex, RuleKey,
-    Transport, in_own_frame, lifetime, parse,
+    Class, DropReason, FLOW_REFRESH, FRAGMENT_LIFETIME, Flow, FlowKey, Fragment, FragmentKey,
+    Generation, Headers, Identity, Nanos, Opener, PacketBytes, PolicyTable, RuleIndex, RuleKey,
+    Ruling, Transport, class, identity, in_own_frame, lifetime, parse, ruling,
 };
 
 /// Which way a packet goes.
@@ -13,19 +13,6 @@ pub enum Direction {
     In,
     /// From this host to the tunnel.
     Out,
-}
-
-/// The compiled policy in force.
-pub trait PolicyTable {
-    /// The number of the policy. It may lag behind the tables, but must never run ahead of them:
-    /// a flow stamped with it must not have been judged by an older policy.
-    fn generation(&self) -> Generation;
-    /// The identity of a source.
-    fn identity(&self, source: &Address) -> Identity;
-    /// The class of a destination.
-    fn class(&self, destination: &Address) -> Class;
-    /// The rule that allows this.
-    fn rule(&self, key: &RuleKey) -> Option<RuleIndex>;
 }
 
 /// What is remembered of earlier packets. It may forget at any time.
@@ -51,7 +38,12 @@ pub enum Verdict {
         flow_hit: bool,
     },
     /// It goes no further.
-    Drop(DropReason),
+    Drop {
+        /// Why.
+        reason: DropReason,
+        /// The rule that denies it.
+        rule: Option<RuleIndex>,
+    },
 }
 
 /// Judges one packet and remembers what later packets depend on.
@@ -77,7 +69,7 @@ where
 {
     match (parse(packet, 0), direction) {
         (Ok(headers), Direction::In) => inbound(packet, &headers, now, policy, state),
-        (Err(reason), Direction::In) => Verdict::Drop(reason),
+        (Err(reason), Direction::In) => Verdict::Drop { reason, rule: None },
         (Ok(headers), Direction::Out) => outbound(&headers, now, policy, state),
         (Err(_), Direction::Out) => PASS_OUT,
     }
@@ -121,18 +113,24 @@ where
         Transport::LaterFragment => {
             return match in_own_frame(|| first_fragment(headers, generation, now, state)) {
                 Some(opener) => Verdict::Allow { rule: rule_of(opener), flow_hit: true },
-                None => Verdict::Drop(DropReason::PolicyFragment),
+                None => Verdict::Drop { reason: DropReason::PolicyFragment, rule: None },
             };
         }
     };
     let opener = match known {
         Some(opener) => opener,
         None => {
-            let Some(rule) = in_own_frame(|| matching_rule(headers, policy)) else {
-                return Verdict::Drop(DropReason::PolicyNoRule);
-            };
+            let rule =
+                match in_own_frame(|| matching_rule(headers, policy)).map(Ruling::from_number) {
+                    Some(ruling) if ruling.allows() => ruling.rule(),
+                    Some(ruling) => {
+                        let reason = DropReason::PolicyDenied;
+                        return Verdict::Drop { reason, rule: Some(ruling.rule()) };
+                    }
+                    None => return Verdict::Drop { reason: DropReason::PolicyNoRule, rule: None },
+                };
             in_own_frame(|| open_flow(headers, generation, rule, now, state));
-            rule
+            Opener::Peer(rule).to_number()
         }
     };
     if headers.fragmented {
@@ -150,7 +148,7 @@ fn known_flow<S: StateTable>(
     generation: Generation,
     now: Nanos,
     state: &mut S,
-) -> Option<u32> {
+) -> Option<u64> {
     let key = flow_key(headers, Direction::In)?;
     let flow = state.flow(&key)?;
     if !passes(&flow, headers.protocol, generation, now) {
@@ -167,28 +165,28 @@ fn known_flow<S: StateTable>(
 fn open_flow<S: StateTable>(
     headers: &Headers,
     generation: Generation,
-    rule: u32,
+    rule: RuleIndex,
     now: Nanos,
     state: &mut S,
-) -> Option<u32> {
+) -> Option<u64> {
     let key = flow_key(headers, Direction::In)?;
-    state.store_flow(&key, Flow::new(generation, Opener::Peer(RuleIndex(rule)), now));
+    state.store_flow(&key, Flow::new(generation, Opener::Peer(rule), now));
     None
 }
 
 #[inline(always)]
-fn matching_rule<P: PolicyTable>(headers: &Headers, policy: &P) -> Option<u32> {
-    let identity = policy.identity(&headers.source);
+fn matching_rule<P: PolicyTable>(headers: &Headers, policy: &P) -> Option<u64> {
+    let identity = identity(policy, &headers.source);
     if identity == Identity::NONE {
         return None;
     }
-    let class = policy.class(&headers.destination);
+    let class = class(policy, &headers.destination);
     if class == Class::NONE {
         return None;
     }
     let key =
         RuleKey { identity, class, protocol: headers.protocol, port: headers.destination_port };
-    policy.rule(&key).map(|rule| rule.0)
+    ruling(policy, &key).map(Ruling::to_number)
 }
 
 /// Whether a remembered flow decides for a packet from the tunnel.
@@ -216,7 +214,7 @@ fn quoted_flow<B, S>(
     generation: Generation,
     now: Nanos,
     state: &S,
-) -> Option<u32>
+) -> Option<u64>
 where
     B: PacketBytes + ?Sized,
     S: StateTable,
@@ -236,7 +234,7 @@ fn first_fragment<S: StateTable>(
     generation: Generation,
     now: Nanos,
     state: &S,
-) -> Option<u32> {
+) -> Option<u64> {
     let first = state.fragment(&fragment_key(headers))?;
     let current = first.generation == generation && !first.seen.older_than(FRAGMENT_LIFETIME, now);
     current.then(|| first.opener().to_number())
@@ -246,10 +244,10 @@ fn first_fragment<S: StateTable>(
 fn remember_fragment<S: StateTable>(
     headers: &Headers,
     generation: Generation,
-    opener: u32,
+    opener: u64,
     now: Nanos,
     state: &mut S,
-) -> Option<u32> {
+) -> Option<u64> {
     let fragment = Fragment::new(generation, Opener::from_number(opener), now);
     state.store_fragment(&fragment_key(headers), fragment);
     None
@@ -280,7 +278,7 @@ fn fragment_key(headers: &Headers) -> FragmentKey {
 }
 
 #[inline(always)]
-const fn rule_of(opener: u32) -> Option<RuleIndex> {
+const fn rule_of(opener: u64) -> Option<RuleIndex> {
     match Opener::from_number(opener) {
         Opener::Host => None,
         Opener::Peer(rule) => Some(rule),

@@ -1,23 +1,44 @@
 //! The maps. Their names are the ones by which `dataplane` finds them.
 
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray},
+    bindings::BPF_F_INNER_MAP,
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray},
     macros::btf_map,
 };
 use dataplane_common::{
-    COUNTERS_PER_GENERATION, DROP_REASONS, Flow, FlowKey, Fragment, FragmentKey, MAX_FLOWS,
-    MAX_FRAGMENTS, RuleCounter, TableKey,
+    DROP_REASONS, ExactKey, Flow, FlowKey, Fragment, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS,
+    PolicyHead, TableKey, Traffic,
 };
 
-/// The compiled policy. The real tries are made by the loader, each as large as its policy; this
-/// size is only the pattern's.
-pub type PolicyTrie = LpmTrie<TableKey, u32, 1>;
+// The tables of a policy are made by the loader, each as large as it has to be; the sizes here are
+// only the pattern's. There are two slots for each, one of which is in force: see `Generation::slot`.
 
-/// The policy in force: one slot, so that a change is one swap of a pointer.
+/// Hosts and rules.
+pub type Exact = HashMap<ExactKey, u64, 1>;
+
+/// Prefixes shorter than a host.
+pub type Prefixes = LpmTrie<TableKey, u32, 1>;
+
+/// What rules decided, by `dataplane_common::counter_index`. The flag: its size may differ.
+pub type RuleCounters = Array<Traffic, 1, { BPF_F_INNER_MAP as usize }>;
+
+/// Hosts and rules of two policies.
 #[btf_map]
-pub static POLICY: ArrayOfMaps<PolicyTrie, 1> = ArrayOfMaps::new();
+pub static EXACT: ArrayOfMaps<Exact, 2> = ArrayOfMaps::new();
 
-/// The generation of the policy in force, written after the swap.
+/// Prefixes of two policies.
+#[btf_map]
+pub static PREFIXES: ArrayOfMaps<Prefixes, 2> = ArrayOfMaps::new();
+
+/// Counters of two policies.
+#[btf_map]
+pub static RULES: ArrayOfMaps<RuleCounters, 2> = ArrayOfMaps::new();
+
+/// The heads of two policies.
+#[btf_map]
+pub static HEADS: Array<PolicyHead, 2> = Array::new();
+
+/// The generation of the policy in force: writing it is what puts a policy in force.
 #[btf_map]
 pub static GENERATION: Array<u32, 1> = Array::new();
 
@@ -29,11 +50,6 @@ pub static FLOWS: LruHashMap<FlowKey, Flow, { MAX_FLOWS as usize }> = LruHashMap
 #[btf_map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Fragment, { MAX_FRAGMENTS as usize }> =
     LruHashMap::new();
-
-/// What each rule allowed, by `dataplane_common::counter_index`.
-#[btf_map]
-pub static RULES: PerCpuArray<RuleCounter, { 2 * COUNTERS_PER_GENERATION as usize }> =
-    PerCpuArray::new();
 
 /// Packets that a remembered flow let through, in either direction.
 #[btf_map]

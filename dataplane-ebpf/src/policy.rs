@@ -6,11 +6,11 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use dataplane_common::{Direction, Nanos, PolicyTable, Verdict, counter_index, verdict};
+use dataplane_common::{Direction, Nanos, Verdict, verdict};
 
 use crate::{
-    maps::{DROPS, FLOW_HITS, RULES},
-    packet::{SkbBytes, segments},
+    maps::{DROPS, FLOW_HITS},
+    packet::{SkbBytes, traffic},
     state::{InForce, Remembered},
 };
 
@@ -35,22 +35,18 @@ fn judge(ctx: &TcContext, direction: Direction) -> i32 {
     let policy = InForce::now();
     match verdict(&SkbBytes(ctx), direction, now, &policy, &mut Remembered) {
         Verdict::Allow { rule, flow_hit } => {
-            if let Some(rule) = rule
-                && let Some(counter) = RULES.get_ptr_mut(counter_index(policy.generation(), rule))
-            {
-                // SAFETY: the element is this CPU's own, and a classifier is not preempted by
-                // another packet of the same CPU.
-                unsafe {
-                    (*counter).packets += segments(ctx);
-                    (*counter).bytes += u64::from(ctx.len());
-                }
+            if let Some(rule) = rule {
+                policy.count(rule, traffic(ctx));
             }
             if flow_hit {
                 count(FLOW_HITS.get_ptr_mut(0));
             }
             TC_ACT_UNSPEC
         }
-        Verdict::Drop(reason) => {
+        Verdict::Drop { reason, rule } => {
+            if let Some(rule) = rule {
+                policy.count(rule, traffic(ctx));
+            }
             count(DROPS.get_ptr_mut(reason as u32));
             TC_ACT_SHOT as i32
         }
@@ -60,7 +56,8 @@ fn judge(ctx: &TcContext, direction: Direction) -> i32 {
 #[inline(always)]
 fn count(counter: Option<*mut u64>) {
     if let Some(counter) = counter {
-        // SAFETY: as in `judge`.
+        // SAFETY: the element is this CPU's own, and a classifier is not preempted by another packet
+        // of the same CPU.
         unsafe { *counter += 1 };
     }
 }

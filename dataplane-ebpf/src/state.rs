@@ -1,38 +1,47 @@
 //! The shared verdict's view of the maps.
 
-use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::bpf_get_smp_processor_id};
 use dataplane_common::{
-    Address, Class, Flow, FlowKey, Fragment, FragmentKey, Generation, Identity, PolicyTable,
-    RuleIndex, RuleKey, StateTable, TableKey, TablePrefix, in_own_frame,
+    ExactKey, Flow, FlowKey, Fragment, FragmentKey, Generation, PolicyHead, PolicyTable, RuleIndex,
+    StateTable, TableKey, TablePrefix, Traffic, counter_index, in_own_frame,
 };
 
-use crate::maps::{FLOWS, FRAGMENTS, GENERATION, POLICY, PolicyTrie};
+use crate::maps::{EXACT, FLOWS, FRAGMENTS, GENERATION, HEADS, PREFIXES, RULES};
 
-/// The policy in force. Holding the trie rather than looking it up each time makes one packet see
-/// one policy, whatever is swapped meanwhile.
+/// The policy in force. The generation is read once, and names the tables: so one packet sees one
+/// policy, whatever comes into force meanwhile.
 pub struct InForce {
     generation: Generation,
-    trie: Option<&'static PolicyTrie>,
 }
 
 impl InForce {
-    /// Reads the generation first: the loader writes it last.
+    /// The policy of this moment.
     #[inline(always)]
     pub fn now() -> Self {
         let generation = match GENERATION.get(0) {
             Some(generation) => Generation(*generation),
             None => Generation(0),
         };
-        Self { generation, trie: POLICY.get(0) }
+        Self { generation }
     }
 
     #[inline(always)]
-    fn find(&self, prefix: TablePrefix) -> Option<u32> {
-        // Three keys side by side would not fit the stack.
-        in_own_frame(|| {
-            let key: Key<TableKey> = Key::new(prefix.bits, prefix.key);
-            self.trie?.get(&key).copied()
-        })
+    fn head(&self) -> Option<&PolicyHead> {
+        HEADS.get(self.generation.slot())
+    }
+
+    /// Counts what a rule decided.
+    #[inline(always)]
+    pub fn count(&self, rule: RuleIndex, traffic: Traffic) {
+        let Some(head) = self.head() else { return };
+        // SAFETY: the helper takes no arguments and only tells a number.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        let index = counter_index(cpu, head.rule_count, rule);
+        if let Some(counter) = RULES.get_value_ptr_mut(self.generation.slot(), &index) {
+            // SAFETY: the element is this CPU's own, and a classifier is not preempted by another
+            // packet of the same CPU.
+            unsafe { (*counter).add(traffic) };
+        }
     }
 }
 
@@ -43,24 +52,21 @@ impl PolicyTable for InForce {
     }
 
     #[inline(always)]
-    fn identity(&self, source: &Address) -> Identity {
-        match self.find(TablePrefix::identity(*source, 128)) {
-            Some(identity) => Identity(identity),
-            None => Identity::NONE,
-        }
+    fn exact(&self, key: &ExactKey) -> Option<u64> {
+        // SAFETY: the tables of a policy are not written while a program can see them.
+        in_own_frame(|| unsafe { EXACT.get(self.generation.slot())?.get(key) }.copied())
     }
 
     #[inline(always)]
-    fn class(&self, destination: &Address) -> Class {
-        match self.find(TablePrefix::class(*destination, 128)) {
-            Some(class) => Class(class),
-            None => Class::NONE,
+    fn longest(&self, prefix: &TablePrefix) -> Option<u32> {
+        if !self.head()?.has_prefixes() {
+            return None;
         }
-    }
-
-    #[inline(always)]
-    fn rule(&self, key: &RuleKey) -> Option<RuleIndex> {
-        self.find(TablePrefix::rule(*key, 16)).map(RuleIndex)
+        let value = in_own_frame(|| {
+            let key: Key<TableKey> = Key::new(prefix.bits, prefix.key);
+            PREFIXES.get(self.generation.slot())?.get(&key).map(|value| u64::from(*value))
+        })?;
+        Some((value & 0xffff_ffff) as u32)
     }
 }
 

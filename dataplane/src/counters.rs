@@ -2,20 +2,19 @@
 
 use aya::{
     Ebpf, Pod,
-    maps::{MapData, PerCpuArray, PerCpuValues},
-    util::nr_cpus,
+    maps::{MapData, PerCpuArray},
 };
-use dataplane_common::{DropReason, Generation, RuleCounter, RuleIndex, counter_index};
+use dataplane_common::{DropReason, Generation, RuleIndex, Traffic, counter_index};
 
-use crate::{Error, error::chain, object};
+use crate::{Error, error::chain, object, tables};
 
 /// The counters of the policy programs, summed over the CPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counters {
     /// The policy in force.
     pub generation: Generation,
-    /// What each of its rules has allowed since it came into force, by the rule's index.
-    pub rules: Vec<RuleCounter>,
+    /// What each of its rules has decided since it came into force, by the rule's index.
+    pub rules: Vec<Traffic>,
     /// Packets of either direction that a remembered flow let through, since the programs were
     /// loaded.
     pub flow_hits: u64,
@@ -31,24 +30,8 @@ impl Counters {
     }
 }
 
-pub(crate) fn read(
-    ebpf: &Ebpf,
-    generation: Generation,
-    rule_count: u32,
-) -> Result<Counters, Error> {
-    let rules = per_cpu::<[u64; 2]>(ebpf, object::RULES)?;
-    let rules = (0..rule_count)
-        .map(|rule| {
-            let index = counter_index(generation, RuleIndex(rule));
-            let words = sum(&rules, object::RULES, index, |mut total, cpu| {
-                total[0] += cpu[0];
-                total[1] += cpu[1];
-                total
-            })?;
-            Ok(RuleCounter::from_words(words))
-        })
-        .collect::<Result<_, Error>>()?;
-
+pub(crate) fn read(ebpf: &Ebpf, generation: Generation) -> Result<Counters, Error> {
+    let rules = rules(ebpf, generation)?;
     let flow_hits = per_cpu::<u64>(ebpf, object::FLOW_HITS)?;
     let flow_hits = sum(&flow_hits, object::FLOW_HITS, 0, |total, cpu| total + cpu)?;
 
@@ -63,21 +46,24 @@ pub(crate) fn read(
     Ok(Counters { generation, rules, flow_hits, drops })
 }
 
-/// Clears the counters that the rules of a policy to come will use.
-pub(crate) fn clear(ebpf: &mut Ebpf, generation: Generation, rule_count: u32) -> Result<(), Error> {
+fn rules(ebpf: &Ebpf, generation: Generation) -> Result<Vec<Traffic>, Error> {
     let name = object::RULES;
-    let failed = |reason| Error::Map { map: name, action: "clear", reason };
-    let cpus = nr_cpus().map_err(|(file, error)| failed(format!("{file}: {error}")))?;
-    let map = ebpf.map_mut(name).ok_or(Error::Object { name })?;
-    let mut counters =
-        PerCpuArray::<_, [u64; 2]>::try_from(map).map_err(|error| failed(chain(&error)))?;
-    for rule in 0..rule_count {
-        let zeros = PerCpuValues::try_from(vec![[0; 2]; cpus])
-            .map_err(|error| failed(error.to_string()))?;
-        let index = counter_index(generation, RuleIndex(rule));
-        counters.set(index, zeros, 0).map_err(|error| failed(chain(&error)))?;
-    }
-    Ok(())
+    let counters = tables::counters(ebpf, generation)?;
+    let rule_count = tables::head(ebpf, generation)?.rule_count;
+    let cpus = tables::cpus()?;
+    (0..rule_count)
+        .map(|rule| {
+            let mut total = Traffic::default();
+            for cpu in 0..cpus {
+                let index = counter_index(cpu, rule_count, RuleIndex(rule));
+                let words = counters
+                    .get(&index, 0)
+                    .map_err(|error| tables::map_error(name, "read", &error))?;
+                total.add(Traffic::from_words(words));
+            }
+            Ok(total)
+        })
+        .collect()
 }
 
 fn per_cpu<'a, V: Pod>(

@@ -69,6 +69,17 @@ pub enum Error {
         /// The kernel's reason.
         reason: String,
     },
+    /// The policy needs more entries than a table may have.
+    #[error(
+        "the policy needs {entries} entries of one table, more than {limit}: merge rules whose \
+         sources, destinations or ports overlap"
+    )]
+    TooLarge {
+        /// How many it needs.
+        entries: usize,
+        /// How many there may be.
+        limit: u32,
+    },
     /// A socket could not be made a shard's own.
     #[error(
         "cannot steer datagrams to the socket of shard {}: {reason}: it must be bound, in an \

@@ -7,7 +7,8 @@
 mod attach;
 mod counters;
 mod error;
-mod measure;
+mod layout;
+mod memory;
 mod model;
 mod object;
 mod pins;
@@ -19,10 +20,14 @@ mod tunnel;
 pub use attach::AttachKind;
 pub use counters::Counters;
 pub use dataplane_common::{
-    Direction, DropReason, Generation, IndexMask, MAX_SHARDS, Nanos, RuleCounter, RuleIndex,
-    ShardId, Shards, Slot, Verdict,
+    Direction, DropReason, Generation, IndexMask, MAX_SHARDS, Nanos, RuleIndex, ShardId, Shards,
+    Slot, Traffic, Verdict,
 };
+/// What a rule decided on.
+pub type RuleCounter = Traffic;
+
 pub use error::Error;
+pub use memory::MemoryTables;
 pub use model::Model;
 pub use pins::Pins;
 pub use programs::{Action, PolicyPrograms};

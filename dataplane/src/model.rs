@@ -3,25 +3,19 @@
 use std::collections::HashMap;
 
 use dataplane_common::{
-    Address, Class, Direction, Flow, FlowKey, Fragment, FragmentKey, Generation, Identity, Nanos,
-    PolicyTable, RuleIndex, RuleKey, StateTable, TableKey, TablePrefix, Verdict, verdict,
+    Direction, Flow, FlowKey, Fragment, FragmentKey, Nanos, PolicyTable, StateTable, Verdict,
+    verdict,
 };
 use policy::Compiled;
 
-use crate::tables;
+use crate::MemoryTables;
 
 /// What the kernel's programs and maps do, done in memory: to explain a verdict, and to hold the
 /// kernel to it in tests. It never forgets a flow for want of room.
 #[derive(Debug, Default)]
 pub struct Model {
-    policy: Policy,
+    policy: MemoryTables,
     state: State,
-}
-
-#[derive(Debug)]
-struct Policy {
-    generation: Generation,
-    table: HashMap<(u32, TableKey), u32>,
 }
 
 #[derive(Debug, Default)]
@@ -41,58 +35,12 @@ impl Model {
 
     /// Puts another policy in force.
     pub fn apply(&mut self, compiled: &Compiled) {
-        self.policy = Policy {
-            generation: Generation(self.policy.generation.0.checked_add(1).unwrap_or(1)),
-            table: tables::entries(compiled)
-                .map(|(prefix, value)| ((prefix.bits, prefix.key), value))
-                .collect(),
-        };
+        self.policy = MemoryTables::new(compiled, self.policy.generation().next());
     }
 
     /// Judges a packet, from its IP header on.
     pub fn judge(&mut self, direction: Direction, packet: &[u8], now: Nanos) -> Verdict {
         verdict(packet, direction, now, &self.policy, &mut self.state)
-    }
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self { generation: Generation(0), table: HashMap::new() }
-    }
-}
-
-impl Policy {
-    fn longest(&self, full: TablePrefix) -> Option<u32> {
-        (0..=full.bits)
-            .rev()
-            .find_map(|bits| self.table.get(&(bits, leading(full.key, bits))).copied())
-    }
-}
-
-/// The key with all but its leading bits cleared.
-fn leading(TableKey(mut bytes): TableKey, bits: u32) -> TableKey {
-    for (start, byte) in (0u32..).step_by(8).zip(&mut bytes) {
-        let kept = bits.saturating_sub(start).min(8);
-        *byte &= u8::MAX.checked_shl(8 - kept).unwrap_or(0);
-    }
-    TableKey(bytes)
-}
-
-impl PolicyTable for Policy {
-    fn generation(&self) -> Generation {
-        self.generation
-    }
-
-    fn identity(&self, source: &Address) -> Identity {
-        self.longest(TablePrefix::identity(*source, 128)).map_or(Identity::NONE, Identity)
-    }
-
-    fn class(&self, destination: &Address) -> Class {
-        self.longest(TablePrefix::class(*destination, 128)).map_or(Class::NONE, Class)
-    }
-
-    fn rule(&self, key: &RuleKey) -> Option<RuleIndex> {
-        self.longest(TablePrefix::rule(*key, 16)).map(RuleIndex)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The loaded programs and their maps: all of the policy but the interface.
 
+use std::time::Duration;
+
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, ArrayOfMaps, HashMap, MapData, MapError},
+    maps::HashMap,
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use dataplane_common::{Direction, Flow, FlowKey, Generation};
@@ -11,8 +13,9 @@ use policy::Compiled;
 use crate::{
     Counters, Error, Pins, counters,
     error::chain,
+    layout::Layout,
     object,
-    tables::{self, PolicyTrie},
+    tables::{self, Tables, map_error},
 };
 
 /// The policy's programs in the kernel, with a policy in force.
@@ -20,9 +23,6 @@ use crate::{
 pub struct PolicyPrograms {
     pub(crate) ebpf: Ebpf,
     generation: Generation,
-    rule_count: u32,
-    /// The trie in force, to go back to should a change fail half-way.
-    trie: Option<PolicyTrie>,
 }
 
 /// What a program tells the kernel to do with a packet.
@@ -67,8 +67,8 @@ impl PolicyPrograms {
                 .load()
                 .map_err(|error| Error::Program { program: name, reason: chain(&error) })?;
         }
-        let generation = announced(&ebpf)?;
-        let mut programs = Self { ebpf, generation, rule_count: 0, trie: None };
+        let generation = tables::generation(&ebpf)?;
+        let mut programs = Self { ebpf, generation };
         programs.apply(compiled)?;
         Ok(programs)
     }
@@ -78,27 +78,11 @@ impl PolicyPrograms {
     ///
     /// # Errors
     ///
-    /// When the kernel has no room for it; then the old policy stays in force.
+    /// When it is too large or the kernel has no room for it; then the old policy stays in force.
     pub fn apply(&mut self, compiled: &Compiled) -> Result<Generation, Error> {
-        // `MAX_RULES` of both crates bounds it.
-        let rule_count = u32::try_from(compiled.rule_count()).unwrap_or(u32::MAX);
-        let next = Generation(self.generation.0.checked_add(1).unwrap_or(1));
-        let trie = tables::fill(compiled)?;
-        counters::clear(&mut self.ebpf, next, rule_count)?;
-
-        // First the tables, then the generation. The swap returns when no program runs that saw
-        // the old tables, so no flow can be judged by them and stamped with the new generation.
-        swap(&mut self.ebpf, &trie)?;
-        if let Err(error) = announce(&mut self.ebpf, next) {
-            if let Some(old) = &self.trie {
-                swap(&mut self.ebpf, old)?;
-            }
-            return Err(error);
-        }
-        self.trie = Some(trie);
-        self.generation = next;
-        self.rule_count = rule_count;
-        Ok(next)
+        Tables::fill(&Layout::new(compiled))?.put_in_force(&mut self.ebpf, self.generation)?;
+        self.generation = self.generation.next();
+        Ok(self.generation)
     }
 
     /// The policy in force.
@@ -113,7 +97,7 @@ impl PolicyPrograms {
     ///
     /// When a map cannot be read.
     pub fn counters(&self) -> Result<Counters, Error> {
-        counters::read(&self.ebpf, self.generation, self.rule_count)
+        counters::read(&self.ebpf, self.generation)
     }
 
     /// How many flows are remembered. It walks the whole table: not for a busy loop.
@@ -142,6 +126,30 @@ impl PolicyPrograms {
     ///
     /// When the kernel does not run it: a packet of fewer than 14 bytes, or too large.
     pub fn judge(&self, direction: Direction, packet: &[u8]) -> Result<Action, Error> {
+        self.run(direction, packet, 1).map(|(action, _)| action)
+    }
+
+    /// Runs the program of this direction `repeat` times on a packet, as [`judge`](Self::judge)
+    /// does, and tells what a run took.
+    ///
+    /// # Errors
+    ///
+    /// As [`judge`](Self::judge).
+    pub fn time(
+        &self,
+        direction: Direction,
+        packet: &[u8],
+        repeat: u32,
+    ) -> Result<(Action, Duration), Error> {
+        self.run(direction, packet, repeat)
+    }
+
+    fn run(
+        &self,
+        direction: Direction,
+        packet: &[u8],
+        repeat: u32,
+    ) -> Result<(Action, Duration), Error> {
         /// `TC_ACT_SHOT`.
         const SHOT: u32 = 2;
         let name = match direction {
@@ -153,16 +161,17 @@ impl PolicyPrograms {
             .program(name)
             .and_then(|program| program.try_into().ok())
             .ok_or(Error::Object { name })?;
-        let options = TestRunOptions { data_in: Some(packet), ..TestRunOptions::default() };
+        let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::default() };
         let result = program.test_run(options).map_err(|error| Error::Run {
             program: name,
             length: packet.len(),
             reason: chain(&error),
         })?;
-        Ok(match result.return_value {
+        let action = match result.return_value {
             SHOT => Action::Drop,
             _ => Action::Pass,
-        })
+        };
+        Ok((action, result.duration))
     }
 }
 
@@ -172,32 +181,4 @@ pub(crate) fn program_mut<'a>(
     name: &'static str,
 ) -> Result<&'a mut SchedClassifier, Error> {
     ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or(Error::Object { name })
-}
-
-fn swap(ebpf: &mut Ebpf, trie: &PolicyTrie) -> Result<(), Error> {
-    let name = object::POLICY;
-    let map = ebpf.map_mut(name).ok_or(Error::Object { name })?;
-    let mut slot = ArrayOfMaps::<&mut MapData, PolicyTrie>::try_from(map)
-        .map_err(|_| Error::Object { name })?;
-    slot.set(0, trie, 0).map_err(|error| map_error(name, "swap the trie of", &error))
-}
-
-fn announce(ebpf: &mut Ebpf, generation: Generation) -> Result<(), Error> {
-    let name = object::GENERATION;
-    let map = ebpf.map_mut(name).ok_or(Error::Object { name })?;
-    let mut current =
-        Array::<&mut MapData, u32>::try_from(map).map_err(|_| Error::Object { name })?;
-    current.set(0, generation.0, 0).map_err(|error| map_error(name, "write", &error))
-}
-
-/// The generation that the kernel goes by.
-fn announced(ebpf: &Ebpf) -> Result<Generation, Error> {
-    let name = object::GENERATION;
-    let map = ebpf.map(name).ok_or(Error::Object { name })?;
-    let current = Array::<&MapData, u32>::try_from(map).map_err(|_| Error::Object { name })?;
-    current.get(&0, 0).map(Generation).map_err(|error| map_error(name, "read", &error))
-}
-
-fn map_error(map: &'static str, action: &'static str, error: &MapError) -> Error {
-    Error::Map { map, action, reason: chain(error) }
 }

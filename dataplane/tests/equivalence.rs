@@ -3,11 +3,11 @@
 
 mod support;
 
-use dataplane::{Action, Direction, Model, Nanos, Verdict};
+use dataplane::{Action, Counters, Direction, Model, Nanos, RuleIndex, Verdict};
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::{compiled, extended, fragment, icmp, ip, load, ports};
 
-const POLICIES: [&str; 3] = [
+const POLICIES: [&str; 4] = [
     "",
     r#"{ "action": "accept", "src": ["10.0.0.0/30", "fd00::/126"], "dst": ["*:20-33"] },
        { "action": "accept", "src": ["*"], "dst": ["10.0.0.2:1-3", "[fd00::2]:1-3"], "proto": "udp" },
@@ -15,6 +15,9 @@ const POLICIES: [&str; 3] = [
     r#"{ "action": "accept", "src": ["::/0"], "dst": ["fd00::/16:*"] },
        { "action": "accept", "src": ["10.0.0.6"], "dst": ["10.0.0.2:*"], "proto": "tcp" },
        { "action": "accept", "src": ["0.0.0.0/0"], "dst": ["10.0.0.2:22"], "proto": "sctp" }"#,
+    r#"{ "action": "accept", "src": ["*"], "dst": ["*:*"] },
+       { "action": "deny", "src": ["10.0.0.4/30", "fd00::5"], "dst": ["*:2-22,34"] },
+       { "action": "deny", "src": ["10.0.0.3"], "dst": ["10.0.0.0/30:*"], "proto": "icmp" }"#,
 ];
 
 #[derive(Clone, Debug)]
@@ -103,6 +106,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The rules that counted a packet.
+fn counted(before: &Counters, after: &Counters) -> Vec<RuleIndex> {
+    let rules = (0..).zip(before.rules.iter().zip(&after.rules));
+    rules
+        .flat_map(|(index, (before, after))| {
+            (before.packets..after.packets).map(move |_| RuleIndex(index))
+        })
+        .collect()
+}
+
 proptest! {
     // Each case loads the programs anew and runs some two hundred packets.
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 64, ..ProptestConfig::default() })]
@@ -128,15 +141,12 @@ proptest! {
                         Verdict::Allow { rule, flow_hit } => {
                             prop_assert_eq!(action, Action::Pass, "{:02x?}", packet);
                             prop_assert_eq!(after.flow_hits - before.flow_hits, u64::from(flow_hit));
-                            for (index, counter) in after.rules.iter().enumerate() {
-                                let counted = rule.is_some_and(|rule| rule.0 as usize == index);
-                                let packets = counter.packets - before.rules[index].packets;
-                                prop_assert_eq!(packets, u64::from(counted), "{:02x?}", packet);
-                            }
+                            prop_assert_eq!(&counted(&before, &after), &Vec::from_iter(rule));
                             prop_assert_eq!(&after.drops, &before.drops);
                         }
-                        Verdict::Drop(reason) => {
+                        Verdict::Drop { reason, rule } => {
                             prop_assert_eq!(action, Action::Drop, "{:?} {:02x?}", reason, packet);
+                            prop_assert_eq!(&counted(&before, &after), &Vec::from_iter(rule));
                             prop_assert_eq!(after.dropped(reason), before.dropped(reason) + 1);
                         }
                     }

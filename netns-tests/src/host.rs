@@ -1,6 +1,7 @@
 //! A host of the lab: a network namespace, and programs or closures that run in it.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use crate::namespace::Namespace;
 use crate::packet_socket::{Family, PacketSocket, Sniffer, Writer};
 use crate::process::{Output, Process};
+use crate::sys;
 
 /// Marks each process that a lab started, with the lab's unique tag.
 pub(crate) const TAG_VARIABLE: &str = "NEARWIRE_LAB";
@@ -201,6 +203,21 @@ impl Host {
     pub fn sniff(&self, interface: &str, family: Family) -> Result<Sniffer> {
         self.enter(|| PacketSocket::open(interface, family)?.listen())?
             .with_context(|| format!("{}: cannot sniff on {interface}", self.name))
+    }
+
+    /// Opens a queue of a TUN interface that nobody serves: what is written to it arrives as from the
+    /// tunnel.
+    ///
+    /// # Errors
+    /// When there is no such interface, or somebody serves it.
+    pub fn open_tun(&self, interface: &str) -> Result<File> {
+        ensure!(
+            self.ip(["link", "show", interface]).is_ok(),
+            "{}: there is no interface {interface}",
+            self.name
+        );
+        self.enter(|| sys::open_tun(interface))?
+            .with_context(|| format!("{}: cannot open {interface}", self.name))
     }
 
     /// A path to the namespace, for `nsenter --net=PATH` and `ip link set DEV netns PATH`; good while

@@ -1,4 +1,4 @@
-//! The system calls that need `unsafe`: new namespaces, TAP and TUN devices, what a child does before exec.
+//! The system calls that need `unsafe`: new namespaces, TAP devices, what a child does before exec.
 #![allow(
     unsafe_code,
     reason = "ioctl, unshare and pre_exec have no safe form; each use is argued below"
@@ -58,13 +58,14 @@ pub(crate) fn open_tap(device: &str) -> io::Result<File> {
     open_device(device, IFF_TAP)
 }
 
-/// Creates the TUN `device` in the calling thread's namespace. It is gone when the file is closed.
+/// Opens a queue of the TUN `device` in the calling thread's namespace, and makes it if need be.
 pub(crate) fn open_tun(device: &str) -> io::Result<File> {
-    open_device(device, IFF_TUN)
+    // It was made for many queues or for one, and only that opens it.
+    open_device(device, IFF_TUN | IFF_MULTI_QUEUE).or_else(|_| open_device(device, IFF_TUN))
 }
 
 fn open_device(device: &str, kind: u16) -> io::Result<File> {
-    let file = OpenOptions::new()
+    let opened = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
@@ -73,8 +74,8 @@ fn open_device(device: &str, kind: u16) -> io::Result<File> {
     let mut request =
         InterfaceFlags { name: interface_name(device)?, flags: kind | IFF_NO_PI, rest: [0; 22] };
     // SAFETY: TUNSETIFF reads and writes one `struct ifreq` (40 bytes), which InterfaceFlags is.
-    unsafe { ioctl(&file, Updater::<TUNSETIFF, _>::new(&mut request)) }?;
-    Ok(file)
+    unsafe { ioctl(&opened, Updater::<TUNSETIFF, _>::new(&mut request)) }?;
+    Ok(opened)
 }
 
 /// Makes the kernel finish checksums before a frame leaves `device`, in the thread's namespace.
@@ -101,6 +102,7 @@ const TUNSETIFF: Opcode = opcode::write::<c_int>(b'T', 202);
 const SIOCETHTOOL: Opcode = 0x8946;
 const ETHTOOL_STXCSUM: u32 = 0x17;
 const IFF_TUN: u16 = 0x0001;
+const IFF_MULTI_QUEUE: u16 = 0x0100;
 const IFF_TAP: u16 = 0x0002;
 const IFF_NO_PI: u16 = 0x1000;
 

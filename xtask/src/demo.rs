@@ -100,8 +100,10 @@ impl Demo {
         policy_text().lines().for_each(|line| println!("      {line}"));
         let policy = self.policy.to_str().context("the temporary folder is not UTF-8")?;
         let client = self.start(&self.client, &["wg", "-f", &self.client_wg])?;
-        let server =
-            self.start(&self.server, &["wg", "-f", &self.server_wg, "--policy", policy])?;
+        let server = self.start(
+            &self.server,
+            &["wg", "-f", &self.server_wg, "--policy", policy, "--pin-dir", "none"],
+        )?;
         let (client_key, server_key) = (keys(&self.client)?, keys(&self.server)?);
         configure(
             &self.client,

@@ -38,14 +38,33 @@ pub(super) struct Args {
     /// Enforce this policy document on the interface; SIGHUP reads it anew
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Pin the policy here, in a BPF file system, which is mounted if need be: a daemon that is
+    /// killed leaves interface, policy and flows, and the next one takes them over. `none`: they end
+    /// with the daemon
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "NEARWIRE_PIN_DIR",
+        default_value = "/sys/fs/bpf/nearwire"
+    )]
+    pin_dir: PathBuf,
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { interface, foreground, shards, busy_poll, no_offload, policy } = self;
+        let Self { interface, foreground, shards, busy_poll, no_offload, policy, pin_dir } = self;
         let offload = if no_offload { HostOffload::None } else { HostOffload::TcpAndUdp };
         let busy_poll = Duration::from_micros(busy_poll.into());
-        wg::run(Options { interface, foreground, offload, shards, busy_poll, policy })
+        let pin_directory = (pin_dir.as_os_str() != "none").then_some(pin_dir);
+        wg::run(Options {
+            interface,
+            foreground,
+            offload,
+            shards,
+            busy_poll,
+            policy,
+            pin_directory,
+        })
     }
 }
 

@@ -42,6 +42,13 @@ pub(super) fn tun_set_steering(device: &File, program: BorrowedFd<'_>) -> io::Re
     check(unsafe { libc::ioctl(device.as_raw_fd(), TUNSETSTEERINGEBPF, &raw const program) })
 }
 
+/// Says whether the interface outlives its last queue.
+pub(super) fn tun_set_persistent(device: &File, persistent: bool) -> io::Result<()> {
+    let persistent = libc::c_ulong::from(persistent);
+    // SAFETY: TUNSETPERSIST takes its argument by value.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETPERSIST as _, persistent) })
+}
+
 /// Says which super-packets and partial checksums the user end takes.
 pub(super) fn tun_set_offload(device: &File, offload: libc::c_uint) -> io::Result<()> {
     let offload = libc::c_ulong::from(offload);

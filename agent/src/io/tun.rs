@@ -28,6 +28,16 @@ pub(crate) struct Tun {
     offload: HostOffload,
 }
 
+/// An interface that outlives the process. Dropped, it vanishes with its last queue after all.
+pub(crate) struct Persistent(File);
+
+impl Drop for Persistent {
+    fn drop(&mut self) {
+        // Fails only if the interface is gone already.
+        let _ = sys::tun_set_persistent(&self.0, false);
+    }
+}
+
 /// How many queues an interface can ever have: it is made for one or for many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queues {
@@ -55,7 +65,11 @@ impl Tun {
         sys::tun_set_interface(&device, name, flags).with_context(|| {
             match interface_index(name).is_some() {
                 true => {
-                    format!("interface {name} exists already; remove it or choose another name")
+                    format!(
+                        "interface {name} exists already; remove it (ip link del {name}) or choose \
+                         another name; one that a daemon with a policy left is taken over with \
+                         --policy"
+                    )
                 }
                 false => format!("cannot make the interface {name}; it takes CAP_NET_ADMIN"),
             }
@@ -64,6 +78,31 @@ impl Tun {
         sys::set_mtu(name, DEFAULT_MTU)
             .with_context(|| format!("cannot set the MTU of {name} to {DEFAULT_MTU}"))?;
         Ok(Self { device, offload })
+    }
+
+    /// Goes on with an interface that outlived its daemon, as it is.
+    pub(crate) fn take_over(
+        name: &str,
+        wanted: HostOffload,
+        queues: Queues,
+    ) -> anyhow::Result<Self> {
+        let flags = TunFlags {
+            vnet: wanted != HostOffload::None,
+            many: queues == Queues::Many,
+            new: false,
+        };
+        let device = open()?;
+        sys::tun_set_interface(&device, name, flags)
+            .with_context(|| format!("cannot open the interface {name}"))?;
+        let offload = set_offload(&device, wanted);
+        Ok(Self { device, offload })
+    }
+
+    /// Makes the interface outlive the process, unless what this gives is dropped first.
+    pub(crate) fn persist(&self) -> io::Result<Persistent> {
+        let device = self.device.try_clone()?;
+        sys::tun_set_persistent(&device, true)?;
+        Ok(Persistent(device))
     }
 
     /// Opens one more queue of the interface `name`, which is this one's and made for many.

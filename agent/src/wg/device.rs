@@ -8,19 +8,21 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use dataplane::Pins;
 use dataplane_common::{MAX_SHARDS, Shards};
 use engine::HostOffload;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 
 use super::background;
+use super::lasting::{self, Lasting, Opened};
 use super::node::{Node, SharedNode};
 use super::policy::{self, Policy};
 use super::rpc::{self, Call, Reply, Request};
 use super::socket::Socket;
 use super::uapi;
 use crate::io::link::{self, Link};
-use crate::io::tun::{self, Queues, Tun};
+use crate::io::tun::{self, Queues};
 
 /// What `nearwire wg` is to do.
 pub(crate) struct Options {
@@ -36,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) busy_poll: Duration,
     /// Enforce this policy on the interface.
     pub(crate) policy: Option<PathBuf>,
+    /// Where the policy is pinned, so that it outlives a daemon that is killed.
+    pub(crate) pin_directory: Option<PathBuf>,
 }
 
 impl Options {
@@ -77,9 +81,19 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let rpc_socket = Socket::listen(rpc::DIRECTORY, name)?;
     let shards = options.shards();
     let queues = if shards == Shards::ONE { Queues::One } else { Queues::Many };
-    let tun = Tun::create(name, options.offload, queues)?;
+    let directory = options.pin_directory.as_deref().filter(|_| document.is_some());
+    let pins = lasting::pins(directory, name);
+    let Opened { tun, queues, taken_over } =
+        lasting::open(name, options.offload, queues, pins.as_ref())?;
     // Before the interface can carry anything.
-    let policy = document.map(|document| Policy::attach(name, document)).transpose()?;
+    let policy = document.map(|document| Policy::attach(name, document, pins.as_ref()));
+    let policy = policy.transpose().inspect_err(|_| {
+        if !taken_over {
+            // What was refused is not to be found by the next.
+            let _ = pins.as_ref().map(Pins::remove);
+        }
+    })?;
+    let lasting = pins.map(|pins| Lasting::new(&tun, pins)).transpose()?;
     let links = link::watch(name).await?;
     let (node, mut ends) = Node::start(name, (tun, queues), shards, options.busy_poll)?;
     let node: SharedNode = Arc::new(Mutex::new(node));
@@ -103,6 +117,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         },
     };
     node.lock().await.end().await;
+    drop(lasting);
     tracing::info!(interface = name, reason = reason.as_ref().ok(), "end");
     reason.map(drop)
 }

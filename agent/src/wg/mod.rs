@@ -8,6 +8,7 @@
 mod background;
 mod command;
 mod device;
+mod lasting;
 mod node;
 mod policy;
 mod port;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use dataplane::{AttachKind, RuleCounter, TunnelPolicy};
+use dataplane::{AttachKind, Pins, RuleCounter, TunnelPolicy};
 use policy::{Compiled, Document};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Policy {
     interface: String,
     enforced: TunnelPolicy,
+    pinned: Option<PathBuf>,
     document: Document,
     text: String,
 }
@@ -24,6 +25,8 @@ pub(crate) struct PolicyStatus {
     pub(crate) interface: String,
     /// How the programs are attached: `tcx` or `clsact`.
     pub(crate) attached: String,
+    /// Where they are pinned, if they are: then the policy outlives a daemon that is killed.
+    pub(crate) pinned: Option<PathBuf>,
     /// Counts the policies that were in force since the programs were attached.
     pub(crate) generation: u32,
     /// The rules, in the order of the document.
@@ -48,15 +51,17 @@ pub(crate) struct RuleStatus {
 }
 
 impl Policy {
-    /// Puts the document on an interface that carries nothing yet.
+    /// Puts the document on an interface that carries nothing yet, or that has a policy pinned.
     pub(super) fn attach(
         interface: &str,
         (text, document): (String, Document),
+        pins: Option<&Pins>,
     ) -> anyhow::Result<Self> {
         let compiled = compile(&document)?;
-        let enforced = TunnelPolicy::attach(interface, &compiled, None)
+        let enforced = TunnelPolicy::attach(interface, &compiled, pins)
             .with_context(|| format!("cannot enforce the policy on {interface}"))?;
-        Ok(Self { interface: interface.to_owned(), enforced, document, text })
+        let pinned = pins.map(|pins| pins.directory().to_owned());
+        Ok(Self { interface: interface.to_owned(), enforced, pinned, document, text })
     }
 
     /// Replaces the document; on an error the one in force stays. Gives the new generation.
@@ -82,6 +87,7 @@ impl Policy {
                 AttachKind::Tcx => "tcx".into(),
                 AttachKind::Clsact => "clsact".into(),
             },
+            pinned: self.pinned.clone(),
             generation: counters.generation.0,
             rules: rules.map(|(rule, counted)| self.rule_status(rule.line, counted)).collect(),
             flow_hits: counters.flow_hits,

@@ -46,6 +46,8 @@ impl Implementation {
                 let program = nearwire.map_or_else(nearwire_program, |path| Ok(path.into()))?;
                 let mut command = host.command(program);
                 command.args(["wg", "--foreground", interface]);
+                // What a test leaves pinned would stay on the machine.
+                command.env("NEARWIRE_PIN_DIR", "none");
                 command
             }
             Self::WireguardGo => {

@@ -113,8 +113,7 @@ impl<'h> Tunnel<'h> {
     /// # Errors
     /// When `wg` or `ip` refuses.
     pub fn configure(&self, addresses: &[&str]) -> Result<()> {
-        self.set_private_key(&self.keys.private)?;
-        self.set(["listen-port", &self.port.to_string()])?;
+        self.set_key_and_port()?;
         if self.implementation() == Implementation::Gotatun {
             // It makes its interface anew when it is configured, and tells nobody when.
             std::thread::sleep(Duration::from_millis(300));
@@ -135,6 +134,15 @@ impl<'h> Tunnel<'h> {
             self.host.ip(["address", "add", address, "dev", &self.name])?;
         }
         self.up()
+    }
+
+    /// Sets the key and the port: all that an interface needs which has outlived its process.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn set_key_and_port(&self) -> Result<()> {
+        self.set_private_key(&self.keys.private)?;
+        self.set(["listen-port", &self.port.to_string()])
     }
 
     /// Runs `wg set INTERFACE` with these words.
@@ -305,9 +313,26 @@ impl<'h> Tunnel<'h> {
     /// # Errors
     /// As [`TunnelBuilder::start`].
     pub fn restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.start_again()
+    }
+
+    /// Kills the process, without a chance to say goodbye.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn kill(&mut self) -> Result<()> {
         self.process().signal(Signal::KILL)?;
         drop(self.process.take());
         remove_sockets(&self.name);
+        Ok(())
+    }
+
+    /// Starts the process again after [`Self::kill`], under the same name, not configured.
+    ///
+    /// # Errors
+    /// As [`TunnelBuilder::start`].
+    pub fn start_again(&mut self) -> Result<()> {
         self.launch()
     }
 

@@ -12,6 +12,10 @@ pub(crate) fn v4(protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
         vec![0x45, 0, len[0], len[1], 0, 7, fragment[0], fragment[1], 64, protocol, 0, 0];
     packet.extend(CLIENT);
     packet.extend(SERVER);
+    let words = packet.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let sum = words.sum::<u32>();
+    let checksum = !u16::try_from((sum & 0xffff) + (sum >> 16)).expect("few words");
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
     packet.extend(payload);
     packet
 }

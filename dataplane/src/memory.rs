@@ -1,0 +1,117 @@
+//! The tables of a policy in memory, looked up as the kernel looks up its own.
+
+use std::collections::HashMap;
+
+use dataplane_common::{ExactKey, Generation, PolicyTable, TableKey, TablePrefix};
+use policy::Compiled;
+
+use crate::layout::Layout;
+
+/// The entries that the kernel's tables would hold.
+#[derive(Debug, Default)]
+pub struct MemoryTables {
+    generation: Generation,
+    exact: HashMap<ExactKey, u64>,
+    prefixes: HashMap<(u32, TableKey), u32>,
+}
+
+impl MemoryTables {
+    /// The tables of a policy under this number.
+    #[must_use]
+    pub fn new(compiled: &Compiled, generation: Generation) -> Self {
+        let Layout { exact, prefixes, .. } = Layout::new(compiled);
+        let prefixes =
+            prefixes.into_iter().map(|(prefix, value)| ((prefix.bits, prefix.key), value));
+        Self { generation, exact: exact.into_iter().collect(), prefixes: prefixes.collect() }
+    }
+}
+
+/// The key with all but its leading bits cleared.
+fn leading(TableKey(mut bytes): TableKey, bits: u32) -> TableKey {
+    for (start, byte) in (0u32..).step_by(8).zip(&mut bytes) {
+        let kept = bits.saturating_sub(start).min(8);
+        *byte &= u8::MAX.checked_shl(8 - kept).unwrap_or(0);
+    }
+    TableKey(bytes)
+}
+
+impl PolicyTable for MemoryTables {
+    fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    fn exact(&self, key: &ExactKey) -> Option<u64> {
+        self.exact.get(key).copied()
+    }
+
+    fn longest(&self, prefix: &TablePrefix) -> Option<u32> {
+        (0..=prefix.bits)
+            .rev()
+            .find_map(|bits| self.prefixes.get(&(bits, leading(prefix.key, bits))).copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+    use std::{collections::BTreeSet, net::IpAddr};
+
+    use dataplane_common::{Address, RuleKey, Ruling, class, identity, ruling};
+    use policy::{Action, Document, Packet};
+
+    use super::*;
+
+    /// What the tables say, by the functions that the kernel runs.
+    fn looked_up(tables: &MemoryTables, packet: &Packet) -> Option<(u32, bool)> {
+        let address = |address: IpAddr| match address {
+            IpAddr::V4(v4) => Address::from_v4(v4.octets()),
+            IpAddr::V6(v6) => Address(v6.octets()),
+        };
+        let identity = identity(tables, &address(packet.source));
+        let class = class(tables, &address(packet.destination));
+        let Packet { protocol, port, .. } = *packet;
+        ruling(tables, &RuleKey { identity, class, protocol, port })
+            .map(|ruling: Ruling| (ruling.rule().0, ruling.allows()))
+    }
+
+    #[test]
+    fn ports_are_found_as_the_rules_say() {
+        let policies = [
+            r#"{ "action": "accept", "src": ["*"], "dst": ["10.0.0.2:1-65534"] }"#,
+            r#"{ "action": "accept", "src": ["*"], "dst": ["10.0.0.2:0,7,9,65535"] }"#,
+            r#"{ "action": "accept", "src": ["10.0.0.1"], "dst": ["10.0.0.2:22,80-90,1000-40000"] },
+               { "action": "deny", "src": ["10.0.0.0/24"], "dst": ["10.0.0.2:84-1234"] },
+               { "action": "accept", "src": ["10.0.0.0/8"], "dst": ["*:20-33,32768-65535"] }"#,
+            r#"{ "action": "deny", "src": ["10.0.0.1"], "dst": ["10.0.0.2:443"] },
+               { "action": "accept", "src": ["*"], "dst": ["*:*"] }"#,
+        ];
+        for acls in policies {
+            let document = Document::parse(&format!("{{ \"acls\": [{acls}] }}")).unwrap();
+            let compiled = policy::compile(&document).unwrap();
+            let tables = MemoryTables::new(&compiled, Generation(1));
+            let edges: BTreeSet<u16> = compiled
+                .entries()
+                .iter()
+                .flat_map(|entry| {
+                    let last = entry.ports.port
+                        | u16::MAX.checked_shr(entry.ports.bits.into()).unwrap_or(0);
+                    [entry.ports.port.wrapping_sub(1), entry.ports.port, last, last.wrapping_add(1)]
+                })
+                .collect();
+            for source in ["10.0.0.1", "10.0.0.9", "10.9.9.9", "192.0.2.1", "::1"] {
+                for destination in ["10.0.0.2", "10.0.0.3", "fd00::1"] {
+                    let ends = (source.parse().unwrap(), destination.parse().unwrap());
+                    for port in edges.iter().copied().chain((0..=u16::MAX).step_by(1_021)) {
+                        let packet =
+                            Packet { source: ends.0, destination: ends.1, protocol: 6, port };
+                        let expected = compiled
+                            .find(&packet)
+                            .map(|entry| (entry.rule.0, entry.action == Action::Accept));
+                        assert_eq!(looked_up(&tables, &packet), expected, "{packet:?}");
+                    }
+                }
+            }
+        }
+    }
+}
