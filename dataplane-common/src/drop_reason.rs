@@ -12,9 +12,9 @@ pub enum DropReason {
     PolicyTruncated = 0,
     /// Neither IPv4 nor IPv6.
     PolicyNotIp = 1,
-    /// No rule allows it and no flow of ours asked for it.
+    /// No rule allows it, and it belongs to no flow.
     PolicyNoRule = 2,
-    /// A later fragment: it carries no ports to judge by.
+    /// A later fragment whose first one did not pass, or a fragment of a fragment.
     PolicyFragment = 3,
     /// More IPv6 extension headers than the program is willing to walk.
     PolicyExtensionHeaders = 4,
@@ -22,6 +22,16 @@ pub enum DropReason {
     PolicyMappedAddress = 5,
     /// A rule denies it.
     PolicyDenied = 6,
+    /// It belongs to a flow that the policy now in force does not allow.
+    PolicyRevoked = 7,
+    /// A rule allows it, but it opens no connection and belongs to none.
+    PolicyNoSyn = 8,
+    /// A first fragment that does not hold the transport header (RFC 1858).
+    PolicyTinyFragment = 9,
+    /// A later fragment that would overwrite the flags of a TCP header (RFC 3128).
+    PolicyOverlappingFragment = 10,
+    /// An ICMP error about no flow, or about none that sent what it quotes.
+    PolicyUnrelatedError = 11,
 
     // Decided by the engine, on a datagram from the network.
     /// Not a WireGuard message: unknown type, or a length that its type cannot have.
@@ -81,7 +91,7 @@ pub const DROP_REASONS: usize = 63;
 
 impl DropReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
         Self::PolicyTruncated,
         Self::PolicyNotIp,
         Self::PolicyNoRule,
@@ -89,6 +99,11 @@ impl DropReason {
         Self::PolicyExtensionHeaders,
         Self::PolicyMappedAddress,
         Self::PolicyDenied,
+        Self::PolicyRevoked,
+        Self::PolicyNoSyn,
+        Self::PolicyTinyFragment,
+        Self::PolicyOverlappingFragment,
+        Self::PolicyUnrelatedError,
         Self::NotWireGuard,
         Self::BadMac1,
         Self::UnderLoad,
@@ -124,6 +139,11 @@ impl DropReason {
             Self::PolicyExtensionHeaders => "policy_extension_headers",
             Self::PolicyMappedAddress => "policy_mapped_address",
             Self::PolicyDenied => "policy_denied",
+            Self::PolicyRevoked => "policy_revoked",
+            Self::PolicyNoSyn => "policy_no_syn",
+            Self::PolicyTinyFragment => "policy_tiny_fragment",
+            Self::PolicyOverlappingFragment => "policy_overlapping_fragment",
+            Self::PolicyUnrelatedError => "policy_unrelated_error",
             Self::NotWireGuard => "not_wire_guard",
             Self::BadMac1 => "bad_mac1",
             Self::UnderLoad => "under_load",
@@ -155,13 +175,22 @@ impl DropReason {
         self as usize
     }
 
-    /// The reason of this discriminant, for those that parsing a packet can give.
+    /// The reason of this discriminant, for those of the policy program.
     #[inline(always)]
-    pub(crate) const fn of_parsing(discriminant: u32) -> Self {
+    #[must_use]
+    pub const fn of_policy(discriminant: u32) -> Self {
         match discriminant {
             1 => Self::PolicyNotIp,
+            2 => Self::PolicyNoRule,
+            3 => Self::PolicyFragment,
             4 => Self::PolicyExtensionHeaders,
             5 => Self::PolicyMappedAddress,
+            6 => Self::PolicyDenied,
+            7 => Self::PolicyRevoked,
+            8 => Self::PolicyNoSyn,
+            9 => Self::PolicyTinyFragment,
+            10 => Self::PolicyOverlappingFragment,
+            11 => Self::PolicyUnrelatedError,
             _ => Self::PolicyTruncated,
         }
     }

@@ -1,6 +1,6 @@
 //! What is remembered of earlier packets: flows and fragmented datagrams.
 
-use crate::{Address, Generation, RuleIndex, protocol};
+use crate::{Address, Direction, Generation, RuleIndex, Signals, Traffic, protocol};
 
 /// Nanoseconds of a monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ impl Nanos {
 
 /// A flow as this host sees it, so that both directions have one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct FlowKey {
     /// The end on this side of the tunnel.
     pub host: Address,
@@ -43,13 +43,25 @@ pub struct FlowKey {
 
 const _: () = assert!(size_of::<FlowKey>() == 16 + 16 + 2 + 2 + 1 + 3);
 
+impl FlowKey {
+    /// Nothing known.
+    pub(crate) const UNKNOWN: Self = Self {
+        host: Address([0; 16]),
+        peer: Address([0; 16]),
+        host_port: 0,
+        peer_port: 0,
+        protocol: 0,
+        zero: [0; 3],
+    };
+}
+
 /// Who sent a flow's first packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opener {
-    /// This host: the flow's replies pass whatever the rules say.
+    /// This host.
     Host,
-    /// A peer, because this rule allowed it.
-    Peer(RuleIndex),
+    /// The peer.
+    Peer,
 }
 
 /// What is remembered of a flow.
@@ -58,55 +70,164 @@ pub enum Opener {
 pub struct Flow {
     /// The policy that last judged it.
     pub generation: Generation,
-    opener: u32,
-    /// When a packet last renewed it, to within [`FLOW_REFRESH`](crate::FLOW_REFRESH).
+    /// The rule that allowed it then.
+    pub rule: RuleIndex,
+    state: u32,
+    zero: u32,
+    /// When it was opened.
+    pub opened: Nanos,
+    /// When a packet last renewed it, or when it ended.
     pub seen: Nanos,
+    /// What went from the host to the peer.
+    pub sent: Traffic,
+    /// What came from the peer.
+    pub received: Traffic,
 }
 
-const _: () = assert!(size_of::<Flow>() == 4 + 4 + 8);
+const _: () = assert!(size_of::<Flow>() == 64);
 
-const OPENED_BY_HOST: u32 = u32::MAX;
+/// The words of a [`Flow`] in the kernel's map.
+pub type FlowWords = [u64; 8];
 
-impl Opener {
-    /// The opener as a number, as the kernel's maps hold it.
-    #[inline(always)]
-    pub(crate) const fn to_number(self) -> u64 {
-        match self {
-            Self::Host => OPENED_BY_HOST as u64,
-            Self::Peer(rule) => rule.0 as u64,
-        }
-    }
-
-    /// The opener of this number.
-    #[inline(always)]
-    pub(crate) const fn from_number(number: u64) -> Self {
-        match (number & 0xffff_ffff) as u32 {
-            OPENED_BY_HOST => Self::Host,
-            rule => Self::Peer(RuleIndex(rule)),
-        }
-    }
-}
+const BY_HOST: u32 = 1;
+const ANSWERED: u32 = 2;
+const HOST_FINISHED: u32 = 4;
+const PEER_FINISHED: u32 = 8;
+const RESET: u32 = 16;
 
 impl Flow {
-    /// A flow judged (or opened) now.
+    /// A flow that begins now, with a packet that is not counted yet.
     #[inline(always)]
     #[must_use]
-    pub const fn new(generation: Generation, opener: Opener, seen: Nanos) -> Self {
-        Self { generation, opener: (opener.to_number() & 0xffff_ffff) as u32, seen }
-    }
-
-    /// The same flow, renewed.
-    #[inline(always)]
-    #[must_use]
-    pub const fn renewed(self, now: Nanos) -> Self {
-        Self { seen: now, ..self }
+    pub const fn new(generation: Generation, opener: Opener, rule: RuleIndex, now: Nanos) -> Self {
+        let state = match opener {
+            Opener::Host => BY_HOST,
+            Opener::Peer => 0,
+        };
+        let nothing = Traffic { packets: 0, bytes: 0 };
+        Self {
+            generation,
+            rule,
+            state,
+            zero: 0,
+            opened: now,
+            seen: now,
+            sent: nothing,
+            received: nothing,
+        }
     }
 
     /// Who opened it.
     #[inline(always)]
     #[must_use]
     pub const fn opener(&self) -> Opener {
-        Opener::from_number(self.opener as u64)
+        if self.state & BY_HOST != 0 { Opener::Host } else { Opener::Peer }
+    }
+
+    /// Whether the other side has sent something but a refusal.
+    #[inline(always)]
+    #[must_use]
+    pub const fn answered(&self) -> bool {
+        self.state & ANSWERED != 0
+    }
+
+    /// Whether it was reset or both sides have finished.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ended(&self) -> bool {
+        const BOTH: u32 = HOST_FINISHED | PEER_FINISHED;
+        self.state & RESET != 0 || self.state & BOTH == BOTH
+    }
+
+    /// What went this way.
+    #[inline(always)]
+    #[must_use]
+    pub const fn traffic(&self, direction: Direction) -> Traffic {
+        match direction {
+            Direction::In => self.received,
+            Direction::Out => self.sent,
+        }
+    }
+
+    /// Whether it is past its lifetime.
+    #[inline(always)]
+    #[must_use]
+    pub const fn expired(&self, ip_protocol: u8, now: Nanos) -> bool {
+        self.seen.older_than(self.lifetime(ip_protocol), now)
+    }
+
+    /// How long it may stay silent and still be the same flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn lifetime(&self, ip_protocol: u8) -> Nanos {
+        let seconds = match ip_protocol {
+            protocol::TCP | protocol::SCTP if self.ended() => 10,
+            // RFC 5382, REQ-5: four minutes while it opens or closes, else 2 h 4 min.
+            protocol::TCP if !self.answered() || self.finishing() => 240,
+            protocol::TCP => 2 * 3600 + 4 * 60,
+            // RFC 4787, REQ-5: five minutes is the recommended default, for what is a flow.
+            protocol::UDP if self.answered() => 300,
+            protocol::UDP => 30,
+            // RFC 5508, REQ-1: at least a minute.
+            protocol::ICMP | protocol::ICMPV6 => 60,
+            // SCTP's heartbeats are 30 s apart; for the rest nothing is written, so the same.
+            protocol::SCTP if !self.answered() => 240,
+            _ => 600,
+        };
+        Nanos::from_secs(seconds)
+    }
+
+    /// Counts a packet of it and follows what it signals. Whatever the peer sends, it cannot keep a
+    /// flow of the host's alive.
+    #[inline(always)]
+    pub const fn note(
+        &mut self,
+        direction: Direction,
+        signals: Signals,
+        traffic: Traffic,
+        now: Nanos,
+    ) {
+        let from_opener = self.is_opener(direction);
+        let finished = match direction {
+            Direction::In => {
+                self.received.add(traffic);
+                PEER_FINISHED
+            }
+            Direction::Out => {
+                self.sent.add(traffic);
+                HOST_FINISHED
+            }
+        };
+        let had_ended = self.ended();
+        if signals.resets() {
+            self.state |= RESET;
+        } else if !from_opener {
+            self.state |= ANSWERED;
+        }
+        if signals.finishes() {
+            self.state |= finished;
+        }
+        let renews = match direction {
+            Direction::In => matches!(self.opener(), Opener::Peer),
+            Direction::Out => true,
+        };
+        if self.ended() != had_ended || renews && !had_ended {
+            self.seen = now;
+        }
+    }
+
+    /// Whether what goes this way comes from the opener.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_opener(&self, direction: Direction) -> bool {
+        matches!(
+            (self.opener(), direction),
+            (Opener::Host, Direction::Out) | (Opener::Peer, Direction::In)
+        )
+    }
+
+    const fn finishing(&self) -> bool {
+        self.state & (HOST_FINISHED | PEER_FINISHED) != 0
     }
 }
 
@@ -127,21 +248,15 @@ pub struct FragmentKey {
 
 const _: () = assert!(size_of::<FragmentKey>() == 16 + 16 + 4 + 4);
 
-/// What allowed the first fragment of a datagram; the later ones follow it.
-pub type Fragment = Flow;
-
-/// How long a flow of this protocol may stay silent and still be the same flow.
-#[inline(always)]
-#[must_use]
-pub const fn lifetime(ip_protocol: u8) -> Nanos {
-    match ip_protocol {
-        // RFC 5382, REQ-5: an established connection may idle for 2 h 4 min.
-        protocol::TCP => Nanos::from_secs(2 * 3600 + 4 * 60),
-        // RFC 4787, REQ-5: five minutes is the recommended default.
-        protocol::UDP => Nanos::from_secs(300),
-        // RFC 5508, REQ-1: at least a minute.
-        protocol::ICMP | protocol::ICMPV6 => Nanos::from_secs(60),
-        // SCTP's heartbeats are 30 s apart; for the rest nothing is written, so the same.
-        _ => Nanos::from_secs(600),
-    }
+/// What is remembered of a fragmented datagram: the flow that its first fragment belongs to, which
+/// the later ones follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Fragment {
+    /// The flow.
+    pub flow: FlowKey,
+    /// When the first fragment passed.
+    pub seen: Nanos,
 }
+
+const _: () = assert!(size_of::<Fragment>() == 48);

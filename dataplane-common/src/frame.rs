@@ -24,3 +24,19 @@ pub fn in_own_frame(mut work: impl FnMut() -> Option<u64>) -> Option<u64> {
 fn frame(work: &mut impl FnMut()) {
     work();
 }
+
+/// As [`in_own_frame`], for work that captures nothing but has one subject: the caller's frame then
+/// holds nothing of it.
+#[inline(always)]
+pub fn in_frame_of<T>(subject: &mut T, work: impl FnOnce(&mut T) -> Option<u64>) -> Option<u64> {
+    let made = frame_of(subject, work);
+    if made == NOTHING { None } else { Some(made) }
+}
+
+#[inline(never)]
+fn frame_of<T>(subject: &mut T, work: impl FnOnce(&mut T) -> Option<u64>) -> u64 {
+    match work(subject) {
+        Some(number) => number,
+        None => NOTHING,
+    }
+}

@@ -11,35 +11,43 @@
 
 mod address;
 mod counters;
+mod direction;
 mod drop_reason;
 mod flow;
 mod frame;
+mod judgement;
 mod limits;
 mod lookup;
 mod network;
 mod packet;
 mod ports;
+mod state;
 mod steering;
+mod subject;
 mod table;
+mod transport;
 mod verdict;
 
 pub use address::Address;
 pub use counters::{Traffic, counter_index};
+pub use direction::Direction;
 pub use drop_reason::{DROP_REASONS, DropReason};
-pub use flow::{Flow, FlowKey, Fragment, FragmentKey, Nanos, Opener, lifetime};
-pub use frame::in_own_frame;
+pub use flow::{Flow, FlowKey, FlowWords, Fragment, FragmentKey, Nanos, Opener};
+pub use frame::{in_frame_of, in_own_frame};
 pub use limits::{
-    FLOW_REFRESH, FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS, MAX_PREFIXES,
+    FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS, MAX_OPENING, MAX_PREFIXES,
     MAX_RULES,
 };
 pub use lookup::{PolicyTable, class, identity, ruling};
 pub use network::{MAX_NETWORKS, NetworkKey, NetworkPrefix};
-pub use packet::{Headers, PacketBytes, Transport, parse, protocol};
+pub use packet::{Extent, Headers, PacketBytes, Transport, parse, protocol};
 pub use ports::{Ports, Ruling, SIGNPOST, Span};
+pub use state::{FlowTable, StateTable};
 pub use steering::{
     IndexMask, MAX_SHARDS, SLOTS, ShardId, Shards, Slot, SteeringParameters, receiver_index,
 };
 pub use table::{
     Class, ExactKey, Generation, Identity, PolicyHead, RuleIndex, RuleKey, TableKey, TablePrefix,
 };
-pub use verdict::{Direction, StateTable, Verdict, verdict};
+pub use transport::Signals;
+pub use verdict::{Verdict, verdict};

@@ -15,15 +15,15 @@ pub const MAX_EXACT: u32 = 1 << 21;
 /// Entries of a policy's trie.
 pub const MAX_PREFIXES: u32 = 1 << 20;
 
-/// Flows that the kernel remembers; the least recently used goes first.
+/// Answered flows that the kernel remembers; the least recently used goes first.
 pub const MAX_FLOWS: u32 = 65_536;
+
+/// Flows not answered yet that the kernel remembers. They are apart, so that a flood of them
+/// displaces no answered flow.
+pub const MAX_OPENING: u32 = 16_384;
 
 /// Fragmented datagrams in flight that the kernel remembers.
 pub const MAX_FRAGMENTS: u32 = 4_096;
-
-/// A flow's time stamp is rewritten at most this often: a write per packet would bounce its cache
-/// line between CPUs.
-pub const FLOW_REFRESH: Nanos = Nanos::from_secs(1);
 
 /// How long the later fragments of an allowed datagram may follow the first: as long as the
 /// kernel's own reassembly waits for them.

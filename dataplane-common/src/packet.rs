@@ -1,6 +1,6 @@
 //! From bytes to the headers that a verdict needs.
 
-use crate::{Address, DropReason};
+use crate::{Address, DropReason, Signals, transport::parse_transport};
 
 /// IP protocol numbers that the program knows by name.
 pub mod protocol {
@@ -55,6 +55,8 @@ pub struct Headers {
     pub fragmented: bool,
     /// What the upper-layer header is.
     pub transport: Transport,
+    /// What it does to its flow.
+    pub signals: Signals,
 }
 
 /// The upper-layer header, as far as a verdict depends on it.
@@ -81,10 +83,20 @@ impl Headers {
         protocol: 0,
         fragmented: false,
         transport: Transport::Ports,
+        signals: Signals::NONE,
     };
 }
 
-/// Reads the headers of the IP packet that begins at `offset`.
+/// How much of the upper-layer header there must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All that a verdict depends on.
+    Whole,
+    /// The ports: an ICMP error quotes no more.
+    Quoted,
+}
+
+/// Reads the headers of the IP packet that begins at `offset`. Those read before an error stay.
 ///
 /// The version nibble decides the family, not what the device said of the packet: the tunnel
 /// device itself goes by the nibble, and the host's stack checks it again.
@@ -93,11 +105,15 @@ impl Headers {
 ///
 /// The reason for which a packet with such headers is dropped.
 #[inline(always)]
-pub fn parse<P: PacketBytes + ?Sized>(packet: &P, offset: u32) -> Result<Headers, DropReason> {
-    let mut headers = Headers::EMPTY;
-    match parse_into(packet, offset, &mut headers) {
-        PARSED => Ok(headers),
-        reason => Err(DropReason::of_parsing(reason)),
+pub fn parse<P: PacketBytes + ?Sized>(
+    packet: &P,
+    offset: u32,
+    extent: Extent,
+    headers: &mut Headers,
+) -> Result<(), DropReason> {
+    match parse_into(packet, offset, matches!(extent, Extent::Quoted), headers) {
+        PARSED => Ok(()),
+        reason => Err(DropReason::of_policy(reason)),
     }
 }
 
@@ -108,14 +124,23 @@ const PARSED: u32 = u32::MAX;
 // share but inlined code does not. A number is returned because the kernel reads signatures as
 // BTF, and refuses enums that carry data.
 #[inline(never)]
-fn parse_into<P: PacketBytes + ?Sized>(packet: &P, offset: u32, headers: &mut Headers) -> u32 {
-    let Some([first]) = packet.read(offset) else {
-        return DropReason::PolicyTruncated as u32;
-    };
-    let parsed = match first >> 4 {
-        4 => parse_v4(packet, offset, headers),
-        6 => parse_v6(packet, offset, headers),
-        _ => Err(DropReason::PolicyNotIp),
+fn parse_into<P: PacketBytes + ?Sized>(
+    packet: &P,
+    offset: u32,
+    quoted: bool,
+    headers: &mut Headers,
+) -> u32 {
+    // Either family's header is at least so long.
+    let parsed = match packet.read::<20>(offset) {
+        Some(header) => match header[0] >> 4 {
+            4 => parse_v4(packet, offset, &header, quoted, headers),
+            6 => parse_v6(packet, offset, quoted, headers),
+            _ => Err(DropReason::PolicyNotIp),
+        },
+        None => match packet.read(offset) {
+            Some([first]) if !matches!(first >> 4, 4 | 6) => Err(DropReason::PolicyNotIp),
+            _ => Err(DropReason::PolicyTruncated),
+        },
     };
     match parsed {
         Ok(()) => PARSED,
@@ -127,9 +152,10 @@ fn parse_into<P: PacketBytes + ?Sized>(packet: &P, offset: u32, headers: &mut He
 fn parse_v4<P: PacketBytes + ?Sized>(
     packet: &P,
     offset: u32,
+    header: &[u8; 20],
+    quoted: bool,
     headers: &mut Headers,
 ) -> Result<(), DropReason> {
-    let header: [u8; 20] = packet.read(offset).ok_or(DropReason::PolicyTruncated)?;
     let length = u32::from(header[0] & 0x0f) * 4;
     if length < 20 {
         return Err(DropReason::PolicyTruncated);
@@ -140,22 +166,35 @@ fn parse_v4<P: PacketBytes + ?Sized>(
     headers.fragment_id = u32::from(u16::from_be_bytes([header[4], header[5]]));
     let flags_and_offset = u16::from_be_bytes([header[6], header[7]]);
     headers.fragmented = flags_and_offset & 0x3fff != 0;
-    if flags_and_offset & 0x1fff != 0 {
-        headers.transport = Transport::LaterFragment;
-        return Ok(());
+    let fragment_offset = flags_and_offset & 0x1fff;
+    if fragment_offset != 0 {
+        return later_fragment(fragment_offset, headers);
     }
-    parse_transport(packet, offset + length, headers)
+    let end = offset + u32::from(u16::from_be_bytes([header[2], header[3]]));
+    parse_transport(packet, offset + length, end, quoted, headers)
+}
+
+/// Notes a fragment that is not the first, at `offset` units of eight bytes.
+#[inline(always)]
+const fn later_fragment(offset: u16, headers: &mut Headers) -> Result<(), DropReason> {
+    headers.transport = Transport::LaterFragment;
+    if offset == 1 && headers.protocol == protocol::TCP {
+        return Err(DropReason::PolicyOverlappingFragment);
+    }
+    Ok(())
 }
 
 #[inline(always)]
 fn parse_v6<P: PacketBytes + ?Sized>(
     packet: &P,
     offset: u32,
+    quoted: bool,
     headers: &mut Headers,
 ) -> Result<(), DropReason> {
     const ADDRESSES: u32 = 8;
     let truncated = DropReason::PolicyTruncated;
-    let [.., next, _hop_limit]: [u8; 8] = packet.read(offset).ok_or(truncated)?;
+    let [_, _, _, _, high, low, next, _]: [u8; 8] = packet.read(offset).ok_or(truncated)?;
+    let end = offset + 40 + u32::from(u16::from_be_bytes([high, low]));
     headers.source = Address(packet.read(offset + ADDRESSES).ok_or(truncated)?);
     headers.destination = Address(packet.read(offset + ADDRESSES + 16).ok_or(truncated)?);
     if headers.source.is_v4() || headers.destination.is_v4() {
@@ -164,8 +203,9 @@ fn parse_v6<P: PacketBytes + ?Sized>(
 
     headers.protocol = next;
     let mut at = offset + 40;
-    // Six headers and no more: more than any honest packet has. Spelled out: Linux 6.1 refuses a loop whose head follows a call, and where the head comes to
-    // lie is the compiler's choice.
+    // Six headers and no more: more than any honest packet has. Spelled out:
+    // Linux 6.1 refuses a loop whose head follows a call, and where the head comes to lie is the
+    // compiler's choice.
     let mut step = || step_over(packet, &mut at, headers);
     let more = step()? && step()? && step()? && step()? && step()? && step()?;
     if more && ExtensionHeader::of(headers.protocol).is_some() {
@@ -174,7 +214,7 @@ fn parse_v6<P: PacketBytes + ?Sized>(
     if headers.transport == Transport::LaterFragment {
         return Ok(());
     }
-    parse_transport(packet, at, headers)
+    parse_transport(packet, at, end, quoted, headers)
 }
 
 /// Steps over one extension header at `at`; false if there is none, or nothing readable behind it.
@@ -190,6 +230,10 @@ fn step_over<P: PacketBytes + ?Sized>(
     headers.protocol = next;
     *at += match kind {
         ExtensionHeader::Fragment => {
+            // What the host would put together twice cannot be followed.
+            if headers.fragmented {
+                return Err(DropReason::PolicyFragment);
+            }
             let offset_and_more = u16::from_be_bytes([high, low]) & !0b110;
             // Neither an offset nor more to come: an atomic fragment (RFC 6946), a whole packet.
             if offset_and_more != 0 {
@@ -197,8 +241,7 @@ fn step_over<P: PacketBytes + ?Sized>(
                 headers.fragment_id = u32::from_be_bytes([a, b, c, d]);
             }
             if offset_and_more & !1 != 0 {
-                headers.transport = Transport::LaterFragment;
-                return Ok(false);
+                return later_fragment(offset_and_more >> 3, headers).map(|()| false);
             }
             8
         }
@@ -227,51 +270,5 @@ impl ExtensionHeader {
             0 | 43 | 60 | 135 | 139 | 140 => Some(Self::Other),
             _ => None,
         }
-    }
-}
-
-#[inline(always)]
-fn parse_transport<P: PacketBytes + ?Sized>(
-    packet: &P,
-    at: u32,
-    headers: &mut Headers,
-) -> Result<(), DropReason> {
-    match headers.protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP => {
-            let [a, b, c, d] = packet.read(at).ok_or(DropReason::PolicyTruncated)?;
-            headers.source_port = u16::from_be_bytes([a, b]);
-            headers.destination_port = u16::from_be_bytes([c, d]);
-        }
-        protocol::ICMP | protocol::ICMPV6 => {
-            let header: [u8; 8] = packet.read(at).ok_or(DropReason::PolicyTruncated)?;
-            icmp_transport(header, at, headers);
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// An echo's identifier stands for the asker's port, and the number of the echo request for the
-/// answerer's: so a host that asks can be answered, but not asked back with the same identifier.
-#[inline(always)]
-fn icmp_transport(header: [u8; 8], at: u32, headers: &mut Headers) {
-    const ANSWERER: u16 = 8;
-    let [kind, code, _, _, id_high, id_low, _, _] = header;
-    let id = u16::from_be_bytes([id_high, id_low]);
-    match (headers.protocol, kind) {
-        (protocol::ICMP, 8) | (protocol::ICMPV6, 128) => {
-            headers.source_port = id;
-            headers.destination_port = ANSWERER;
-        }
-        (protocol::ICMP, 0) | (protocol::ICMPV6, 129) => {
-            headers.source_port = ANSWERER;
-            headers.destination_port = id;
-        }
-        // Unreachable (and too big), time exceeded, bad parameter.
-        (protocol::ICMP, 3 | 11 | 12) | (protocol::ICMPV6, 1..=4) => {
-            headers.transport = Transport::Error;
-            headers.quoted = at + 8;
-        }
-        _ => headers.destination_port = u16::from_be_bytes([kind, code]),
     }
 }

@@ -47,6 +47,14 @@ impl Generation {
         }
     }
 
+    /// Whether a flow judged by this policy needs no other judgement by one that was read as the
+    /// policy in force: a packet on another CPU may be ahead by one change.
+    #[inline(always)]
+    #[must_use]
+    pub const fn covers(self, in_force: Self) -> bool {
+        self.0 == in_force.0 || self.0 == in_force.next().0
+    }
+
     /// Which of the two slots for tables is this generation's.
     #[inline(always)]
     #[must_use]

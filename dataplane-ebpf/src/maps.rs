@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use dataplane_common::{
     DROP_REASONS, ExactKey, Flow, FlowKey, Fragment, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS,
-    PolicyHead, TableKey, Traffic,
+    MAX_OPENING, PolicyHead, TableKey, Traffic,
 };
 
 // The tables of a policy are made by the loader, each as large as it has to be; the sizes here are
@@ -42,9 +42,14 @@ pub static HEADS: Array<PolicyHead, 2> = Array::new();
 #[btf_map]
 pub static GENERATION: Array<u32, 1> = Array::new();
 
-/// Flows by [`FlowKey`].
+/// Flows that were answered. The kernel keeps one list of all CPUs for what to evict; it takes from
+/// it when no element is free, and gives each CPU 128 at a time.
 #[btf_map]
 pub static FLOWS: LruHashMap<FlowKey, Flow, { MAX_FLOWS as usize }> = LruHashMap::new();
+
+/// Flows that were not answered, yet.
+#[btf_map]
+pub static OPENING: LruHashMap<FlowKey, Flow, { MAX_OPENING as usize }> = LruHashMap::new();
 
 /// Fragmented datagrams whose first fragment was allowed.
 #[btf_map]

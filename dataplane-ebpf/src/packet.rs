@@ -13,13 +13,16 @@ impl PacketBytes for SkbBytes<'_> {
     }
 }
 
-/// What this buffer stands for on the wire: a super-packet is many.
-#[inline(always)]
-pub fn traffic(ctx: &TcContext) -> Traffic {
-    // SAFETY: the context pointer is the kernel's and valid while the program runs; the verifier
-    // checks the access.
-    let (segments, size) = unsafe { ((*ctx.skb.skb).gso_segs, (*ctx.skb.skb).gso_size) };
-    // A super-packet that came from a TUN device has its segments uncounted.
-    let segments = if segments == 0 && size != 0 { ctx.len().div_ceil(size) } else { segments };
-    Traffic { packets: u64::from(segments).max(1), bytes: u64::from(ctx.len()) }
+impl SkbBytes<'_> {
+    /// What it stands for on the wire: a super-packet is many.
+    #[inline(always)]
+    pub fn traffic(&self) -> Traffic {
+        // SAFETY: the context pointer is the kernel's and valid while the program runs; the verifier
+        // checks the access.
+        let (segments, size) = unsafe { ((*self.0.skb.skb).gso_segs, (*self.0.skb.skb).gso_size) };
+        let length = self.0.len();
+        // A super-packet that came from a TUN device has its segments uncounted.
+        let segments = if segments == 0 && size != 0 { length.div_ceil(size) } else { segments };
+        Traffic { packets: u64::from(segments).max(1), bytes: u64::from(length) }
+    }
 }

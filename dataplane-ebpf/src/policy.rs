@@ -10,7 +10,7 @@ use dataplane_common::{Direction, Nanos, Verdict, verdict};
 
 use crate::{
     maps::{DROPS, FLOW_HITS},
-    packet::{SkbBytes, traffic},
+    packet::SkbBytes,
     state::{InForce, Remembered},
 };
 
@@ -33,11 +33,11 @@ fn judge(ctx: &TcContext, direction: Direction) -> i32 {
     // SAFETY: the helper takes no arguments and only reads a clock.
     let now = Nanos(unsafe { bpf_ktime_get_coarse_ns() });
     let policy = InForce::now();
-    match verdict(&SkbBytes(ctx), direction, now, &policy, &mut Remembered) {
+    let packet = SkbBytes(ctx);
+    let traffic = packet.traffic();
+    match verdict(&packet, traffic, direction, now, &policy, &mut Remembered) {
         Verdict::Allow { rule, flow_hit } => {
-            if let Some(rule) = rule {
-                policy.count(rule, traffic(ctx));
-            }
+            policy.count(rule, traffic);
             if flow_hit {
                 count(FLOW_HITS.get_ptr_mut(0));
             }
@@ -45,7 +45,7 @@ fn judge(ctx: &TcContext, direction: Direction) -> i32 {
         }
         Verdict::Drop { reason, rule } => {
             if let Some(rule) = rule {
-                policy.count(rule, traffic(ctx));
+                policy.count(rule, traffic);
             }
             count(DROPS.get_ptr_mut(reason as u32));
             TC_ACT_SHOT as i32

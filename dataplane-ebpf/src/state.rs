@@ -2,11 +2,11 @@
 
 use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::bpf_get_smp_processor_id};
 use dataplane_common::{
-    ExactKey, Flow, FlowKey, Fragment, FragmentKey, Generation, PolicyHead, PolicyTable, RuleIndex,
-    StateTable, TableKey, TablePrefix, Traffic, counter_index, in_own_frame,
+    ExactKey, Flow, FlowKey, FlowTable, Fragment, FragmentKey, Generation, PolicyHead, PolicyTable,
+    RuleIndex, StateTable, TableKey, TablePrefix, Traffic, counter_index, in_own_frame,
 };
 
-use crate::maps::{EXACT, FLOWS, FRAGMENTS, GENERATION, HEADS, PREFIXES, RULES};
+use crate::maps::{EXACT, FLOWS, FRAGMENTS, GENERATION, HEADS, OPENING, PREFIXES, RULES};
 
 /// The policy in force. The generation is read once, and names the tables: so one packet sees one
 /// policy, whatever comes into force meanwhile.
@@ -75,27 +75,45 @@ pub struct Remembered;
 
 impl StateTable for Remembered {
     #[inline(always)]
-    fn flow(&self, key: &FlowKey) -> Option<Flow> {
-        // SAFETY: copied at once. The kernel may hand an evicted element to another key meanwhile;
-        // then one packet is judged by that key's flow, which the LRU map's users must bear.
-        unsafe { FLOWS.get(key) }.copied()
+    fn flow(&mut self, table: FlowTable, key: &FlowKey) -> Option<&mut Flow> {
+        let flow = match table {
+            FlowTable::Answered => FLOWS.get_ptr_mut(key),
+            FlowTable::Opening => OPENING.get_ptr_mut(key),
+        }?;
+        // SAFETY: the element is not freed while the program runs. Another CPU may write it at the
+        // same time: then a count may be lost. The kernel may hand an evicted element to another key
+        // meanwhile: then one packet is judged by that key's flow, which the LRU map's users must
+        // bear.
+        Some(unsafe { &mut *flow })
     }
 
     #[inline(always)]
-    fn store_flow(&mut self, key: &FlowKey, flow: Flow) {
+    fn store_flow(&mut self, table: FlowTable, key: &FlowKey, flow: &Flow) {
         // A full table evicts its oldest flow; should even that fail, the next packet is judged
         // again.
-        let _ = FLOWS.insert(key, flow, 0);
+        let _ = match table {
+            FlowTable::Answered => FLOWS.insert(key, flow, 0),
+            FlowTable::Opening => OPENING.insert(key, flow, 0),
+        };
+    }
+
+    #[inline(always)]
+    fn remove_flow(&mut self, table: FlowTable, key: &FlowKey) {
+        // It may be gone already.
+        let _ = match table {
+            FlowTable::Answered => FLOWS.remove(key),
+            FlowTable::Opening => OPENING.remove(key),
+        };
     }
 
     #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {
-        // SAFETY: as in `flow`.
+        // SAFETY: copied at once; otherwise as in `flow`.
         unsafe { FRAGMENTS.get(key) }.copied()
     }
 
     #[inline(always)]
-    fn store_fragment(&mut self, key: &FragmentKey, fragment: Fragment) {
+    fn store_fragment(&mut self, key: &FragmentKey, fragment: &Fragment) {
         let _ = FRAGMENTS.insert(key, fragment, 0);
     }
 }

@@ -7,6 +7,7 @@
 mod attach;
 mod counters;
 mod error;
+mod flows;
 mod layout;
 mod memory;
 mod model;
@@ -27,6 +28,7 @@ pub use dataplane_common::{
 pub type RuleCounter = Traffic;
 
 pub use error::Error;
+pub use flows::FlowCounts;
 pub use memory::MemoryTables;
 pub use model::Model;
 pub use pins::Pins;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use dataplane_common::{
-    Direction, Flow, FlowKey, Fragment, FragmentKey, Nanos, PolicyTable, StateTable, Verdict,
-    verdict,
+    Direction, Flow, FlowKey, FlowTable, Fragment, FragmentKey, Nanos, PolicyTable, StateTable,
+    Traffic, Verdict, verdict,
 };
 use policy::Compiled;
 
@@ -20,7 +20,8 @@ pub struct Model {
 
 #[derive(Debug, Default)]
 struct State {
-    flows: HashMap<FlowKey, Flow>,
+    answered: HashMap<FlowKey, Flow>,
+    opening: HashMap<FlowKey, Flow>,
     fragments: HashMap<FragmentKey, Fragment>,
 }
 
@@ -40,24 +41,38 @@ impl Model {
 
     /// Judges a packet, from its IP header on.
     pub fn judge(&mut self, direction: Direction, packet: &[u8], now: Nanos) -> Verdict {
-        verdict(packet, direction, now, &self.policy, &mut self.state)
+        let traffic = Traffic { packets: 1, bytes: packet.len() as u64 };
+        verdict(packet, traffic, direction, now, &self.policy, &mut self.state)
+    }
+}
+
+impl State {
+    fn table(&mut self, table: FlowTable) -> &mut HashMap<FlowKey, Flow> {
+        match table {
+            FlowTable::Answered => &mut self.answered,
+            FlowTable::Opening => &mut self.opening,
+        }
     }
 }
 
 impl StateTable for State {
-    fn flow(&self, key: &FlowKey) -> Option<Flow> {
-        self.flows.get(key).copied()
+    fn flow(&mut self, table: FlowTable, key: &FlowKey) -> Option<&mut Flow> {
+        self.table(table).get_mut(key)
     }
 
-    fn store_flow(&mut self, key: &FlowKey, flow: Flow) {
-        self.flows.insert(*key, flow);
+    fn store_flow(&mut self, table: FlowTable, key: &FlowKey, flow: &Flow) {
+        self.table(table).insert(*key, *flow);
+    }
+
+    fn remove_flow(&mut self, table: FlowTable, key: &FlowKey) {
+        self.table(table).remove(key);
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {
         self.fragments.get(key).copied()
     }
 
-    fn store_fragment(&mut self, key: &FragmentKey, fragment: Fragment) {
-        self.fragments.insert(*key, fragment);
+    fn store_fragment(&mut self, key: &FragmentKey, fragment: &Fragment) {
+        self.fragments.insert(*key, *fragment);
     }
 }

@@ -17,13 +17,14 @@ pub(crate) const RULES: &str = "RULES";
 pub(crate) const HEADS: &str = "HEADS";
 pub(crate) const GENERATION: &str = "GENERATION";
 pub(crate) const FLOWS: &str = "FLOWS";
+pub(crate) const OPENING: &str = "OPENING";
 pub(crate) const FRAGMENTS: &str = "FRAGMENTS";
 pub(crate) const FLOW_HITS: &str = "FLOW_HITS";
 pub(crate) const DROPS: &str = "DROPS";
 
 /// The maps that are pinned: all of the policy's.
-pub(crate) const PINNED: [&str; 9] =
-    [EXACT, PREFIXES, RULES, HEADS, GENERATION, FLOWS, FRAGMENTS, FLOW_HITS, DROPS];
+pub(crate) const PINNED: [&str; 10] =
+    [EXACT, PREFIXES, RULES, HEADS, GENERATION, FLOWS, OPENING, FRAGMENTS, FLOW_HITS, DROPS];
 
 /// Programs, by the names of their functions in `dataplane-ebpf/src/steering/`.
 pub(crate) const STEER_TUNNEL: &str = "steer_tunnel";

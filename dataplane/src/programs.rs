@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::HashMap,
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
-use dataplane_common::{Direction, Flow, FlowKey, Generation};
+use dataplane_common::{Direction, Generation};
 use policy::Compiled;
 
 use crate::{
-    Counters, Error, Pins, counters,
+    Counters, Error, FlowCounts, Pins, counters,
     error::chain,
+    flows,
     layout::Layout,
     object,
-    tables::{self, Tables, map_error},
+    tables::{self, Tables},
 };
 
 /// The policy's programs in the kernel, with a policy in force.
@@ -100,23 +100,23 @@ impl PolicyPrograms {
         counters::read(&self.ebpf, self.generation)
     }
 
-    /// How many flows are remembered. It walks the whole table: not for a busy loop.
+    /// How many flows are remembered. It walks the tables: not for a busy loop.
     ///
     /// # Errors
     ///
-    /// When the map cannot be read.
+    /// When a map cannot be read.
+    pub fn flow_counts(&self) -> Result<FlowCounts, Error> {
+        let count = |name| flows::keys(&self.ebpf, name).map(|keys| keys.len());
+        Ok(FlowCounts { answered: count(object::FLOWS)?, opening: count(object::OPENING)? })
+    }
+
+    /// How many flows are remembered, answered or not: see [`flow_counts`](Self::flow_counts).
+    ///
+    /// # Errors
+    ///
+    /// When a map cannot be read.
     pub fn flow_count(&self) -> Result<usize, Error> {
-        let name = object::FLOWS;
-        let map = self.ebpf.map(name).ok_or(Error::Object { name })?;
-        let flows =
-            HashMap::<_, [u8; size_of::<FlowKey>()], [u8; size_of::<Flow>()]>::try_from(map)
-                .map_err(|_| Error::Object { name })?;
-        let mut count = 0;
-        for key in flows.keys() {
-            key.map_err(|error| map_error(name, "read", &error))?;
-            count += 1;
-        }
-        Ok(count)
+        self.flow_counts().map(|counts| counts.answered + counts.opening)
     }
 
     /// Runs the program of this direction on a packet (from its IP header on) that exists nowhere

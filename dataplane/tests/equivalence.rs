@@ -28,8 +28,14 @@ enum Step {
 
 fn payload() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let port = || select(vec![1u16, 3, 4, 22, 33, 34]);
-    let transport = (select(vec![6u8, 17, 132]), port(), port())
-        .prop_map(|(protocol, from, to)| (protocol, ports(from, to)));
+    let marks = (select(vec![0u8, 1, 1, 6, 14]), select(vec![0u8, 1, 2, 2, 4, 16, 16, 17, 18, 20]));
+    let transport = (select(vec![6u8, 6, 17, 132]), port(), port(), marks).prop_map(
+        |(protocol, from, to, (chunk, flags))| {
+            let mut header = ports(from, to);
+            header[12..14].copy_from_slice(&[chunk, flags]);
+            (protocol, header)
+        },
+    );
     let echo = (select(vec![(1u8, 8u8), (1, 0), (58, 128), (58, 129), (1, 13)]), 0u16..3)
         .prop_map(|((protocol, kind), id)| (protocol, icmp(kind, 0, id, &[])));
     // An error about a packet that may well have been sent before.
@@ -141,7 +147,7 @@ proptest! {
                         Verdict::Allow { rule, flow_hit } => {
                             prop_assert_eq!(action, Action::Pass, "{:02x?}", packet);
                             prop_assert_eq!(after.flow_hits - before.flow_hits, u64::from(flow_hit));
-                            prop_assert_eq!(&counted(&before, &after), &Vec::from_iter(rule));
+                            prop_assert_eq!(&counted(&before, &after), &vec![rule]);
                             prop_assert_eq!(&after.drops, &before.drops);
                         }
                         Verdict::Drop { reason, rule } => {

@@ -1,35 +1,42 @@
 //! A valid policy document.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use crate::{Diagnostic, PortRange, Prefix, parse};
+use crate::{
+    Diagnostic, GroupName, HostName, PortRange, Prefix, Protocols, TagName, UserName, parse,
+    prefix::spanning, protocol::has_ports,
+};
 
 /// The largest document that is read.
-pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
+pub const MAX_DOCUMENT_BYTES: usize = 32 << 20;
 /// The most rules of a document: the kernel keeps a counter for each.
 pub const MAX_RULES: usize = 16_384;
 /// The most sources, destinations or port ranges in one list.
 pub const MAX_SELECTORS: usize = 1_024;
+/// The most members of a group, or owners of a tag.
+pub const MAX_MEMBERS: usize = 16_384;
 
 /// A policy: what is accepted. Everything else is denied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Document {
+    pub(crate) groups: BTreeMap<GroupName, Vec<UserName>>,
+    pub(crate) hosts: BTreeMap<HostName, Prefix>,
+    pub(crate) tag_owners: BTreeMap<TagName, Vec<Owner>>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) tests: Vec<Test>,
 }
 
-/// One entry of `acls`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One entry of `acls` or of `grants`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// The line on which the rule begins.
     pub line: u32,
     /// What it decides. A deny comes before every accept, wherever it stands.
     pub action: Action,
     /// Who may open a flow.
-    pub sources: Vec<Network>,
-    /// To where.
+    pub sources: Vec<Selector>,
+    /// To where, and to which services there.
     pub destinations: Vec<Destination>,
-    /// By which protocols.
-    pub protocols: Protocols,
 }
 
 /// What a rule decides.
@@ -41,35 +48,117 @@ pub enum Action {
     Deny,
 }
 
-/// A set of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
+/// Whom a rule speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Selector {
     /// `*`: every address of both families.
     Any,
     /// An address or a prefix.
     Prefix(Prefix),
+    /// `10.0.0.1-10.0.0.9`: both ends included.
+    Range(AddressRange),
+    /// A name from `hosts`.
+    Host(HostName),
+    /// The nodes of a user.
+    User(UserName),
+    /// The nodes of a group's users.
+    Group(GroupName),
+    /// The nodes with a tag.
+    Tag(TagName),
+    /// The nodes that a built-in rule picks.
+    Autogroup(Autogroup),
 }
 
-/// A set of addresses, and the ports of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is picked by a built-in rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Autogroup {
+    /// `autogroup:member`: every node of a user.
+    Member,
+    /// `autogroup:tagged`: every node with a tag.
+    Tagged,
+    /// `autogroup:self`: as a destination, the nodes of the source's own user.
+    Own,
+    /// `autogroup:internet`: as a destination, what is not private.
+    Internet,
+}
+
+/// Addresses of one family from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AddressRange {
+    /// The lowest.
+    pub first: IpAddr,
+    /// The highest; not below `first`.
+    pub last: IpAddr,
+}
+
+/// Whom a rule lets flows be opened to, and which.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Destination {
     /// The addresses.
-    pub network: Network,
-    /// The ports; all of them for a protocol that has none.
-    pub ports: Vec<PortRange>,
+    pub selector: Selector,
+    /// What may be reached there.
+    pub services: Arc<[Service]>,
 }
 
-/// The protocols of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocols {
-    /// None named: TCP, UDP and ICMP. As with Tailscale, ports do not narrow ICMP.
-    Default,
-    /// The one named.
-    One(u8),
+/// Protocols, and ports of those that have any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// The protocols.
+    pub protocols: Protocols,
+    /// The ports; they do not narrow a protocol without ports.
+    pub ports: PortRange,
+}
+
+/// Who may give a tag to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A user.
+    User(UserName),
+    /// Any user of a group.
+    Group(GroupName),
+    /// A node with a tag.
+    Tag(TagName),
+    /// Any user at all: `autogroup:member`.
+    Member,
+}
+
+/// One entry of `tests`: what the policy has to say to some flows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// The line on which the test begins.
+    pub line: u32,
+    /// Who opens the flows.
+    pub source: TestParty,
+    /// By which protocols. With several, one of them has to be accepted.
+    pub protocols: Vec<u8>,
+    /// The flows, each with what is expected of it.
+    pub expectations: Vec<Expectation>,
+}
+
+/// What a test expects of one flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The line on which it stands.
+    pub line: u32,
+    /// Whether the flow shall be accepted or denied.
+    pub action: Action,
+    /// To where.
+    pub destination: TestParty,
+    /// To which port.
+    pub port: u16,
+}
+
+/// One end of a test's flows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TestParty {
+    /// Whom a rule could name.
+    Selector(Selector),
+    /// The name of a node: it is in no section of the document.
+    Node(crate::NodeName),
 }
 
 /// What a document decides on: the first packet of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Packet {
     /// From where.
     pub source: IpAddr,
@@ -79,71 +168,6 @@ pub struct Packet {
     pub protocol: u8,
     /// The destination's port; of no account for a protocol that has none.
     pub port: u16,
-}
-
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
-
-/// Whether packets of this protocol carry ports that a policy can name.
-#[must_use]
-pub const fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, TCP | UDP | SCTP)
-}
-
-impl Protocols {
-    /// Each protocol's number.
-    #[must_use]
-    pub const fn numbers(&self) -> &[u8] {
-        match self {
-            Self::Default => &[TCP, UDP, ICMP, ICMPV6],
-            Self::One(number) => std::slice::from_ref(number),
-        }
-    }
-
-    /// The protocol of this name or number.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        let number = match name {
-            "icmp" => ICMP,
-            "tcp" => TCP,
-            "udp" => UDP,
-            "ipv6-icmp" => ICMPV6,
-            "sctp" => SCTP,
-            number => crate::selector::decimal(number)?,
-        };
-        Some(Self::One(number))
-    }
-}
-
-impl Network {
-    /// Whether the address is in the set.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Prefix(prefix) => prefix.contains(address),
-        }
-    }
-}
-
-impl Rule {
-    /// Whether this rule speaks of the packet.
-    #[must_use]
-    pub fn matches(&self, packet: &Packet) -> bool {
-        self.protocols.numbers().contains(&packet.protocol)
-            && self.sources.iter().any(|net| net.contains(packet.source))
-            && self.destinations.iter().any(|destination| destination.matches(packet))
-    }
-}
-
-impl Destination {
-    fn matches(&self, packet: &Packet) -> bool {
-        self.network.contains(packet.destination)
-            && (!has_ports(packet.protocol)
-                || self.ports.iter().any(|range| range.contains(packet.port)))
-    }
 }
 
 impl Document {
@@ -156,19 +180,78 @@ impl Document {
         parse::document(text)
     }
 
-    /// The rules, in order.
+    /// The rules, in order: those of `acls`, then those of `grants`.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// The index of the rule that decides on the packet: the first deny that speaks of it, else the
-    /// first accept. The meaning of a document, rule by rule; the compiled tables answer the same,
-    /// without the walk.
+    /// The groups, each with its users.
     #[must_use]
-    pub fn first_match(&self, packet: &Packet) -> Option<usize> {
-        [Action::Deny, Action::Accept].into_iter().find_map(|action| {
-            self.rules.iter().position(|rule| rule.action == action && rule.matches(packet))
+    pub const fn groups(&self) -> &BTreeMap<GroupName, Vec<UserName>> {
+        &self.groups
+    }
+
+    /// The names of addresses and prefixes.
+    #[must_use]
+    pub const fn hosts(&self) -> &BTreeMap<HostName, Prefix> {
+        &self.hosts
+    }
+
+    /// The tags, each with who may give it to a node.
+    #[must_use]
+    pub const fn tag_owners(&self) -> &BTreeMap<TagName, Vec<Owner>> {
+        &self.tag_owners
+    }
+
+    /// The document's own tests, in order.
+    #[must_use]
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    /// Whether some rule names users, groups, tags or autogroups of nodes: then what it means
+    /// depends on the nodes.
+    #[must_use]
+    pub fn names_nodes(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            let destinations = rule.destinations.iter().map(|to| &to.selector);
+            rule.sources.iter().chain(destinations).any(Selector::names_nodes)
         })
+    }
+}
+
+impl Selector {
+    /// Whether it is `autogroup:self`.
+    #[must_use]
+    pub const fn is_own(&self) -> bool {
+        matches!(self, Self::Autogroup(Autogroup::Own))
+    }
+
+    /// Whether it picks nodes by who they are, not addresses.
+    #[must_use]
+    pub const fn names_nodes(&self) -> bool {
+        match self {
+            Self::Any | Self::Prefix(_) | Self::Range(_) | Self::Host(_) => false,
+            Self::Autogroup(Autogroup::Internet) => false,
+            Self::User(_) | Self::Group(_) | Self::Tag(_) | Self::Autogroup(_) => true,
+        }
+    }
+}
+
+impl AddressRange {
+    /// The fewest prefixes that cover it.
+    pub(crate) fn prefixes(&self) -> Vec<Prefix> {
+        spanning(self.first, self.last)
+    }
+}
+
+impl Service {
+    /// Each protocol's number with the ports that count for it.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u8, PortRange)> {
+        let ports = self.ports;
+        let of = move |number| if has_ports(number) { ports } else { PortRange::ALL };
+        let numbers: Vec<u8> = self.protocols.numbers().to_vec();
+        numbers.into_iter().map(move |number| (number, of(number)))
     }
 }

@@ -1,39 +1,64 @@
 //! The policy: from the text that an operator writes to the tables that the kernel looks up.
 //!
 //! A document is HuJSON (JSON with comments and trailing commas) in the language of Tailscale's
-//! and Headscale's policy files, of which it supports `acls` with addresses and prefixes:
+//! and Headscale's policy files. What it means depends on the nodes: who owns them, which tags and
+//! addresses they have.
 //!
 //! ```
-//! let text = r#"{ "acls": [
-//!     // Everyone of the office may open SSH and the web here.
-//!     { "action": "accept", "src": ["10.0.0.0/24"], "dst": ["10.0.0.2:22,80-90"], "proto": "tcp" },
+//! let text = r#"{
+//!     "groups": { "group:dev": ["alice@example.com"] },
+//!     "tagOwners": { "tag:web": ["group:dev"] },
+//!     "acls": [
+//!         // Whoever develops may open SSH and the web on the servers.
+//!         { "action": "accept", "src": ["group:dev"], "dst": ["tag:web:22,80-90"], "proto": "tcp" },
+//!     ],
+//! }"#;
+//! let nodes = r#"{ "nodes": [
+//!     { "name": "laptop", "user": "alice@example.com", "addresses": ["100.64.0.1", "fd7a::1"] },
+//!     { "name": "web1", "tags": ["tag:web"], "addresses": ["100.64.0.2", "fd7a::2"] },
 //! ] }"#;
 //! let document = policy::Document::parse(text).unwrap();
-//! let compiled = policy::compile(&document).unwrap();
-//! # assert_eq!(compiled.rule_count(), 1);
+//! let nodes = policy::Nodes::parse(nodes).unwrap();
+//! let plan = policy::Plan::new(document, &nodes);
+//! for (_, filter) in plan.filters() {
+//!     assert_eq!(filter.compile().unwrap().rule_count(), 1);
+//! }
 //! ```
 //!
 //! What is not supported is refused by name, never ignored, and all of a file's errors are reported
 //! at once. Everything that no rule accepts is denied.
 #![forbid(unsafe_code)]
 
+mod address_set;
 mod compile;
 mod diagnostic;
 mod document;
+mod filter;
+mod internet;
+mod meaning;
+mod names;
+mod nodes;
 mod parse;
-mod partition;
+mod plan;
 mod ports;
 mod prefix;
-mod selector;
+pub mod protocol;
+mod reader;
 
+pub use address_set::AddressSet;
 pub use compile::{
     Class, CompileError, Compiled, Entry, Identity, MAX_MEMBERSHIPS, MAX_TABLE_ENTRIES, RuleIndex,
-    compile,
+    compile, compile_with,
 };
 pub use diagnostic::{Diagnostic, render};
 pub use document::{
-    Action, Destination, Document, MAX_DOCUMENT_BYTES, MAX_RULES, MAX_SELECTORS, Network, Packet,
-    Protocols, Rule, has_ports,
+    Action, AddressRange, Autogroup, Destination, Document, Expectation, MAX_DOCUMENT_BYTES,
+    MAX_MEMBERS, MAX_RULES, MAX_SELECTORS, Owner, Packet, Rule, Selector, Service, Test, TestParty,
 };
+pub use filter::{Filter, FilterRule, ProtocolPorts, RuleId};
+pub use names::{GroupName, HostName, NodeName, TagName, UserName};
+pub use nodes::{MAX_NODES, MAX_NODES_BYTES, Node, NodeClash, NodeIdentity, Nodes};
+pub use plan::Plan;
 pub use ports::{PortPrefix, PortRange};
 pub use prefix::Prefix;
+pub use protocol::{Protocols, has_ports};

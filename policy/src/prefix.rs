@@ -32,6 +32,13 @@ impl Prefix {
         (bits & !prefix.mask() == 0).then_some(prefix)
     }
 
+    /// The prefix of this length that holds the address; `length` is of the address's own family.
+    #[must_use]
+    pub fn around(address: IpAddr, length: u8) -> Self {
+        let common = length.saturating_add(if address.is_ipv4() { Self::V4.length } else { 0 });
+        Self::host(address).widened(common.min(128))
+    }
+
     /// The one address.
     #[must_use]
     pub fn host(address: IpAddr) -> Self {
@@ -62,6 +69,62 @@ impl Prefix {
         self.is_v4() == address.is_ipv4() && self.covers(mapped(address))
     }
 
+    /// The order of address sets: IPv4 first, so that families never interleave.
+    pub(crate) const fn order(&self) -> (bool, u128, u8) {
+        (!self.is_v4(), self.bits, self.length)
+    }
+
+    /// Whether this is one address.
+    #[must_use]
+    pub const fn is_host(&self) -> bool {
+        self.length == 128
+    }
+
+    /// The first number under it.
+    pub(crate) const fn first(&self) -> u128 {
+        self.bits
+    }
+
+    /// The last number under it.
+    pub(crate) const fn last(&self) -> u128 {
+        self.bits | !self.mask()
+    }
+
+    /// The first address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        unmapped(self.bits)
+    }
+
+    /// The length as it is written, in the address's own family.
+    #[must_use]
+    pub const fn written_length(&self) -> u8 {
+        if self.is_v4() { self.length - Self::V4.length } else { self.length }
+    }
+
+    /// The prefix of this length that holds this one; `length` is of the common space, and at most
+    /// this one's.
+    pub(crate) const fn widened(&self, length: u8) -> Self {
+        let wider = Self { bits: self.bits, length };
+        Self { bits: self.bits & wider.mask(), length }
+    }
+
+    /// The prefix of which this and `next` are the halves.
+    pub(crate) const fn joined(&self, next: &Self) -> Option<Self> {
+        if self.length == 0 || self.length != next.length || self.is_v4() != next.is_v4() {
+            return None;
+        }
+        let both = self.widened(self.length - 1);
+        let halves = self.bits == both.bits && next.bits != self.bits && both.covers(next.bits);
+        if halves && both.is_v4() == self.is_v4() { Some(both) } else { None }
+    }
+
+    /// Whether every address of `other` is one of this prefix.
+    #[must_use]
+    pub const fn holds(&self, other: &Self) -> bool {
+        self.is_v4() == other.is_v4() && self.encloses(other)
+    }
+
     /// Whether every number under `other` is under this one too, whatever the family.
     pub(crate) const fn encloses(&self, other: &Self) -> bool {
         self.length <= other.length && self.covers(other.bits)
@@ -81,12 +144,47 @@ impl Prefix {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let v6 = Ipv6Addr::from_bits(self.bits);
-        match v6.to_ipv4_mapped() {
-            Some(v4) if self.is_v4() => write!(f, "{v4}/{}", self.length - 96),
-            Some(_) | None => write!(f, "{v6}/{}", self.length),
+        match self.address() {
+            address if self.is_host() => write!(f, "{address}"),
+            address => write!(f, "{address}/{}", self.written_length()),
         }
     }
+}
+
+/// The fewest prefixes that cover just the addresses from `first` to `last`, which are of one
+/// family and in order.
+pub(crate) fn spanning(first: IpAddr, last: IpAddr) -> Vec<Prefix> {
+    let (first, last) = (mapped(first), mapped(last));
+    if first < Prefix::V4.first() && Prefix::V4.last() < last {
+        // An IPv6 range leaves out the block of mapped IPv4 addresses.
+        let mut prefixes = blocks(first, Prefix::V4.first() - 1);
+        prefixes.extend(blocks(Prefix::V4.last() + 1, last));
+        return prefixes;
+    }
+    blocks(first, last)
+}
+
+fn blocks(mut next: u128, last: u128) -> Vec<Prefix> {
+    let mut prefixes = Vec::new();
+    loop {
+        // The largest block that begins here and ends within the range.
+        let aligned = next.trailing_zeros();
+        let left = (last - next).saturating_add(1);
+        let free = if next == 0 && last == u128::MAX { 128 } else { aligned.min(left.ilog2()) };
+        let length = u8::try_from(128 - free).unwrap_or(128);
+        let prefix = Prefix { bits: next, length };
+        prefixes.push(prefix);
+        match prefix.last().checked_add(1) {
+            Some(after) if after <= last => next = after,
+            Some(_) | None => return prefixes,
+        }
+    }
+}
+
+/// The address of a number in the common space.
+pub(crate) fn unmapped(bits: u128) -> IpAddr {
+    let v6 = Ipv6Addr::from_bits(bits);
+    v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
 }
 
 /// The number of an address in the common space.

@@ -1,7 +1,7 @@
 //! What documents are read, and what is said of the others.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use policy::{Document, Packet, PortRange, Protocols, compile, render};
+use policy::{Autogroup, Document, Packet, PortRange, Protocols, Rule, Selector, compile, render};
 
 fn errors(text: &str) -> Vec<String> {
     let errors = Document::parse(text).expect_err("the document should be refused");
@@ -23,23 +23,47 @@ fn reads_comments_trailing_commas_and_every_form() {
     let text = r#"
 // The office.
 {
+  "groups": { "group:dev": ["alice@example.com", "bob@"], "group:ops@example.com": [] },
+  "hosts": { "printer": "10.0.0.3", "lab": "10.1.0.0/16" },
+  "tagOwners": { "tag:web": ["group:dev", "tag:web", "bob@", "autogroup:member"] },
   "acls": [
-    { /* SSH and web */ "action": "accept", "src": ["10.0.0.0/24", "fd00::/8", "10.0.0.7", "*"],
-      "dst": ["10.0.0.2:22,80-90", "[fd00::2]:443", "fd00::/8:*", "*:*"], "proto": "tcp" },
+    { /* SSH and web */ "action": "accept", "src": ["10.0.0.0/24", "fd00::/8", "10.0.0.7", "*", "10.0.0.1-10.0.0.9", "lab", "tag:web", "bob@"],
+      "dst": ["10.0.0.2:22,80-90", "[fd00::2]:443", "fd00::/8:*", "[fd00::1-fd00::9]:1", "printer:9", "tag:web:80", "autogroup:internet:*", "*:*"], "proto": "tcp" },
     { "action": "accept", "src": ["*"], "dst": ["10.0.0.9:53"], },
+  ],
+  "grants": [
+    { "src": ["group:dev", "autogroup:member"], "dst": ["tag:web", "autogroup:self"], "ip": ["1-9", "icmp:*", "gre:*"] },
+  ],
+  "tests": [
+    { "src": "bob@", "accept": ["tag:web:80"], "deny": ["some-node:22"] },
   ],
 }"#;
     let document = Document::parse(text).unwrap();
-    let [first, second] = document.rules() else {
-        panic!("two rules");
+    let [first, second, third] = document.rules() else {
+        panic!("three rules");
     };
-    assert_eq!((first.line, second.line), (5, 7));
-    assert_eq!(first.sources.len(), 4);
+    assert_eq!((first.line, second.line, third.line), (8, 10, 13));
+    assert_eq!(first.sources.len(), 8);
+    let services = |rule: &Rule, to: usize| -> Vec<(Protocols, PortRange)> {
+        rule.destinations[to].services.iter().map(|s| (s.protocols, s.ports)).collect()
+    };
+    let tcp = Protocols::One(6);
     assert_eq!(
-        first.destinations[0].ports,
-        [PortRange { first: 22, last: 22 }, PortRange { first: 80, last: 90 },]
+        services(first, 0),
+        [(tcp, PortRange::one(22)), (tcp, PortRange { first: 80, last: 90 })]
     );
-    assert_eq!(second.protocols, Protocols::Default);
+    assert_eq!(services(second, 0), [(Protocols::Default, PortRange::one(53))]);
+    assert_eq!(
+        services(third, 0),
+        [
+            (Protocols::Default, PortRange { first: 1, last: 9 }),
+            (Protocols::Icmp, PortRange::ALL),
+            (Protocols::One(47), PortRange::ALL),
+        ]
+    );
+    let own = &third.destinations[1].selector;
+    assert_eq!(*own, Selector::Autogroup(Autogroup::Own));
+    assert_eq!(document.tests()[0].expectations.len(), 2);
 }
 
 #[test]
@@ -63,23 +87,34 @@ fn a_rule_without_a_protocol_means_tcp_udp_and_icmp() {
 #[test]
 fn all_errors_of_a_file_are_reported_in_order() {
     let text = "{
-  \"groups\": {},
+  \"groups\": { \"dev\": [], \"group:a\": [\"group:b\"], \"group:a\": [] },
+  \"hosts\": { \"h\": \"10.0.0.1/24\", \"10.0.0.1\": \"10.0.0.1\" },
+  \"tagOwners\": { \"tag:w\": [\"group:none\", \"10.0.0.1\"] },
+  \"ssh\": [],
   \"acls\": [
     { \"action\": \"drop\", \"src\": [\"10.0.0.1/24\"], \"dst\": [\"é\", \"10.0.0.2:22,x\"] },
-    { \"action\": \"accept\", \"dst\": [\"*:*\"], \"via\": 1 },
+    { \"action\": \"accept\", \"dst\": [\"h:*\"], \"via\": 1 },
   ],
 }";
     assert_eq!(
         errors(text),
         [
-            "2:3: \"groups\" is not supported yet",
-            "4:17: the action \"drop\" is neither \"accept\" nor \"deny\"",
-            "4:34: 10.0.0.1/24 has bits set beyond its length: write 10.0.0.0/24 for the prefix, or \
-         10.0.0.1 for the host",
-            "4:58: \"é\" names no ports: write é:22 or é:*",
-            "4:75: \"x\" is not a port, a range of ports or \"*\": write 22, 80-90 or *",
-            "5:5: the rule lacks \"src\"",
-            "5:43: unknown key \"via\"",
+            "2:15: \"dev\" is not the name of a group: write \"group:name\"",
+            "2:39: \"group:b\": a group holds users, not groups: name its members",
+            "2:50: \"group:a\" is defined twice",
+            "3:20: 10.0.0.1/24 has bits set beyond its length: write 10.0.0.0/24 for the prefix, \
+             or 10.0.0.1 for the host",
+            "3:34: \"10.0.0.1\" is not the name of a host: use letters, digits, \"-\", \"_\", \".\"",
+            "4:29: group:none is not defined: add it to \"groups\"",
+            "4:43: \"10.0.0.1\" cannot own a tag: write a user, a group, a tag or autogroup:member",
+            "5:3: \"ssh\" is not supported: nearwire does not serve SSH: accept port 22",
+            "7:18: the action \"drop\" is neither \"accept\" nor \"deny\"",
+            "7:34: 10.0.0.1/24 has bits set beyond its length: write 10.0.0.0/24 for the prefix, \
+             or 10.0.0.1 for the host",
+            "7:58: \"é\" names no ports: write é:22 or é:*",
+            "7:75: \"x\" is not a port, a range of ports or \"*\": write 22, 80-90 or *",
+            "8:5: the rule lacks \"src\"",
+            "8:43: unknown key \"via\"",
         ]
     );
 }
@@ -97,16 +132,28 @@ fn rendering_points_at_the_place() {
 #[test]
 fn refuses_what_is_not_supported_by_name() {
     for (src, dst, rest, reason) in [
-        ("\"group:dev\"", "\"*:*\"", "", "groups are not supported yet"),
-        ("\"tag:web\"", "\"*:*\"", "", "tags are not supported yet"),
-        ("\"autogroup:member\"", "\"*:*\"", "", "autogroups are not supported yet"),
-        ("\"a@example.com\"", "\"*:*\"", "", "users are not supported yet"),
-        ("\"10.0.0.1-10.0.0.9\"", "\"*:*\"", "", "address ranges are not supported yet"),
-        ("\"server\"", "\"*:*\"", "", "names from \"hosts\" are not supported yet"),
-        ("\"*\"", "\"tag:web:80\"", "", "tags are not supported yet"),
+        ("\"group:dev\"", "\"*:*\"", "", "group:dev is not defined"),
+        ("\"tag:web\"", "\"*:*\"", "", "tag:web is not defined"),
+        ("\"*\"", "\"tag:web:80\"", "", "tag:web is not defined"),
+        ("\"server\"", "\"*:*\"", "", "the host \"server\" is not defined"),
+        ("\"autogroup:admin\"", "\"*:*\"", "", "\"autogroup:admin\" is not supported"),
+        ("\"autogroup:self\"", "\"*:*\"", "", "can only be a destination"),
+        ("\"autogroup:internet\"", "\"*:*\"", "", "can only be a destination"),
+        ("\"*\"", "\"autogroup:self:*\"", "", "needs sources that are users"),
+        ("\"ipset:a\"", "\"*:*\"", "", "IP sets are not supported"),
+        ("\"user:*@example.com\"", "\"*:*\"", "", "users by domain are not supported"),
+        ("\"svc:a\"", "\"*:*\"", "", "services are not supported"),
+        ("\"@example.com\"", "\"*:*\"", "", "is not a user"),
+        ("\"10.0.0.9-10.0.0.1\"", "\"*:*\"", "", "ends before it begins"),
+        ("\"10.0.0.9-fd00::1\"", "\"*:*\"", "", "begins in one family"),
+        ("\"10.0.0.300\"", "\"*:*\"", "", "is not an address"),
+        ("\"tag:\"", "\"*:*\"", "", "is not a tag"),
+        ("\"*\"", "\"tag:web\"", "", "names no ports: write tag:web:22"),
+        ("\"*\"", "\"*:*\"", ",\"srcPosture\":[]", "\"srcPosture\" is not supported"),
+        ("\"*\"", "\"*:*\"", ",\"users\":[]", "the old name of \"src\""),
         ("\"*\"", "\"fd00::2:443\"", "", "write [address]:ports"),
         ("\"*\"", "\"fd00::2\"", "", "write [address]:ports"),
-        ("\"*\"", "\"[10.0.0.2]:1\"", "", "only an IPv6 address"),
+        ("\"*\"", "\"[10.0.0.2]:1\"", "", "only IPv6 addresses"),
         ("\"*\"", "\"10.0.0.2:90-80\"", "", "ends before it begins"),
         ("\"*\"", "\"10.0.0.2:070\"", "", "is not a port"),
         ("\"*\"", "\"10.0.0.2:65536\"", "", "is not a port"),
@@ -128,11 +175,56 @@ fn refuses_what_is_not_supported_by_name() {
 }
 
 #[test]
+fn grants_and_tests_are_refused_where_they_are_wrong() {
+    for (text, reason) in [
+        (r#"{"grants":[{"src":["*"],"dst":["*"],"app":{}}]}"#, "1:37: \"app\" is not supported"),
+        (
+            r#"{"grants":[{"src":["*"],"dst":["*"],"via":[],"ip":["*"]}]}"#,
+            "\"via\" is not supported",
+        ),
+        (r#"{"grants":[{"src":["*"],"dst":["*"]}]}"#, "1:12: the grant lacks \"ip\""),
+        (
+            r#"{"grants":[{"src":["*"],"dst":["10.0.0.1:22"],"ip":["*"]}]}"#,
+            "1:41: ports go into \"ip\"",
+        ),
+        (r#"{"grants":[{"src":["*"],"dst":["*"],"ip":["tcp"]}]}"#, "write \"tcp:*\" for all"),
+        (r#"{"grants":[{"src":["*"],"dst":["*"],"ip":["icmp:8"]}]}"#, "1:49: icmp has no ports"),
+        (r#"{"grants":[{"src":["*"],"dst":["*"],"ip":["tpc:8"]}]}"#, "unknown protocol \"tpc\""),
+        (r#"{"acls":[],"tests":[{"src":"a@"}]}"#, "1:21: the test expects nothing"),
+        (r#"{"acls":[],"tests":[{"accept":[]}]}"#, "the test lacks \"src\""),
+        (r#"{"acls":[],"tests":[{"src":"*","deny":["a:1"]}]}"#, "names too many"),
+        (r#"{"acls":[],"tests":[{"src":"n","deny":["10.0.0.0/8:1"]}]}"#, "write an address of"),
+        (r#"{"acls":[],"tests":[{"src":"n","deny":["a:1-2"]}]}"#, "1:43: \"1-2\" is not a port"),
+        (
+            r#"{"acls":[],"tests":[{"src":"n","proto":"icmp","deny":["a:1"]}]}"#,
+            "has no ports: write 0",
+        ),
+        (r#"{"acls":[],"tests":[{"src":"tag:a","deny":["a:1"]}]}"#, "tag:a is not defined"),
+    ] {
+        let errors = errors(text);
+        assert!(errors.iter().any(|error| error.contains(reason)), "{text}: {errors:?}");
+    }
+}
+
+#[test]
+fn a_name_is_refused_once_and_where_it_stands() {
+    let text = r#"{ "hosts": { "lab": "10.0.0.0/99" }, "groups": { "group:a": ["b"] },
+        "acls": [ { "action": "accept", "src": ["group:a", "lab"], "dst": ["lab:*"] } ] }"#;
+    assert_eq!(
+        errors(text),
+        [
+            "1:31: \"99\" is not a prefix length: write 0 to 32",
+            "1:63: \"b\" is not a user: write \"name@domain\", or \"name@\"",
+        ]
+    );
+}
+
+#[test]
 fn refuses_documents_that_say_nothing() {
     for (text, reason) in [
         ("", "1:1: the document is empty"),
         ("[]", "1:1: expected an object, not a list"),
-        ("{}", "1:1: \"acls\" is missing"),
+        ("{}", "1:1: \"acls\" and \"grants\" are missing"),
         ("{ \"acls\": [] ", "not HuJSON"),
         ("{ 'acls': [] }", "not HuJSON"),
     ] {
@@ -162,5 +254,5 @@ fn a_family_never_borrows_the_others_rules() {
 fn refuses_a_policy_that_is_too_large() {
     let rule = r#"{"action":"accept","src":["*"],"dst":["*:*"]}"#;
     let text = format!("{{\"acls\":[{}]}}", vec![rule; policy::MAX_RULES + 1].join(","));
-    assert!(errors(&text)[0].contains("16385 rules, more than 16384"));
+    assert!(errors(&text)[0].contains("16385 entries, more than 16384"));
 }

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::broadcast::{self, error::RecvError};
 
+use super::explain::{Explanation, Question};
+use super::flows::{Flows, Record};
 use super::policy::PolicyStatus;
 use super::socket::{self, Socket};
 
@@ -34,6 +39,12 @@ pub(crate) enum Request {
     },
     /// What was dropped by the tunnel, and why.
     Drops,
+    /// The flows that the policy knows.
+    Flows,
+    /// What happens to flows from now on; answered until the client goes.
+    FollowFlows,
+    /// What the policy in force decides on such a packet, and by what.
+    Explain(Question),
     /// The shards; first, if a count is given, make them so many.
     Shards {
         /// How many there shall be.
@@ -58,6 +69,14 @@ pub(crate) enum Reply {
         /// Packets that arrived at another shard than their peer's.
         handed_over: u64,
     },
+    /// The flows; none if there is no policy.
+    Flows(Option<Flows>),
+    /// Something happened to a flow.
+    Flow(Record),
+    /// So many records were lost on the way to this client, which reads too slowly.
+    FlowsLost(u64),
+    /// What is decided on a packet; none if there is no policy.
+    Explained(Option<Explanation>),
     /// It was not done, and why.
     Refused(String),
 }
@@ -66,7 +85,15 @@ pub(crate) enum Reply {
 pub(crate) type DropCounts = BTreeMap<String, u64>;
 
 /// A request from a client, with the way back to it.
-pub(super) type Call = (Request, tokio::sync::oneshot::Sender<Reply>);
+pub(super) type Call = (Request, tokio::sync::oneshot::Sender<Answer>);
+
+/// What the daemon gives back for a request.
+pub(super) enum Answer {
+    /// One reply.
+    Once(Reply),
+    /// Replies until the client goes.
+    Follow(broadcast::Receiver<Arc<Record>>),
+}
 
 /// Passes the requests of clients on, for ever.
 pub(super) async fn serve(
@@ -92,15 +119,42 @@ async fn talk(
     let mut line = String::new();
     let mut reader = tokio::io::BufReader::new(reader.take(REQUEST_LIMIT));
     tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
-    let reply = match serde_json::from_str(&line) {
+    let answer = match serde_json::from_str(&line) {
         Ok(request) => {
             let (reply, answer) = tokio::sync::oneshot::channel();
             calls.send((request, reply)).await?;
             answer.await?
         }
-        Err(error) => Reply::Refused(format!("this daemon does not know the request: {error}")),
+        Err(error) => {
+            Answer::Once(Reply::Refused(format!("this daemon does not know the request: {error}")))
+        }
     };
-    let mut line = serde_json::to_string(&reply)?;
+    match answer {
+        Answer::Once(reply) => say(&mut writer, &reply).await,
+        Answer::Follow(records) => tokio::select! {
+            followed = follow(&mut writer, records) => followed,
+            // It says nothing more, so this is its end.
+            _ = reader.read_u8() => Ok(()),
+        },
+    }
+}
+
+async fn follow(
+    writer: &mut OwnedWriteHalf,
+    mut records: broadcast::Receiver<Arc<Record>>,
+) -> anyhow::Result<()> {
+    loop {
+        let reply = match records.recv().await {
+            Ok(record) => Reply::Flow(Record::clone(&record)),
+            Err(RecvError::Lagged(lost)) => Reply::FlowsLost(lost),
+            Err(RecvError::Closed) => return Ok(()),
+        };
+        say(writer, &reply).await?;
+    }
+}
+
+async fn say(writer: &mut OwnedWriteHalf, reply: &Reply) -> anyhow::Result<()> {
+    let mut line = serde_json::to_string(reply)?;
     line.push('\n');
     writer.write_all(line.as_bytes()).await?;
     Ok(())
@@ -108,6 +162,25 @@ async fn talk(
 
 /// Asks the daemon of an interface.
 pub(crate) fn call(interface: &str, request: &Request) -> anyhow::Result<Reply> {
+    let mut answers = ask(interface, request)?;
+    answers.get_ref().set_read_timeout(Some(PATIENCE))?;
+    hear(&mut answers)?.context("the daemon has gone")
+}
+
+/// Asks the daemon of an interface, and gives each of its replies to `each`, until it ends.
+pub(crate) fn listen(
+    interface: &str,
+    request: &Request,
+    mut each: impl FnMut(Reply) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut answers = ask(interface, request)?;
+    while let Some(reply) = hear(&mut answers)? {
+        each(reply)?;
+    }
+    Ok(())
+}
+
+fn ask(interface: &str, request: &Request) -> anyhow::Result<BufReader<UnixStream>> {
     let path = socket::path(DIRECTORY, interface);
     let mut stream = UnixStream::connect(&path).with_context(|| {
         format!(
@@ -116,14 +189,19 @@ pub(crate) fn call(interface: &str, request: &Request) -> anyhow::Result<Reply> 
             path.display()
         )
     })?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes()).context("the daemon has gone")?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).context("the daemon has gone")?;
-    match serde_json::from_str(&answer).context("the daemon does not answer as it should")? {
+    Ok(BufReader::new(stream))
+}
+
+fn hear(answers: &mut BufReader<UnixStream>) -> anyhow::Result<Option<Reply>> {
+    let mut line = String::new();
+    if answers.read_line(&mut line).context("the daemon has gone")? == 0 {
+        return Ok(None);
+    }
+    match serde_json::from_str(&line).context("the daemon does not answer as it should")? {
         Reply::Refused(reason) => bail!("{reason}"),
-        reply => Ok(reply),
+        reply => Ok(Some(reply)),
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod namespace;
+pub(crate) mod outcome;
 
 use std::net::IpAddr;
 
@@ -12,6 +13,12 @@ pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const ICMPV6: u8 = 58;
+pub(crate) const SCTP: u8 = 132;
+
+pub(crate) const FIN: u8 = 1;
+pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
+pub(crate) const ACK: u8 = 16;
 
 pub(crate) fn compiled(acls: &str) -> Compiled {
     let text = format!("{{ \"acls\": [{acls}] }}");
@@ -49,6 +56,25 @@ pub(crate) fn ip(source: &str, destination: &str, protocol: u8, payload: &[u8]) 
     }
 }
 
+/// A TCP packet without a payload.
+pub(crate) fn tcp(source: &str, destination: &str, (from, to): (u16, u16), flags: u8) -> Vec<u8> {
+    let mut header = ports(from, to);
+    header[13] = flags;
+    ip(source, destination, TCP, &header)
+}
+
+/// A UDP packet.
+pub(crate) fn udp(source: &str, destination: &str, (from, to): (u16, u16)) -> Vec<u8> {
+    ip(source, destination, UDP, &ports(from, to))
+}
+
+/// An SCTP packet with this chunk.
+pub(crate) fn sctp(source: &str, destination: &str, (from, to): (u16, u16), chunk: u8) -> Vec<u8> {
+    let mut header = ports(from, to);
+    header[12] = chunk;
+    ip(source, destination, SCTP, &header)
+}
+
 /// The start of a TCP, UDP or SCTP packet.
 pub(crate) fn ports(source: u16, destination: u16) -> Vec<u8> {
     let mut bytes = source.to_be_bytes().to_vec();
@@ -82,6 +108,9 @@ pub(crate) fn extended(packet: &[u8], headers: &[(u8, [u8; 8])]) -> Vec<u8> {
         extended.extend(bytes);
     }
     extended[next] = packet[6];
+    let length = u16::from_be_bytes([packet[4], packet[5]]);
+    let length = length.saturating_add(u16::try_from(8 * headers.len()).unwrap());
+    extended[4..6].copy_from_slice(&length.to_be_bytes());
     extended.extend(&packet[40..]);
     extended
 }

@@ -6,12 +6,17 @@ pub(crate) const SERVER: [u8; 4] = [10, 9, 0, 2];
 
 /// An IPv4 packet from the client to the server; `fragment` is the field of flags and offset.
 pub(crate) fn v4(protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
+    v4_from(CLIENT, protocol, fragment, payload)
+}
+
+/// As [`v4`], from anybody: to the client if the server sends it.
+pub(crate) fn v4_from(source: [u8; 4], protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(20 + payload.len()).expect("a short payload").to_be_bytes();
     let fragment = fragment.to_be_bytes();
     let mut packet =
         vec![0x45, 0, len[0], len[1], 0, 7, fragment[0], fragment[1], 64, protocol, 0, 0];
-    packet.extend(CLIENT);
-    packet.extend(SERVER);
+    packet.extend(source);
+    packet.extend(if source == SERVER { CLIENT } else { SERVER });
     let words = packet.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
     let sum = words.sum::<u32>();
     let checksum = !u16::try_from((sum & 0xffff) + (sum >> 16)).expect("few words");
@@ -43,5 +48,13 @@ pub(crate) fn udp(port: u16) -> Vec<u8> {
     let mut segment = vec![0x30, 0x39];
     segment.extend(port.to_be_bytes());
     segment.extend([0, 12, 0, 0, 1, 2, 3, 4]);
+    segment
+}
+
+/// A TCP header to this port, with these flags.
+pub(crate) fn tcp(port: u16, flags: u8) -> Vec<u8> {
+    let mut segment = vec![0x30, 0x39];
+    segment.extend(port.to_be_bytes());
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment
 }

@@ -1,0 +1,133 @@
+//! A flow, or what became of one, as commands and logs show it: one JSON object a line.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// What happened to a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Happened {
+    /// It is open, at the time of the record.
+    Open,
+    /// It was opened.
+    Start,
+    /// It has ended, or has been silent for too long.
+    End,
+    /// Its first packet was dropped, or one after its grant was revoked.
+    Denied,
+}
+
+/// Which way a flow was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Way {
+    /// By a peer.
+    In,
+    /// By this host.
+    Out,
+}
+
+/// One line of a flow log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// When, in RFC 3339.
+    pub(crate) time: String,
+    /// What happened.
+    pub(crate) event: Happened,
+    /// Who opened it.
+    pub(crate) direction: Way,
+    /// The protocol's name, or its number.
+    pub(crate) protocol: String,
+    /// Who sent the first packet.
+    pub(crate) source: IpAddr,
+    /// From this port; an echo's identifier for ICMP; absent for protocols without ports.
+    pub(crate) source_port: u16,
+    /// To whom.
+    pub(crate) destination: IpAddr,
+    /// To this port.
+    pub(crate) destination_port: u16,
+    /// The line of the rule that decided, if one did.
+    pub(crate) rule_line: Option<u32>,
+    /// Why it was denied.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) reason: Option<String>,
+    /// The policy that decided.
+    pub(crate) generation: u32,
+    /// What the peer has sent.
+    pub(crate) received: Traffic,
+    /// What this host has sent.
+    pub(crate) sent: Traffic,
+    /// How long it has been open, in milliseconds.
+    pub(crate) duration_ms: u64,
+}
+
+/// What went one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Traffic {
+    /// Packets on the wire.
+    pub(crate) packets: u64,
+    /// Bytes from the IP header on.
+    pub(crate) bytes: u64,
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { time, protocol, source, destination, .. } = self;
+        let event = match self.event {
+            Happened::Open => "open",
+            Happened::Start => "start",
+            Happened::End => "end",
+            Happened::Denied => "denied",
+        };
+        let way = match self.direction {
+            Way::In => "in",
+            Way::Out => "out",
+        };
+        let from = std::net::SocketAddr::new(*source, self.source_port);
+        let to = std::net::SocketAddr::new(*destination, self.destination_port);
+        write!(f, "{time} {event:<6} {way:<3} {protocol:<9} {from} -> {to}")?;
+        if let Some(reason) = &self.reason {
+            write!(f, "  {reason}")?;
+        }
+        if let Some(line) = self.rule_line {
+            write!(f, "  line {line}")?;
+        }
+        if self.event == Happened::Open || self.event == Happened::End {
+            let Traffic { packets, bytes } = self.received;
+            write!(f, "  received {packets} packets, {bytes} bytes")?;
+            let Traffic { packets, bytes } = self.sent;
+            write!(f, "; sent {packets}, {bytes}")?;
+            write!(f, "; {}", seconds(self.duration_ms))?;
+        }
+        Ok(())
+    }
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{}.{:03} s", milliseconds / 1000, milliseconds % 1000)
+}
+
+/// A time of the wall clock in RFC 3339, in UTC to the millisecond.
+pub(super) fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// The protocol's name, or its number.
+pub(super) fn protocol_name(protocol: u8) -> String {
+    match protocol {
+        1 => "icmp".into(),
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "ipv6-icmp".into(),
+        132 => "sctp".into(),
+        number => number.to_string(),
+    }
+}
+
+/// Milliseconds, for as long as a number can say.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

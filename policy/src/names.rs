@@ -1,0 +1,71 @@
+//! The names that documents and nodes use.
+
+use std::{fmt, sync::Arc};
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// For a text that was read as such a name.
+            pub(crate) fn new(text: &str) -> Self {
+                Self(text.into())
+            }
+
+            /// As it is written.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+names! {
+    /// A person: `alice@example.com`, or `alice@` where there is no domain.
+    UserName
+    /// A group of users: `group:dev`.
+    GroupName
+    /// What a machine is for: `tag:web`.
+    TagName
+    /// A name that the document gives to an address or a prefix.
+    HostName
+    /// The name of a node.
+    NodeName
+}
+
+impl NodeName {
+    /// The name, if a node may be called so: a label of letters, digits, `-`, `_` and dots.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        is_host(text).then(|| Self::new(text))
+    }
+}
+
+/// Whether a host or a node may be called so.
+pub(crate) fn is_host(text: &str) -> bool {
+    is_word(text) && text.parse::<std::net::IpAddr>().is_err()
+}
+
+/// Letters, digits, `-`, `_` and dots, of any script; begins with a letter or a digit.
+pub(crate) fn is_word(text: &str) -> bool {
+    text.len() <= 255
+        && text.starts_with(char::is_alphanumeric)
+        && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+/// Whether it can be a user: something before an `@`, and nothing that selectors use otherwise.
+pub(crate) fn is_user(text: &str) -> bool {
+    text.len() <= 255
+        && text.find('@').is_some_and(|at| at > 0)
+        && text.matches('@').count() == 1
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control() || ":/*\"[]".contains(c))
+}
