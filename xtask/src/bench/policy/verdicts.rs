@@ -42,6 +42,10 @@ fn clock() -> Measure {
     Measure::new("reading the clock, subtracted from single runs", "ns")
 }
 
+fn first_byte() -> Measure {
+    Measure::new("what is no IP packet, denied again and again", "ns")
+}
+
 pub(super) fn measure(bench: &mut Bench) {
     for count in bench.sizes {
         bench.once(&format!("test runs, {}", named(count)), |_| test_runs(count));
@@ -62,6 +66,7 @@ pub(super) fn rows(Bench { samples, sizes, .. }: &Bench) -> Vec<Row> {
     ));
     rows.extend(sizes.map(|count| samples.alone(&denied(count), None)));
     rows.extend(sizes.map(|count| samples.alone(&denied_again(count), None)));
+    rows.push(samples.alone(&first_byte(), None));
     rows.push(samples.alone(&clock(), None));
     rows
 }
@@ -80,8 +85,8 @@ fn test_runs(count: u32) -> Result<Vec<Found>> {
     };
 
     let shapeless = [0; 40];
-    let clock_time =
-        singles(&|_| shapeless, Action::Drop)? - nanos(&shapeless, AGAIN, Action::Drop)?;
+    let floor = nanos(&shapeless, AGAIN, Action::Drop)?;
+    let clock_time = singles(&|_| shapeless, Action::Drop)? - floor;
 
     let allowed = |number| {
         let (rule, port) = rules.flow(number);
@@ -108,6 +113,7 @@ fn test_runs(count: u32) -> Result<Vec<Found>> {
         ours(new_flow(count), new_time),
         ours(denied(count), denied_time),
         ours(denied_again(count), denied_again_time),
+        ours(first_byte(), floor),
         ours(clock(), clock_time),
     ])
 }
