@@ -30,7 +30,7 @@ fn cpu(rules: u32) -> Measure {
 /// What part of the throughput is left with most rules. Each run is held against the run without any
 /// that was its neighbour: a machine that is slower for a while is slower for both.
 fn kept(most: u32) -> Measure {
-    Measure::new(format!("part of TCP that {} leave, run by run", named(most)), "")
+    Measure::new(format!("part of TCP that {} leave, run by run", named(most)), "of 1")
 }
 
 /// A contestant: who guards, and by how many rules.
@@ -49,7 +49,7 @@ pub(super) fn measure(bench: &mut Bench) {
     for contestant in ours.into_iter().chain(others) {
         match hosts() {
             Ok(hosts) => places.push((contestant, hosts)),
-            Err(error) => return bench.note(format!("TCP could not be measured: {error:#}")),
+            Err(error) => return bench.missed("TCP", &error),
         }
     }
     let nearwire = bench.nearwire.clone();
