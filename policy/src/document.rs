@@ -1,16 +1,17 @@
 //! A valid policy document.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     Diagnostic, GroupName, HostName, PortRange, Prefix, Protocols, TagName, UserName, parse,
-    prefix::spanning, protocol::has_ports,
+    prefix::{mapped, spanning, unmapped},
+    protocol::has_ports,
 };
 
 /// The largest document that is read.
 pub const MAX_DOCUMENT_BYTES: usize = 32 << 20;
 /// The most rules of a document: the kernel keeps a counter for each.
-pub const MAX_RULES: usize = 16_384;
+pub const MAX_RULES: usize = 131_072;
 /// The most sources, destinations or port ranges in one list.
 pub const MAX_SELECTORS: usize = 1_024;
 /// The most members of a group, or owners of a tag.
@@ -127,10 +128,10 @@ pub enum Owner {
 pub struct Test {
     /// The line on which the test begins.
     pub line: u32,
-    /// Who opens the flows.
-    pub source: TestParty,
-    /// By which protocols. With several, one of them has to be accepted.
-    pub protocols: Vec<u8>,
+    /// Who opens the flows; a name that `hosts` does not have is a node's.
+    pub source: Selector,
+    /// By which protocols: any of them will do.
+    pub protocols: Vec<Protocols>,
     /// The flows, each with what is expected of it.
     pub expectations: Vec<Expectation>,
 }
@@ -143,18 +144,9 @@ pub struct Expectation {
     /// Whether the flow shall be accepted or denied.
     pub action: Action,
     /// To where.
-    pub destination: TestParty,
+    pub destination: Selector,
     /// To which port.
     pub port: u16,
-}
-
-/// One end of a test's flows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TestParty {
-    /// Whom a rule could name.
-    Selector(Selector),
-    /// The name of a node: it is in no section of the document.
-    Node(crate::NodeName),
 }
 
 /// What a document decides on: the first packet of a flow.
@@ -240,9 +232,28 @@ impl Selector {
 }
 
 impl AddressRange {
+    /// Its addresses, in order.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        (mapped(self.first)..=mapped(self.last)).map(unmapped)
+    }
+
     /// The fewest prefixes that cover it.
     pub(crate) fn prefixes(&self) -> Vec<Prefix> {
         spanning(self.first, self.last)
+    }
+}
+
+impl fmt::Display for AddressRange {
+    /// As an address or a prefix where it is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole_v6 = self.first.is_ipv6()
+            && mapped(self.first) == Prefix::V6.first()
+            && mapped(self.last) == Prefix::V6.last();
+        match self.prefixes().as_slice() {
+            _ if whole_v6 => Prefix::V6.fmt(f),
+            [prefix] => prefix.fmt(f),
+            _ => write!(f, "{}-{}", self.first, self.last),
+        }
     }
 }
 

@@ -32,7 +32,9 @@
 mod address_set;
 mod compile;
 mod diagnostic;
+mod difference;
 mod document;
+mod ends;
 mod filter;
 mod internet;
 mod meaning;
@@ -43,7 +45,9 @@ mod plan;
 mod ports;
 mod prefix;
 pub mod protocol;
+mod query;
 mod reader;
+mod trial;
 
 pub use address_set::AddressSet;
 pub use compile::{
@@ -51,9 +55,10 @@ pub use compile::{
     compile, compile_with,
 };
 pub use diagnostic::{Diagnostic, render};
+pub use difference::{Change, Direction, difference};
 pub use document::{
     Action, AddressRange, Autogroup, Destination, Document, Expectation, MAX_DOCUMENT_BYTES,
-    MAX_MEMBERS, MAX_RULES, MAX_SELECTORS, Owner, Packet, Rule, Selector, Service, Test, TestParty,
+    MAX_MEMBERS, MAX_RULES, MAX_SELECTORS, Owner, Packet, Rule, Selector, Service, Test,
 };
 pub use filter::{Filter, FilterRule, ProtocolPorts, RuleId};
 pub use names::{GroupName, HostName, NodeName, TagName, UserName};
@@ -62,3 +67,5 @@ pub use plan::Plan;
 pub use ports::{PortPrefix, PortRange};
 pub use prefix::Prefix;
 pub use protocol::{Protocols, has_ports};
+pub use query::{Query, QueryError};
+pub use trial::{Failure, Outcome, try_tests};

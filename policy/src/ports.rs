@@ -53,6 +53,15 @@ pub struct PortPrefix {
 }
 
 impl PortPrefix {
+    /// The highest of them.
+    #[must_use]
+    pub const fn last(&self) -> u16 {
+        match u16::MAX.checked_shr(self.bits as u32) {
+            Some(free) => self.port | free,
+            None => self.port,
+        }
+    }
+
     /// Whether the port is one of them.
     #[must_use]
     pub const fn contains(&self, port: u16) -> bool {

@@ -63,6 +63,17 @@ impl Protocols {
         known.or_else(|| crate::ports::decimal(name)).map(Self::One)
     }
 
+    /// The one protocol that packets of this family have, if it is one.
+    #[must_use]
+    pub const fn of_family(&self, is_ipv4: bool) -> Option<u8> {
+        match self {
+            Self::Default => None,
+            Self::Icmp if is_ipv4 => Some(ICMP),
+            Self::Icmp => Some(ICMPV6),
+            Self::One(number) => Some(*number),
+        }
+    }
+
     /// Whether any of them carries ports.
     pub(crate) fn have_ports(&self) -> bool {
         self.numbers().iter().any(|&number| has_ports(number))

@@ -254,5 +254,5 @@ fn a_family_never_borrows_the_others_rules() {
 fn refuses_a_policy_that_is_too_large() {
     let rule = r#"{"action":"accept","src":["*"],"dst":["*:*"]}"#;
     let text = format!("{{\"acls\":[{}]}}", vec![rule; policy::MAX_RULES + 1].join(","));
-    assert!(errors(&text)[0].contains("16385 entries, more than 16384"));
+    assert!(errors(&text)[0].contains("131073 entries, more than 131072"));
 }

@@ -7,12 +7,13 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 8] = [
     "datagram",
     "host_packet",
     "inner_packet",
     "offload",
     "policy_document",
+    "policy_network",
     "policy_packet",
     "uapi",
 ];

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod drops;
+mod flows;
 mod policy;
 mod shards;
 mod wg;
@@ -29,6 +30,7 @@ enum Command {
     /// Check, apply and watch the policy that the kernel enforces on an interface
     #[command(subcommand)]
     Policy(policy::Command),
+    Flows(flows::Args),
     /// Show what an interface dropped, and why
     Drops(drops::Args),
     /// Show the threads that carry an interface's packets, or change their number
@@ -45,6 +47,7 @@ pub(crate) fn run() -> ExitCode {
     let result = match cli.command {
         Command::Wg(args) => args.run(),
         Command::Policy(command) => command.run(),
+        Command::Flows(args) => args.run(),
         Command::Drops(args) => args.run(),
         Command::Shards(args) => args.run(),
         Command::Bare(words) => bare(words),

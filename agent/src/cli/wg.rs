@@ -7,7 +7,7 @@ use std::time::Duration;
 use dataplane_common::{MAX_SHARDS, Shards};
 use engine::HostOffload;
 
-use crate::wg::{self, Options};
+use crate::wg::{self, Files, Options};
 
 /// Make a WireGuard interface and serve it, for `wg` and `wg-quick` to configure.
 ///
@@ -38,6 +38,16 @@ pub(super) struct Args {
     /// Enforce this policy document on the interface; SIGHUP reads it anew
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// The nodes whom the policy's users, tags and groups mean
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    nodes: Option<PathBuf>,
+    /// Enforce only what concerns this node [default: every rule]
+    #[arg(long, value_name = "NAME", requires = "nodes")]
+    node: Option<String>,
+    /// Append what becomes of flows to this file: one JSON object for each start, end and denial;
+    /// SIGHUP opens it anew
+    #[arg(long, value_name = "FILE", requires = "policy", env = "NEARWIRE_FLOW_LOG")]
+    flow_log: Option<PathBuf>,
     /// Pin the policy here, in a BPF file system, which is mounted if need be: a daemon that is
     /// killed leaves interface, policy and flows, and the next one takes them over. `none`: they end
     /// with the daemon
@@ -52,18 +62,17 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { interface, foreground, shards, busy_poll, no_offload, policy, pin_dir } = self;
-        let offload = if no_offload { HostOffload::None } else { HostOffload::TcpAndUdp };
-        let busy_poll = Duration::from_micros(busy_poll.into());
-        let pin_directory = (pin_dir.as_os_str() != "none").then_some(pin_dir);
+        let no_offload = self.no_offload;
+        let (nodes, node) = (self.nodes, self.node);
         wg::run(Options {
-            interface,
-            foreground,
-            offload,
-            shards,
-            busy_poll,
-            policy,
-            pin_directory,
+            interface: self.interface,
+            foreground: self.foreground,
+            offload: if no_offload { HostOffload::None } else { HostOffload::TcpAndUdp },
+            shards: self.shards,
+            busy_poll: Duration::from_micros(self.busy_poll.into()),
+            policy: self.policy.map(|document| Files { document, nodes, node }),
+            flow_log: self.flow_log,
+            pin_directory: (self.pin_dir.as_os_str() != "none").then_some(self.pin_dir),
         })
     }
 }

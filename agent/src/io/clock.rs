@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dataplane_common::Nanos;
 use engine::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -12,6 +13,14 @@ pub(crate) fn now() -> Timestamp {
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
     Timestamp::from_epoch(Duration::new(seconds, nanos))
+}
+
+/// Now, by the clock that the kernel's policy programs read.
+pub(crate) fn kernel() -> Nanos {
+    let time = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
+    Nanos(seconds * 1_000_000_000 + nanos)
 }
 
 /// Translates moments into wall-clock time as `wg` shows it.

@@ -17,11 +17,12 @@ use tokio::sync::{Mutex, mpsc};
 use super::background;
 use super::lasting::{self, Lasting, Opened};
 use super::node::{Node, SharedNode};
-use super::policy::{self, Policy};
-use super::rpc::{self, Call, Reply, Request};
+use super::daemon::{Daemon, Enforced};
+use super::policy::Files;
+use super::rpc;
 use super::socket::Socket;
 use super::uapi;
-use crate::io::link::{self, Link};
+use crate::io::link;
 use crate::io::tun::{self, Queues};
 
 /// What `nearwire wg` is to do.
@@ -37,7 +38,9 @@ pub(crate) struct Options {
     /// How long a shard looks for more work before it sleeps.
     pub(crate) busy_poll: Duration,
     /// Enforce this policy on the interface.
-    pub(crate) policy: Option<PathBuf>,
+    pub(crate) policy: Option<Files>,
+    /// Write what becomes of flows here.
+    pub(crate) flow_log: Option<PathBuf>,
     /// Where the policy is pinned, so that it outlives a daemon that is killed.
     pub(crate) pin_directory: Option<PathBuf>,
 }
@@ -71,23 +74,20 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 async fn serve(options: Options) -> anyhow::Result<()> {
     let name = options.interface.as_str();
     tun::check_name(name)?;
-    let document = match &options.policy {
-        Some(path) => Some(policy::read(path)?),
-        None => None,
-    };
+    let proposal = options.policy.as_ref().map(Files::read).transpose()?;
     let mut signals = Signals::new()?;
     // Taken first: the sockets are the lock against a second daemon.
     let uapi_socket = Socket::listen(uapi::DIRECTORY, name)?;
     let rpc_socket = Socket::listen(rpc::DIRECTORY, name)?;
     let shards = options.shards();
     let queues = if shards == Shards::ONE { Queues::One } else { Queues::Many };
-    let directory = options.pin_directory.as_deref().filter(|_| document.is_some());
+    let directory = options.pin_directory.as_deref().filter(|_| proposal.is_some());
     let pins = lasting::pins(directory, name);
     let Opened { tun, queues, taken_over } =
         lasting::open(name, options.offload, queues, pins.as_ref())?;
     // Before the interface can carry anything.
-    let policy = document.map(|document| Policy::attach(name, document, pins.as_ref()));
-    let policy = policy.transpose().inspect_err(|_| {
+    let enforced = Enforced::attach(name, proposal, pins.as_ref(), options.flow_log.as_deref());
+    let enforced = enforced.await.inspect_err(|_| {
         if !taken_over {
             // What was refused is not to be found by the next.
             let _ = pins.as_ref().map(Pins::remove);
@@ -100,10 +100,10 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     if !options.foreground {
         background::ready()?;
     }
-    tracing::info!(interface = name, policy = policy.is_some(), "ready");
+    tracing::info!(interface = name, policy = enforced.is_some(), "ready");
 
     let (calls, inbox) = mpsc::channel(16);
-    let mut daemon = Daemon { node: Arc::clone(&node), policy, policy_file: options.policy };
+    let mut daemon = Daemon { node: Arc::clone(&node), enforced, files: options.policy };
     let reason = tokio::select! {
         result = uapi::serve(&uapi_socket, &node) => ended_by("the configuration socket", result),
         result = rpc::serve(&rpc_socket, &calls) => ended_by("the command socket", result),
@@ -140,90 +140,5 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             reload: listen(SignalKind::hangup())?,
         })
-    }
-}
-
-/// What commands act upon.
-struct Daemon {
-    node: SharedNode,
-    policy: Option<Policy>,
-    policy_file: Option<PathBuf>,
-}
-
-impl Daemon {
-    /// Follows the interface and answers commands, until the interface is gone.
-    async fn run(
-        &mut self,
-        mut links: mpsc::Receiver<Link>,
-        mut calls: mpsc::Receiver<Call>,
-        reload: &mut Signal,
-    ) {
-        loop {
-            tokio::select! {
-                link = links.recv() => match link {
-                    Some(Link::Present { up, mtu }) => {
-                        let mut node = self.node.lock().await;
-                        if let Some(mtu) = mtu {
-                            node.set_mtu(mtu);
-                        }
-                        node.set_up(up).await;
-                    }
-                    Some(Link::Gone) | None => return,
-                },
-                Some((request, reply)) = calls.recv() => {
-                    let answer = self.answer(request).await;
-                    let answer = answer.unwrap_or_else(|error| Reply::Refused(format!("{error:#}")));
-                    // A client that has gone needs no answer.
-                    let _ = reply.send(answer);
-                }
-                _ = reload.recv() => self.reload(),
-            }
-        }
-    }
-
-    async fn answer(&mut self, request: Request) -> anyhow::Result<Reply> {
-        match request {
-            Request::PolicyStatus => {
-                let status = self.policy.as_ref().map(Policy::status).transpose()?;
-                Ok(Reply::PolicyStatus(status))
-            }
-            Request::PolicyApply { name, text } => {
-                Ok(Reply::PolicyApplied(self.apply(&name, &text)?))
-            }
-            Request::Drops => {
-                let (drops, _) = self.node.lock().await.counters().await?;
-                let labelled =
-                    drops.iter().map(|(reason, packets)| (reason.label().into(), packets));
-                Ok(Reply::Drops(labelled.collect()))
-            }
-            Request::Shards { count } => {
-                let mut node = self.node.lock().await;
-                if let Some(count) = count {
-                    let shards = Shards::new(count)
-                        .with_context(|| format!("{count} shards: it must be 1 to {MAX_SHARDS}"))?;
-                    node.reshard(shards).await?;
-                }
-                let (_, handed_over) = node.counters().await?;
-                Ok(Reply::Shards { count: node.shards().count(), handed_over })
-            }
-        }
-    }
-
-    fn apply(&mut self, name: &str, text: &str) -> anyhow::Result<u32> {
-        self.policy
-            .as_mut()
-            .context("the interface has no policy; start it with: nearwire wg --policy FILE")?
-            .apply(name, text)
-    }
-
-    /// Reads the policy file anew; what is wrong with it is logged, and the old policy stays.
-    fn reload(&mut self) {
-        let Some(path) = self.policy_file.clone() else { return };
-        let applied = policy::read(&path)
-            .and_then(|(text, _)| self.apply(&path.display().to_string(), &text));
-        match applied {
-            Ok(generation) => tracing::info!(generation, "policy reloaded"),
-            Err(error) => tracing::error!("policy not reloaded: {error:#}"),
-        }
     }
 }

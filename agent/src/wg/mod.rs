@@ -7,7 +7,10 @@
 
 mod background;
 mod command;
+mod daemon;
 mod device;
+mod explain;
+mod flows;
 mod lasting;
 mod node;
 mod policy;
@@ -18,5 +21,7 @@ mod socket;
 mod uapi;
 
 pub(crate) use device::{Options, run};
-pub(crate) use policy::{PolicyStatus, read as read_policy};
-pub(crate) use rpc::{Reply, Request, call};
+pub(crate) use explain::{Explanation, Question};
+pub(crate) use flows::Flows;
+pub(crate) use policy::{Files, NamedText, PolicyStatus};
+pub(crate) use rpc::{Reply, Request, call, listen};

@@ -14,7 +14,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::explain::{Explanation, Question};
 use super::flows::{Flows, Record};
-use super::policy::PolicyStatus;
+use super::policy::{NamedText, PolicyStatus};
 use super::socket::{self, Socket};
 
 /// Where the sockets are.
@@ -32,10 +32,10 @@ pub(crate) enum Request {
     PolicyStatus,
     /// Put this document in force.
     PolicyApply {
-        /// The file's name, for errors.
-        name: String,
         /// The document.
-        text: String,
+        document: NamedText,
+        /// The nodes that its names mean; those of before, if none are given.
+        nodes: Option<NamedText>,
     },
     /// What was dropped by the tunnel, and why.
     Drops,

@@ -158,7 +158,7 @@ fn a_document_with_errors_changes_nothing() -> Result<()> {
     let before = status(&server)?["rules"].clone();
 
     let bad = "{ \"acls\": [\n  { \"action\": \"accept\", \"src\": [\"10.9.0.300\"], \
-               \"dst\": [\"*:99999\"] },\n], \"groups\": {} }";
+               \"dst\": [\"*:99999\"] },\n], \"ssh\": [] }";
     policy.write(bad)?;
     for command in ["apply", "check"] {
         let mut words = vec!["policy", command];

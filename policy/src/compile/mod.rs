@@ -8,11 +8,13 @@ mod entries;
 mod lookup;
 mod partition;
 
+use std::net::IpAddr;
+
 use crate::{
-    Action, AddressSet, Document, Filter, Nodes, Packet, Plan, PortPrefix, Prefix,
+    Action, AddressSet, Document, Filter, Nodes, Packet, Plan, PortPrefix, Prefix, prefix::mapped,
     protocol::has_ports,
 };
-use lookup::Lookup;
+pub(crate) use lookup::Lookup;
 use partition::Partition;
 
 /// The most entries of the compiled tables: about 64 bytes of the kernel's memory each.
@@ -22,11 +24,11 @@ pub const MAX_TABLE_ENTRIES: usize = 1 << 20;
 pub const MAX_MEMBERSHIPS: usize = 1 << 24;
 
 /// Which set of sources an address belongs to. Zero: none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity(pub u32);
 
 /// Which set of destinations an address belongs to. Zero: none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Class(pub u32);
 
 /// The position of a rule in its document or its filter, from zero.
@@ -169,13 +171,13 @@ impl Compiled {
 
     /// The identity of a source; zero if it has none.
     #[must_use]
-    pub fn identity(&self, source: std::net::IpAddr) -> Identity {
+    pub fn identity(&self, source: IpAddr) -> Identity {
         self.sources.find(source).unwrap_or(Identity(0))
     }
 
     /// The class of a destination; zero if it has none.
     #[must_use]
-    pub fn class(&self, destination: std::net::IpAddr) -> Class {
+    pub fn class(&self, destination: IpAddr) -> Class {
         self.destinations.find(destination).unwrap_or(Class(0))
     }
 
@@ -195,14 +197,34 @@ impl Compiled {
         (same && entry.ports.contains(port)).then_some(entry)
     }
 
-    /// Address ranges by identity, as [`Self::identity`] answers, one family after the other.
-    pub(crate) fn source_ranges(&self) -> &Lookup<Identity> {
+    /// The longest prefix that covers a source: it names the identity.
+    #[must_use]
+    pub fn source_prefix(&self, source: IpAddr) -> Option<Prefix> {
+        longest(&self.identities, source)
+    }
+
+    /// The longest prefix that covers a destination: it names the class.
+    #[must_use]
+    pub fn destination_prefix(&self, destination: IpAddr) -> Option<Prefix> {
+        longest(&self.classes, destination)
+    }
+
+    pub(crate) const fn source_ranges(&self) -> &Lookup<Identity> {
         &self.sources
     }
 
-    /// Address ranges by class, as [`Self::class`] answers, one family after the other.
-    pub(crate) fn destination_ranges(&self) -> &Lookup<Class> {
+    pub(crate) const fn destination_ranges(&self) -> &Lookup<Class> {
         &self.destinations
+    }
+
+    /// The classes to which there are entries from an identity, in order.
+    pub(crate) fn classes_from(&self, identity: Identity) -> Vec<Class> {
+        let start = self.entries.partition_point(|entry| entry.identity < identity);
+        let of_identity =
+            self.entries[start..].iter().take_while(|entry| entry.identity == identity);
+        let mut classes: Vec<Class> = of_identity.map(|entry| entry.class).collect();
+        classes.dedup();
+        classes
     }
 
     /// The entries from one identity to one class.
@@ -213,4 +235,9 @@ impl Compiled {
         let length = rest.partition_point(|entry| (entry.identity, entry.class) == pair);
         &rest[..length]
     }
+}
+
+fn longest<T>(table: &[(Prefix, T)], address: IpAddr) -> Option<Prefix> {
+    let covering = table.iter().filter(|(prefix, _)| prefix.covers(mapped(address)));
+    covering.max_by_key(|(prefix, _)| prefix.length()).map(|(prefix, _)| *prefix)
 }

@@ -4,9 +4,9 @@ use jsonc_parser::ast::{Object, ObjectProp};
 
 use super::{definitions::Definitions, selector};
 use crate::{
-    Action, Autogroup, Expectation, MAX_RULES, MAX_SELECTORS, NodeName, Selector, Test, TestParty,
+    Action, Autogroup, Expectation, MAX_RULES, MAX_SELECTORS, Protocols, Selector, Test,
     ports::decimal,
-    protocol::{TCP, UDP, has_ports},
+    protocol::{TCP, UDP},
     reader::{Fault, Reader, fault},
 };
 
@@ -39,8 +39,8 @@ fn test<'a>(reader: &mut Reader<'a>, defined: &Definitions, object: &Object<'a>)
     let protocols = match proto {
         Some(proto) => reader
             .string(proto, selector::protocols)
-            .map_or_else(Vec::new, |protocols| protocols.numbers().to_vec()),
-        None => vec![TCP, UDP],
+            .map_or_else(Vec::new, |protocols| vec![protocols]),
+        None => vec![Protocols::One(TCP), Protocols::One(UDP)],
     };
     let mut expectations = Vec::new();
     for (list, action) in [(accept, Action::Accept), (deny, Action::Deny)] {
@@ -59,11 +59,11 @@ fn test<'a>(reader: &mut Reader<'a>, defined: &Definitions, object: &Object<'a>)
 }
 
 /// One end of a flow: a name that no section defines is a node's.
-fn party(text: &str, defined: &Definitions) -> Result<TestParty, Fault> {
+fn party(text: &str, defined: &Definitions) -> Result<Selector, Fault> {
     let selector = selector::selector(text)?;
     match &selector {
         Selector::Host(name) if !defined.has_host(name) => {
-            return Ok(TestParty::Node(NodeName::new(name.as_str())));
+            return Ok(selector);
         }
         Selector::Prefix(prefix) if !prefix.is_host() => {
             return fault(0, "a test is about single flows: write an address of the prefix");
@@ -80,18 +80,18 @@ fn party(text: &str, defined: &Definitions) -> Result<TestParty, Fault> {
     }
     match defined.undefined(&selector) {
         Some(reason) => fault(0, reason),
-        None => Ok(TestParty::Selector(selector)),
+        None => Ok(selector),
     }
 }
 
 fn destination(
     text: &str,
-    protocols: &[u8],
+    protocols: &[Protocols],
     defined: &Definitions,
-) -> Result<(TestParty, u16), Fault> {
+) -> Result<(Selector, u16), Fault> {
     let ((whom, whom_at), (port, port_at)) = selector::split_ports(text)?;
     let party = party(whom, defined).map_err(|fault| Fault { at: fault.at + whom_at, ..fault })?;
-    let any_ports = protocols.iter().any(|&protocol| has_ports(protocol));
+    let any_ports = protocols.iter().any(Protocols::have_ports);
     match decimal::<u16>(port) {
         Some(port) if any_ports || port == 0 => Ok((party, port)),
         None if port == "*" && !any_ports => Ok((party, 0)),

@@ -1,9 +1,10 @@
 //! A flow, or what became of one, as commands and logs show it: one JSON object a line.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use dataplane_common::{Address, Direction, FlowKey, Generation};
 use serde::{Deserialize, Serialize};
 
 /// What happened to a flow.
@@ -51,7 +52,7 @@ pub(crate) struct Record {
     pub(crate) destination_port: u16,
     /// The line of the rule that decided, if one did.
     pub(crate) rule_line: Option<u32>,
-    /// Why it was denied.
+    /// Why it was denied, or is over.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) reason: Option<String>,
     /// The policy that decided.
@@ -86,8 +87,8 @@ impl fmt::Display for Record {
             Way::In => "in",
             Way::Out => "out",
         };
-        let from = std::net::SocketAddr::new(*source, self.source_port);
-        let to = std::net::SocketAddr::new(*destination, self.destination_port);
+        let from = SocketAddr::new(*source, self.source_port);
+        let to = SocketAddr::new(*destination, self.destination_port);
         write!(f, "{time} {event:<6} {way:<3} {protocol:<9} {from} -> {to}")?;
         if let Some(reason) = &self.reason {
             write!(f, "  {reason}")?;
@@ -110,24 +111,55 @@ fn seconds(milliseconds: u64) -> String {
     format!("{}.{:03} s", milliseconds / 1000, milliseconds % 1000)
 }
 
-/// A time of the wall clock in RFC 3339, in UTC to the millisecond.
-pub(super) fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
+/// What a record is about, as the kernel has it.
+pub(super) struct Subject<'a> {
+    pub(super) key: &'a FlowKey,
+    pub(super) direction: Direction,
+    pub(super) rule_line: Option<u32>,
+    pub(super) generation: Generation,
+    pub(super) sent: dataplane_common::Traffic,
+    pub(super) received: dataplane_common::Traffic,
+    pub(super) duration: Duration,
 }
 
-/// The protocol's name, or its number.
-pub(super) fn protocol_name(protocol: u8) -> String {
-    match protocol {
-        1 => "icmp".into(),
-        6 => "tcp".into(),
-        17 => "udp".into(),
-        58 => "ipv6-icmp".into(),
-        132 => "sctp".into(),
-        number => number.to_string(),
+impl Record {
+    pub(super) fn new(
+        at: SystemTime,
+        event: Happened,
+        reason: Option<&str>,
+        subject: &Subject<'_>,
+    ) -> Self {
+        let FlowKey { host, peer, host_port, peer_port, protocol, .. } = *subject.key;
+        let (host, peer) = ((address(host), host_port), (address(peer), peer_port));
+        let (direction, source, destination) = match subject.direction {
+            Direction::In => (Way::In, peer, host),
+            Direction::Out => (Way::Out, host, peer),
+        };
+        Self {
+            time: humantime::format_rfc3339_millis(at).to_string(),
+            event,
+            direction,
+            protocol: policy::protocol::name(protocol),
+            source: source.0,
+            source_port: source.1,
+            destination: destination.0,
+            destination_port: destination.1,
+            rule_line: subject.rule_line,
+            reason: reason.map(str::to_owned),
+            generation: subject.generation.0,
+            received: subject.received.into(),
+            sent: subject.sent.into(),
+            duration_ms: u64::try_from(subject.duration.as_millis()).unwrap_or(u64::MAX),
+        }
     }
 }
 
-/// Milliseconds, for as long as a number can say.
-pub(super) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+impl From<dataplane_common::Traffic> for Traffic {
+    fn from(counted: dataplane_common::Traffic) -> Self {
+        Self { packets: counted.packets, bytes: counted.bytes }
+    }
+}
+
+fn address(address: Address) -> IpAddr {
+    Ipv6Addr::from(address.0).to_canonical()
 }

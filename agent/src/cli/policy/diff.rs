@@ -1,0 +1,126 @@
+//! `nearwire policy diff`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use policy::{Change, Direction, ProtocolPorts};
+use serde_json::{Value, json};
+
+use super::input;
+use super::names::{Names, service};
+
+/// Say who may open which flows by one policy document and not by another; changes nothing
+#[derive(clap::Args)]
+#[command(after_help = "\
+Compares what the documents mean, by their tables, not how they are written: no output means that they
+allow the same. Each line is
+
+  + SOURCES -> DESTINATIONS: SERVICES      the new document allows it, the old one does not
+  - SOURCES -> DESTINATIONS: SERVICES      the old document allows it, the new one does not
+
+Exit codes: 0 they are compared, 1 a file is refused or cannot be read.")]
+pub(in crate::cli) struct Args {
+    /// The document that is
+    old: PathBuf,
+    /// The document that would be
+    new: PathBuf,
+    /// The nodes that both are about
+    #[arg(long, value_name = "FILE")]
+    nodes: Option<PathBuf>,
+    /// One JSON object: what is gained and what is lost
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A change between more pairs of names than this is told as it is.
+const MOST_PAIRS: usize = 10_000;
+
+/// Names in place of addresses: direction, sources, destinations, services.
+type Named = (Direction, Vec<String>, Vec<String>, Vec<String>);
+
+impl Args {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let (old, new) = (input::policy(&self.old)?, input::policy(&self.new)?);
+        let nodes = input::nodes(self.nodes.as_deref())?;
+        let changes = policy::difference(&old.compile(&nodes)?, &new.compile(&nodes)?);
+        let mut warnings = old.warnings(&nodes, self.nodes.is_some());
+        for warning in new.warnings(&nodes, self.nodes.is_some()) {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        let names = Names::new([&old.document, &new.document], &nodes);
+        let changes = named(&changes, &names);
+        if self.json {
+            let of = |direction: Direction| -> Vec<Value> {
+                let changes = changes.iter().filter(|change| change.0 == direction);
+                changes.map(to_json).collect()
+            };
+            let (gained, lost) = (of(Direction::Gained), of(Direction::Lost));
+            println!("{}", json!({ "warnings": warnings, "gained": gained, "lost": lost }));
+        } else {
+            input::warn(&warnings);
+            for (direction, sources, destinations, services) in &changes {
+                let sign = match direction {
+                    Direction::Gained => '+',
+                    Direction::Lost => '-',
+                };
+                let (from, to, what) = (some(sources), some(destinations), services.join(", "));
+                println!("{sign} {from} -> {to}: {what}");
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The changes by name, those of both families put together: for each pair of names what changes
+/// between them, then pairs with equal changes in one line.
+fn named(changes: &[Change], names: &Names) -> Vec<Named> {
+    let mut between: BTreeMap<(Direction, String, String), BTreeSet<ProtocolPorts>> =
+        BTreeMap::new();
+    let mut lines: Vec<Named> = Vec::new();
+    for change in changes {
+        let (sources, destinations) =
+            (names.ranges(&change.sources), names.ranges(&change.destinations));
+        if sources.len() * destinations.len() > MOST_PAIRS {
+            let services = change.services.iter().map(service).collect();
+            lines.push((change.direction, sources, destinations, services));
+            continue;
+        }
+        for source in &sources {
+            for destination in &destinations {
+                let pair = (change.direction, source.clone(), destination.clone());
+                between.entry(pair).or_default().extend(&change.services);
+            }
+        }
+    }
+    let mut to_one: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for ((direction, source, destination), services) in between {
+        to_one.entry((direction, destination, services)).or_default().push(source);
+    }
+    let mut joined: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for ((direction, destination, services), sources) in to_one {
+        joined.entry((direction, sources, services)).or_default().push(destination);
+    }
+    let line = |((direction, sources, services), destinations): (
+        (Direction, Vec<String>, BTreeSet<ProtocolPorts>),
+        Vec<String>,
+    )| (direction, sources, destinations, services.iter().map(service).collect());
+    lines.extend(joined.into_iter().map(line));
+    lines.sort();
+    lines
+}
+
+/// The first few of a list; `--json` has them all.
+fn some(names: &[String]) -> String {
+    const FEW: usize = 8;
+    match names.len().checked_sub(FEW) {
+        Some(more) if more > 1 => format!("{}, and {more} more", names[..FEW].join(", ")),
+        _ => names.join(", "),
+    }
+}
+
+fn to_json((_, sources, destinations, services): &Named) -> Value {
+    json!({ "sources": sources, "destinations": destinations, "services": services })
+}

@@ -1,0 +1,122 @@
+//! `nearwire policy explain`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use policy::{Action, Compiled, Entry, Packet, PortRange, ProtocolPorts, Query};
+use serde_json::{Value, json};
+
+use super::input::{self, Policy};
+use super::names::{Names, flow, service};
+
+/// Say what a policy document decides on a flow, and why; changes nothing
+#[derive(clap::Args)]
+#[command(after_help = "\
+SRC and DST are addresses, or names of nodes, hosts, users, groups or tags; of one with several
+addresses, every flow is explained.
+
+  nearwire policy explain policy.hujson 100.64.0.1 100.64.0.2:22
+  nearwire policy explain policy.hujson fd7a::1 [fd7a::2]:53/udp
+  nearwire policy explain policy.hujson --nodes nodes.json laptop tag:web:443
+  nearwire policy explain policy.hujson --nodes nodes.json alice@example.com web1/icmp
+
+Exit codes: 0 it is explained, whatever is decided; 1 there is no answer (the reason is on standard
+error).")]
+pub(in crate::cli) struct Args {
+    /// The document
+    file: PathBuf,
+    /// Who would open the flow
+    #[arg(value_name = "SRC")]
+    source: String,
+    /// To where: the protocol is tcp if none is named; one without ports needs none
+    #[arg(value_name = "DST:PORT[/PROTO]")]
+    destination: String,
+    /// The nodes that the document is about
+    #[arg(long, value_name = "FILE")]
+    nodes: Option<PathBuf>,
+    /// One JSON object with every flow
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Args {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let query = Query::parse(&self.source, &self.destination)?;
+        let policy = input::policy(&self.file)?;
+        let nodes = input::nodes(self.nodes.as_deref())?;
+        let packets = query.packets(&policy.document, &nodes)?;
+        let compiled = policy.compile(&nodes)?;
+        let warnings = policy.warnings(&nodes, self.nodes.is_some());
+        if self.json {
+            let flows: Vec<Value> =
+                packets.iter().map(|packet| to_json(packet, &compiled, &policy)).collect();
+            println!("{}", json!({ "file": policy.file, "warnings": warnings, "flows": flows }));
+        } else {
+            input::warn(&warnings);
+            let names = Names::new([&policy.document], &nodes);
+            for packet in &packets {
+                println!("{}", told(packet, &compiled, &policy, &names));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+const fn is_accepted(entry: Option<&Entry>) -> bool {
+    matches!(entry, Some(Entry { action: Action::Accept, .. }))
+}
+
+/// What the entry covers.
+fn covered(entry: &Entry) -> ProtocolPorts {
+    let ports = PortRange { first: entry.ports.port, last: entry.ports.last() };
+    ProtocolPorts { protocol: entry.protocol, ports }
+}
+
+fn told(packet: &Packet, compiled: &Compiled, policy: &Policy, names: &Names) -> String {
+    let entry = compiled.find(packet);
+    let verdict = if is_accepted(entry) { "accepted" } else { "denied" };
+    let why = match entry {
+        Some(entry) => {
+            let (line, text) = policy.rule(entry.rule);
+            format!("by the rule on line {line}: {text}")
+        }
+        None => "no rule accepts it".to_owned(),
+    };
+    let (identity, class) = (compiled.identity(packet.source), compiled.class(packet.destination));
+    let by = |prefix: Option<policy::Prefix>| match prefix {
+        Some(prefix) => format!("by {prefix}"),
+        None => "no prefix covers it".to_owned(),
+    };
+    let looked_up = match entry {
+        Some(entry) => format!("{} -> rule {}", service(&covered(entry)), entry.rule.0),
+        None => "nothing".to_owned(),
+    };
+    format!(
+        "{}: {verdict}\n    {why}\n    source      identity {} ({})\n    destination class {} ({})\n    \
+         between     {looked_up}",
+        flow(packet, names),
+        identity.0,
+        by(compiled.source_prefix(packet.source)),
+        class.0,
+        by(compiled.destination_prefix(packet.destination)),
+    )
+}
+
+fn to_json(packet: &Packet, compiled: &Compiled, policy: &Policy) -> Value {
+    let entry = compiled.find(packet);
+    let rule = entry.map(|entry| {
+        let (line, text) = policy.rule(entry.rule);
+        json!({ "index": entry.rule.0, "line": line, "text": text })
+    });
+    let prefix = |prefix: Option<policy::Prefix>| prefix.map(|prefix| prefix.to_string());
+    json!({
+        "source": packet.source, "destination": packet.destination,
+        "protocol": packet.protocol, "port": packet.port,
+        "accepted": is_accepted(entry), "rule": rule,
+        "identity": compiled.identity(packet.source).0,
+        "identity_prefix": prefix(compiled.source_prefix(packet.source)),
+        "class": compiled.class(packet.destination).0,
+        "class_prefix": prefix(compiled.destination_prefix(packet.destination)),
+        "entry": entry.map(|entry| service(&covered(entry))),
+    })
+}

@@ -1,0 +1,128 @@
+//! The files that the commands read, and what they say of those that they refuse.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use policy::{Compiled, Diagnostic, Document, Nodes};
+use serde_json::{Value, json};
+
+/// A policy document from a file.
+pub(super) struct Policy {
+    pub(super) file: String,
+    text: String,
+    pub(super) document: Document,
+}
+
+/// A file that is not what it should be.
+#[derive(Debug)]
+struct Refused {
+    what: &'static str,
+    file: String,
+    text: String,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a policy document.
+pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
+    let (file, text) = read("policy", path)?;
+    match Document::parse(&text) {
+        Ok(document) => Ok(Policy { file, text, document }),
+        Err(diagnostics) => Err(Refused { what: "policy", file, text, diagnostics }.into()),
+    }
+}
+
+/// Reads a file of nodes; without one there are none.
+pub(super) fn nodes(path: Option<&Path>) -> anyhow::Result<Nodes> {
+    let Some(path) = path else { return Ok(Nodes::default()) };
+    let (file, text) = read("nodes", path)?;
+    Nodes::parse(&text)
+        .map_err(|diagnostics| Refused { what: "file of nodes", file, text, diagnostics }.into())
+}
+
+fn read(what: &str, path: &Path) -> anyhow::Result<(String, String)> {
+    let file = path.display().to_string();
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read the {what} {file}"))?;
+    Ok((file, text))
+}
+
+impl Policy {
+    /// The tables of the document between the nodes.
+    pub(super) fn compile(&self, nodes: &Nodes) -> anyhow::Result<Compiled> {
+        policy::compile_with(&self.document, nodes)
+            .with_context(|| format!("{} cannot be compiled", self.file))
+    }
+
+    /// Where a rule stands, and its first line.
+    pub(super) fn rule(&self, index: policy::RuleIndex) -> (u32, &str) {
+        let line = self.document.rules()[index.0 as usize].line;
+        let text = self.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
+        (line, text.trim().trim_end_matches(','))
+    }
+
+    /// What the document needs and does not get; it means less than it says then.
+    pub(super) fn warnings(&self, nodes: &Nodes, given: bool) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !given && self.document.names_nodes() {
+            warnings.push(format!(
+                "{} names users, groups, tags or autogroups, which are nobody without nodes: give \
+                 --nodes FILE",
+                self.file
+            ));
+        }
+        for node in nodes.iter() {
+            let policy::NodeIdentity::Tags(tags) = &node.identity else { continue };
+            let owners = self.document.tag_owners();
+            warnings.extend(tags.iter().filter(|tag| !owners.contains_key(*tag)).map(|tag| {
+                format!("the node {} has {tag}, which is not in \"tagOwners\"", node.name)
+            }));
+        }
+        warnings
+    }
+}
+
+impl fmt::Display for Refused {
+    /// The places are on lines of their own: the carets must stand under what they point at.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = policy::render(&self.file, &self.text, &self.diagnostics);
+        write!(f, "the {} is refused\n{}", self.what, places.trim_end())
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Passes on what a command came to. With `--json`, a refused file is an answer as well.
+pub(super) fn answer(json: bool, result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    match result {
+        Err(error) if json => match error.downcast_ref::<Refused>() {
+            Some(refused) => {
+                println!("{}", refused.to_json());
+                Ok(ExitCode::FAILURE)
+            }
+            None => Err(error),
+        },
+        result => result,
+    }
+}
+
+impl Refused {
+    fn to_json(&self) -> Value {
+        let diagnostics: Vec<Value> = self
+            .diagnostics
+            .iter()
+            .map(|place| {
+                json!({ "line": place.line, "column": place.column, "reason": place.reason })
+            })
+            .collect();
+        json!({ "file": self.file, "valid": false, "errors": diagnostics })
+    }
+}
+
+pub(super) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("nearwire: warning: {warning}");
+    }
+}

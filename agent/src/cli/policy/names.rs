@@ -1,0 +1,83 @@
+//! Addresses by the names that people know them by.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use policy::{
+    AddressRange, Document, Nodes, Packet, PortRange, ProtocolPorts, has_ports, protocol,
+};
+
+/// The names of nodes and of hosts.
+pub(super) struct Names {
+    of_nodes: HashMap<IpAddr, String>,
+    /// By how the address or the prefix is written.
+    of_hosts: HashMap<String, String>,
+}
+
+impl Names {
+    pub(super) fn new<'d>(
+        documents: impl IntoIterator<Item = &'d Document>,
+        nodes: &Nodes,
+    ) -> Self {
+        let of_node = |node: &policy::Node| {
+            let name = node.name.to_string();
+            node.addresses.iter().map(|ip| (*ip, name.clone())).collect::<Vec<_>>()
+        };
+        let hosts = documents.into_iter().flat_map(Document::hosts);
+        Self {
+            of_nodes: nodes.iter().flat_map(of_node).collect(),
+            of_hosts: hosts.map(|(name, prefix)| (prefix.to_string(), name.to_string())).collect(),
+        }
+    }
+
+    /// `web1 (100.64.0.2)`, or the address alone.
+    pub(super) fn address(&self, address: IpAddr) -> String {
+        match self.of_nodes.get(&address).or_else(|| self.of_hosts.get(&address.to_string())) {
+            Some(name) => format!("{name} ({address})"),
+            None => address.to_string(),
+        }
+    }
+
+    /// Each range by its name, or as it is written; no name twice.
+    pub(super) fn ranges(&self, ranges: &[AddressRange]) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in ranges.iter().flat_map(|range| self.range(range)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn range(&self, range: &AddressRange) -> Vec<String> {
+        let written = range.to_string();
+        if let Some(host) = self.of_hosts.get(&written) {
+            return vec![host.clone()];
+        }
+        // A few neighbours that all are nodes.
+        let few = range.addresses().take(9).collect::<Vec<_>>();
+        let nodes: Vec<&String> = few.iter().filter_map(|ip| self.of_nodes.get(ip)).collect();
+        if few.len() < 9 && nodes.len() == few.len() {
+            return nodes.into_iter().cloned().collect();
+        }
+        vec![written]
+    }
+}
+
+/// `SRC -> DST:PORT/PROTOCOL`.
+pub(super) fn flow(packet: &Packet, names: &Names) -> String {
+    let (source, destination) = (names.address(packet.source), names.address(packet.destination));
+    format!("{source} -> {destination} {}", port(packet))
+}
+
+/// `tcp 22`, or the protocol alone if it has no ports.
+fn port(packet: &Packet) -> String {
+    let ports = PortRange::one(packet.port);
+    service(&ProtocolPorts { protocol: packet.protocol, ports })
+}
+
+/// `tcp 20-30`, or the protocol alone if it has no ports.
+pub(super) fn service(service: &ProtocolPorts) -> String {
+    let name = protocol::name(service.protocol);
+    if has_ports(service.protocol) { format!("{name} {}", service.ports) } else { name }
+}

@@ -1,0 +1,161 @@
+//! What the running daemon does: follows the interface, answers commands, keeps the policy.
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use dataplane::Pins;
+use dataplane_common::{MAX_SHARDS, Shards};
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
+
+use super::flows::{Due, FlowWatch};
+use super::node::SharedNode;
+use super::policy::{Files, NamedText, Policy, Proposal};
+use super::rpc::{Answer, Call, Reply, Request};
+use crate::io::link::Link;
+
+/// A policy in force, and what its programs tell.
+pub(super) struct Enforced {
+    policy: Policy,
+    flows: FlowWatch,
+}
+
+/// What commands act upon.
+pub(super) struct Daemon {
+    pub(super) node: SharedNode,
+    pub(super) enforced: Option<Enforced>,
+    pub(super) files: Option<Files>,
+}
+
+impl Enforced {
+    /// Puts a policy, if there is one, on the interface.
+    pub(super) async fn attach(
+        interface: &str,
+        proposal: Option<Proposal>,
+        pins: Option<&Pins>,
+        log: Option<&Path>,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(proposal) = proposal else { return Ok(None) };
+        let mut policy = Policy::attach(interface, proposal, pins).await?;
+        let flows = FlowWatch::new(&mut policy, log)?;
+        Ok(Some(Self { policy, flows }))
+    }
+}
+
+impl Daemon {
+    /// Follows the interface and answers commands, until the interface is gone.
+    pub(super) async fn run(
+        &mut self,
+        mut links: mpsc::Receiver<Link>,
+        mut calls: mpsc::Receiver<Call>,
+        reload: &mut Signal,
+    ) {
+        loop {
+            tokio::select! {
+                link = links.recv() => match link {
+                    Some(Link::Present { up, mtu }) => {
+                        let mut node = self.node.lock().await;
+                        if let Some(mtu) = mtu {
+                            node.set_mtu(mtu);
+                        }
+                        node.set_up(up).await;
+                    }
+                    Some(Link::Gone) | None => return,
+                },
+                Some((request, reply)) = calls.recv() => {
+                    let answer = self.answer(request).await.unwrap_or_else(|error| {
+                        Answer::Once(Reply::Refused(format!("{error:#}")))
+                    });
+                    // A client that has gone needs no answer.
+                    let _ = reply.send(answer);
+                }
+                due = due(&mut self.enforced) => self.handle_flows(due),
+                _ = reload.recv() => self.reload().await,
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Request) -> anyhow::Result<Answer> {
+        Ok(Answer::Once(match request {
+            Request::PolicyStatus => {
+                let status = self.enforced.as_ref().map(|enforced| enforced.policy.status());
+                Reply::PolicyStatus(status.transpose()?)
+            }
+            Request::PolicyApply { document, nodes } => {
+                Reply::PolicyApplied(self.apply(document, nodes.as_ref()).await?)
+            }
+            Request::Explain(question) => {
+                let explain = |enforced: &Enforced| enforced.policy.explain(&question);
+                Reply::Explained(self.enforced.as_ref().map(explain).transpose()?)
+            }
+            Request::Flows => {
+                let flows = |enforced: &Enforced| enforced.flows.flows(&enforced.policy);
+                Reply::Flows(self.enforced.as_ref().map(flows).transpose()?)
+            }
+            Request::FollowFlows => match &self.enforced {
+                Some(enforced) => return Ok(Answer::Follow(enforced.flows.follow())),
+                None => Reply::Flows(None),
+            },
+            Request::Drops => {
+                let (drops, _) = self.node.lock().await.counters().await?;
+                let labelled =
+                    drops.iter().map(|(reason, packets)| (reason.label().into(), packets));
+                Reply::Drops(labelled.collect())
+            }
+            Request::Shards { count } => {
+                let mut node = self.node.lock().await;
+                if let Some(count) = count {
+                    let shards = Shards::new(count)
+                        .with_context(|| format!("{count} shards: it must be 1 to {MAX_SHARDS}"))?;
+                    node.reshard(shards).await?;
+                }
+                let (_, handed_over) = node.counters().await?;
+                Reply::Shards { count: node.shards().count(), handed_over }
+            }
+        }))
+    }
+
+    async fn apply(
+        &mut self,
+        document: NamedText,
+        nodes: Option<&NamedText>,
+    ) -> anyhow::Result<u32> {
+        let policy = &mut self.enforced.as_mut().ok_or_else(no_policy)?.policy;
+        let proposal = policy.proposal(document, nodes)?;
+        Ok(policy.apply(proposal).await?.0)
+    }
+
+    /// Reads the policy's files anew; what is wrong with them is logged, and the old policy stays.
+    async fn reload(&mut self) {
+        let (Some(files), Some(enforced)) = (&self.files, &mut self.enforced) else { return };
+        enforced.flows.reopen_log();
+        let applied = match files.read() {
+            Ok(proposal) => enforced.policy.apply(proposal).await,
+            Err(error) => Err(error),
+        };
+        match applied {
+            Ok(generation) => tracing::info!(generation = generation.0, "policy reloaded"),
+            Err(error) => tracing::error!("policy not reloaded: {error:#}"),
+        }
+    }
+
+    fn handle_flows(&mut self, due: std::io::Result<Due>) {
+        let Some(Enforced { policy, flows }) = &mut self.enforced else { return };
+        match due {
+            Ok(due) => flows.handle(&due, policy),
+            Err(error) => tracing::error!(%error, "the policy's events cannot be waited for"),
+        }
+    }
+}
+
+/// Waits for what is to be done about flows; for ever, if there is no policy.
+async fn due(enforced: &mut Option<Enforced>) -> std::io::Result<Due> {
+    match enforced {
+        Some(enforced) => enforced.flows.due().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn no_policy() -> anyhow::Error {
+    anyhow!("the interface has no policy; start it with: nearwire wg --policy FILE")
+}

@@ -1,0 +1,120 @@
+//! The policy of an interface: the document that is in force and the programs that enforce it.
+
+mod source;
+mod status;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use dataplane::{Pins, TunnelPolicy};
+use dataplane_common::{Generation, RuleIndex};
+
+use source::{Prepared, RuleText};
+pub(crate) use source::{NamedText, Scope};
+pub(crate) use status::{PolicyStatus, RuleStatus};
+
+/// Where the policy comes from, to read it anew.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    /// The document.
+    pub(crate) document: PathBuf,
+    /// The nodes that its names mean.
+    pub(crate) nodes: Option<PathBuf>,
+    /// The one of them whose rules are enforced.
+    pub(crate) node: Option<String>,
+}
+
+/// A policy in force.
+pub(super) struct Policy {
+    interface: String,
+    pub(super) enforced: TunnelPolicy,
+    pinned: Option<PathBuf>,
+    scope: Scope,
+    rules: Vec<RuleText>,
+    /// The rules of the policy before this one: what it decided may still be reported.
+    previous: Vec<RuleText>,
+}
+
+/// A document with whom it concerns, read but not understood.
+pub(super) struct Proposal {
+    pub(super) document: NamedText,
+    pub(super) scope: Scope,
+}
+
+impl Files {
+    /// Reads them.
+    pub(super) fn read(&self) -> anyhow::Result<Proposal> {
+        let document = NamedText::read(&self.document, "the policy")?;
+        let nodes = self.nodes.as_deref().map(|path| NamedText::read(path, "the nodes")).transpose()?;
+        Ok(Proposal { document, scope: Scope::new(nodes.as_ref(), self.node.as_deref())? })
+    }
+}
+
+impl Proposal {
+    /// Understands and compiles it, beside what else there is to do.
+    async fn prepare(self) -> anyhow::Result<Prepared> {
+        let preparing = tokio::task::spawn_blocking(move || Prepared::new(&self.document, self.scope));
+        preparing.await.context("the policy could not be compiled")?
+    }
+}
+
+impl Policy {
+    /// Puts a policy on an interface that carries nothing yet, or that has a policy pinned.
+    pub(super) async fn attach(
+        interface: &str,
+        proposal: Proposal,
+        pins: Option<&Pins>,
+    ) -> anyhow::Result<Self> {
+        let Prepared { compiled, rules, scope } = proposal.prepare().await?;
+        let enforced = TunnelPolicy::attach(interface, &compiled, pins)
+            .with_context(|| format!("cannot enforce the policy on {interface}"))?;
+        Ok(Self {
+            interface: interface.to_owned(),
+            enforced,
+            pinned: pins.map(|pins| pins.directory().to_owned()),
+            scope,
+            rules,
+            previous: Vec::new(),
+        })
+    }
+
+    /// Replaces the policy; on an error the one in force stays.
+    pub(super) async fn apply(&mut self, proposal: Proposal) -> anyhow::Result<Generation> {
+        let Prepared { compiled, rules, scope } = proposal.prepare().await?;
+        let generation = self
+            .enforced
+            .apply(&compiled)
+            .with_context(|| format!("the policy of {} stays as it was", self.interface))?;
+        self.scope = scope;
+        self.previous = std::mem::replace(&mut self.rules, rules);
+        Ok(generation)
+    }
+
+    /// A document from elsewhere for the nodes in force, or for others.
+    pub(super) fn proposal(
+        &self,
+        document: NamedText,
+        nodes: Option<&NamedText>,
+    ) -> anyhow::Result<Proposal> {
+        let scope = match nodes {
+            Some(nodes) => {
+                Scope::new(Some(nodes), self.scope.node.as_ref().map(policy::NodeName::as_str))?
+            }
+            None => self.scope.clone(),
+        };
+        Ok(Proposal { document, scope })
+    }
+
+    /// The line of a rule, while its policy or the next one is in force.
+    pub(super) fn rule_line(&self, generation: Generation, rule: RuleIndex) -> Option<u32> {
+        let current = self.enforced.generation();
+        let rules = if generation == current {
+            &self.rules
+        } else if generation.next() == current {
+            &self.previous
+        } else {
+            return None;
+        };
+        rules.get(rule.0 as usize).map(|rule| rule.line)
+    }
+}

@@ -1,0 +1,107 @@
+//! From files to what can be enforced: a document, the nodes that its names mean, and the tables.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use policy::{Action, Compiled, Diagnostic, Document, NodeName, Nodes, Plan};
+use serde::{Deserialize, Serialize};
+
+/// A file that was read, with its name for errors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NamedText {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+/// Whose rules are to be enforced.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    /// Who is meant by users, tags and groups.
+    pub(crate) nodes: Nodes,
+    /// Only what concerns this one of them; all rules, if none is named.
+    pub(crate) node: Option<NodeName>,
+}
+
+/// A document that can be put in force.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) compiled: Compiled,
+    pub(super) rules: Vec<RuleText>,
+    pub(super) scope: Scope,
+}
+
+/// A rule that is in force, as its document has it.
+#[derive(Clone, Debug)]
+pub(super) struct RuleText {
+    pub(super) line: u32,
+    pub(super) action: Action,
+    /// The line, trimmed.
+    pub(super) text: String,
+}
+
+impl NamedText {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path, what: &str) -> anyhow::Result<Self> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {what} {name}"))?;
+        Ok(Self { name, text })
+    }
+
+    /// What `parse` makes of it; an error shows every place that is wrong.
+    fn parse<T>(
+        &self,
+        what: &str,
+        parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
+    ) -> anyhow::Result<T> {
+        parse(&self.text).map_err(|errors| {
+            let shown = policy::render(&self.name, &self.text, &errors);
+            // On lines of its own: the carets must stand under what they point at.
+            anyhow!("{what} refused\n{}", shown.trim_end())
+        })
+    }
+}
+
+impl Scope {
+    /// The nodes of a file, and the one whose rules are wanted.
+    pub(crate) fn new(nodes: Option<&NamedText>, node: Option<&str>) -> anyhow::Result<Self> {
+        let nodes = match nodes {
+            Some(file) => file.parse("the nodes are", Nodes::parse)?,
+            None => Nodes::default(),
+        };
+        let node = match node {
+            Some(name) => Some(
+                NodeName::parse(name)
+                    .filter(|name| nodes.get(name).is_some())
+                    .with_context(|| format!("no node is called {name:?} in the nodes' file"))?,
+            ),
+            None => None,
+        };
+        Ok(Self { nodes, node })
+    }
+}
+
+impl Prepared {
+    /// Reads and compiles a document. It may take seconds, if that is large.
+    pub(super) fn new(file: &NamedText, scope: Scope) -> anyhow::Result<Self> {
+        let document = file.parse("the policy is", Document::parse)?;
+        let lines: Vec<&str> = file.text.lines().collect();
+        let plan = Plan::new(document, &scope.nodes);
+        let filter = match &scope.node {
+            Some(name) => plan.filter(name).unwrap_or_default(),
+            None => plan.everything(),
+        };
+        let compiled = filter.compile().context("the policy cannot be compiled")?;
+        let rules = filter
+            .rules()
+            .iter()
+            .filter_map(|&id| plan.rule(id))
+            .map(|(_, rule)| {
+                let line = lines.get(rule.line.saturating_sub(1) as usize).unwrap_or(&"");
+                let text = line.trim().trim_end_matches(',').to_owned();
+                RuleText { line: rule.line, action: rule.action, text }
+            })
+            .collect();
+        Ok(Self { compiled, rules, scope })
+    }
+}

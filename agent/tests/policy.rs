@@ -1,0 +1,191 @@
+//! The commands that read policy documents, as a user runs them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+const POLICY: &str = r#"{
+  "groups": { "group:dev": ["alice@example.com", "bob@example.com"] },
+  "hosts": { "printer": "10.0.0.9" },
+  "tagOwners": { "tag:web": ["group:dev"] },
+  "acls": [
+    { "action": "accept", "src": ["group:dev"], "dst": ["tag:web:22,80"], "proto": "tcp" },
+    { "action": "deny", "src": ["bob@example.com"], "dst": ["tag:web:22"] },
+  ],
+  "grants": [ { "src": ["autogroup:member"], "dst": ["printer"], "ip": ["tcp:9100", "icmp:*"] } ],
+  "tests": [
+    { "src": "alice@example.com", "accept": ["tag:web:22"], "deny": ["printer:22"] },
+    { "src": "bob@example.com", "accept": ["tag:web:80"],
+      "deny": ["tag:web:22"] },
+  ],
+}"#;
+
+const NODES: &str = r#"{ "nodes": [
+  { "name": "laptop", "user": "alice@example.com", "addresses": ["100.64.0.1", "fd7a::1"] },
+  { "name": "phone", "user": "bob@example.com", "addresses": ["100.64.0.3"] },
+  { "name": "web1", "tags": ["tag:web"], "addresses": ["100.64.0.2", "fd7a::2"] },
+] }"#;
+
+/// Files that go away with it.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(test: &str) -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("nearwire-cli-{}-{test}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let files = Self(folder);
+        files.write("policy", POLICY);
+        files.write("nodes", NODES);
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.join(name), text).unwrap();
+    }
+
+    /// Runs `nearwire policy` among the files; gives the exit code and both outputs.
+    fn policy(&self, words: &str) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_nearwire"))
+            .arg("policy")
+            .args(words.split(' '))
+            .current_dir(&self.0)
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    fn json(&self, words: &str) -> (i32, Value) {
+        let (code, out, err) = self.policy(&format!("{words} --json"));
+        let value = serde_json::from_str(&out);
+        (code, value.unwrap_or_else(|error| panic!("{words}: {error}: {out}{err}")))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn check_sums_up_or_names_every_error() {
+    let files = Files::new("check");
+    let (code, out, err) = files.policy("check policy --nodes nodes");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.contains("policy: no errors; 3 rules, 1 groups, 1 hosts, 1 tags, 2 tests;"),
+        "{out}"
+    );
+    let (_, summary) = files.json("check policy --nodes nodes");
+    assert_eq!((&summary["rules"], &summary["nodes"]), (&3.into(), &3.into()));
+    assert!(summary["table_entries"].as_u64().unwrap() > 5);
+
+    let (code, _, err) = files.policy("check policy");
+    assert_eq!(code, 0);
+    assert!(err.contains("warning: policy names users"), "{err}");
+
+    files.write("bad", &POLICY.replace("\"printer\"]", "\"scanner\"]").replace("9100", "99100"));
+    let (code, _, err) = files.policy("check bad");
+    assert_eq!(code, 1);
+    let place = "bad:9:55: the host \"scanner\" is not defined: add it to \"hosts\"\n";
+    assert!(err.contains(place) && err.contains("bad:9:78: \"99100\" is not a port"), "{err}");
+    let (code, refused) = files.json("check bad");
+    assert_eq!((code, &refused["valid"]), (1, &false.into()));
+    assert_eq!(refused["errors"][0]["line"], 9);
+    assert_eq!(refused["errors"][0]["column"], 55);
+    assert_eq!(refused["errors"].as_array().unwrap().len(), 2);
+
+    files.write("nodes", "{ \"nodes\": [ {} ] }");
+    let (code, _, err) = files.policy("check policy --nodes nodes");
+    assert_eq!(code, 1);
+    assert!(err.contains("the file of nodes is refused\nnodes:1:14: "), "{err}");
+    let (code, _, err) = files.policy("check nowhere");
+    assert_eq!(code, 1);
+    assert!(err.contains("cannot read the policy nowhere"), "{err}");
+}
+
+#[test]
+fn test_runs_the_documents_own() {
+    let files = Files::new("test");
+    for words in ["test policy", "test policy --nodes nodes"] {
+        let (code, out, _) = files.policy(words);
+        assert_eq!((code, out.as_str()), (0, "policy: 0 of 4 expectations failed\n"), "{words}");
+    }
+    files.write("changed", &POLICY.replace("\"deny\", \"src\"", "\"accept\", \"src\""));
+    let (code, out, _) = files.policy("test changed --nodes nodes");
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("changed:13: bob@example.com -> tag:web tcp or udp 22 should be denied"),
+        "{out}"
+    );
+    assert!(out.contains("phone (100.64.0.3) -> web1 (100.64.0.2) tcp 22"), "{out}");
+    assert!(out.contains("the rule on line 6 decides: { \"action\": \"accept\""), "{out}");
+    assert!(out.contains("1 of 4 expectations failed"), "{out}");
+    let (code, summary) = files.json("test changed --nodes nodes");
+    assert_eq!((code, &summary["failed"]), (1, &1.into()));
+    assert_eq!(summary["expectations"][3]["failure"]["line"], 6);
+}
+
+#[test]
+fn explain_says_what_decides_and_where() {
+    let files = Files::new("explain");
+    let (code, out, _) = files.policy("explain policy --nodes nodes laptop web1:22");
+    assert_eq!(code, 0);
+    assert!(
+        out.contains(
+            "laptop (100.64.0.1) -> web1 (100.64.0.2) tcp 22: accepted\n    by the rule on line 6"
+        ),
+        "{out}"
+    );
+    assert!(out.contains("laptop (fd7a::1) -> web1 (fd7a::2) tcp 22: accepted"), "{out}");
+    let (_, out, _) = files.policy("explain policy --nodes nodes bob@example.com web1:22");
+    assert!(out.contains("denied\n    by the rule on line 7"), "{out}");
+    let (_, out, _) = files.policy("explain policy --nodes nodes laptop printer/gre");
+    assert!(out.contains("printer (10.0.0.9) gre: denied\n    no rule accepts it"), "{out}");
+    let (code, flows) = files.json("explain policy --nodes nodes phone printer/icmp");
+    assert_eq!(code, 0);
+    let flow = &flows["flows"][0];
+    assert_eq!((&flow["accepted"], &flow["protocol"]), (&true.into(), &1.into()));
+    assert_eq!(
+        (&flow["rule"]["line"], &flow["identity_prefix"]),
+        (&9.into(), &"100.64.0.3".into())
+    );
+    for (words, reason) in [
+        ("explain policy laptop web1:22", "neither \"hosts\" nor the nodes have laptop"),
+        ("explain policy 10.0.0.1 10.0.0.2", "names no port"),
+    ] {
+        let (code, _, err) = files.policy(words);
+        assert_eq!(code, 1);
+        assert!(err.contains(reason), "{words}: {err}");
+    }
+}
+
+#[test]
+fn diff_names_who_gains_and_who_loses() {
+    let files = Files::new("diff");
+    let (code, out, _) = files.policy("diff policy policy --nodes nodes");
+    assert_eq!((code, out.as_str()), (0, ""));
+    let other =
+        POLICY.replace("22,80", "22,443").replace("[\"printer\"]", "[\"printer\", \"tag:web\"]");
+    files.write("other", &other);
+    let (code, out, _) = files.policy("diff policy other --nodes nodes");
+    assert_eq!(code, 0);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "+ laptop -> web1: icmp, tcp 443, tcp 9100, ipv6-icmp",
+            "+ phone -> web1: tcp 443, tcp 9100",
+            "- laptop, phone -> web1: tcp 80",
+        ]
+    );
+    let (_, changes) = files.json("diff other policy --nodes nodes");
+    assert_eq!(changes["gained"][0]["sources"], serde_json::json!(["laptop", "phone"]));
+    assert_eq!(changes["lost"].as_array().unwrap().len(), 2);
+}
