@@ -44,7 +44,9 @@ mod remote_peers;
 mod round_trips;
 mod socket_option;
 mod sys;
+mod tcp_connects;
 mod traffic;
+mod tun;
 mod wait;
 pub mod wire;
 pub mod wireguard;
@@ -61,8 +63,10 @@ pub use process::{Output, Process};
 pub use remote_peers::RemotePeers;
 pub use round_trips::{Questions, udp_round_trips};
 pub use socket_option::set_socket_option;
+pub use tcp_connects::{Connects, tcp_connects};
 pub use traffic::{
     Transfer, UdpEcho, can_connect, tcp_transfer, udp_one_way, udp_round_trip, udp_socket,
 };
+pub use tun::Tun;
 pub use wait::wait_until;
 pub use wire::{Counters, Impairment, Rate};

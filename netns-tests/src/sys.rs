@@ -58,7 +58,7 @@ pub(crate) fn open_tap(device: &str) -> io::Result<File> {
     open_device(device, IFF_TAP)
 }
 
-/// Opens a queue of the TUN `device`, which is there, in the calling thread's namespace.
+/// Opens a queue of the TUN `device` in the calling thread's namespace, and makes it if need be.
 pub(crate) fn open_tun(device: &str) -> io::Result<File> {
     // It was made for many queues or for one, and only that opens it.
     open_device(device, IFF_TUN | IFF_MULTI_QUEUE).or_else(|_| open_device(device, IFF_TUN))

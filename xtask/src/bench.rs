@@ -1,8 +1,11 @@
 //! `cargo xtask bench NAME`: measures, and says of each number whether it reaches what it must.
 
+mod cpu_time;
+mod iperf;
 mod markdown;
 mod micro;
 mod plot;
+mod policy;
 mod report;
 mod stolen;
 mod tunnel;
@@ -36,6 +39,10 @@ enum Name {
     /// the median of the turns. Takes about twelve minutes. Look at one part by `--only udp
     /// --turns 1`.
     Tunnel(tunnel::Options),
+    /// The policy: its verdicts, and what they cost, beside nftables and iptables
+    ///
+    /// Takes about ten minutes. Look at one part by `--only apply --turns 1`.
+    Policy(policy::Options),
 }
 
 /// Measures; fails when a row does not reach what it must.
@@ -43,6 +50,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let report = match args.name {
         Name::Micro => micro::measure()?,
         Name::Tunnel(options) => tunnel::measure(&options)?,
+        Name::Policy(options) => policy::measure(&options)?,
     };
     let table = markdown::table(&report);
     let json = serde_json::to_string_pretty(&report).context("writing the report as JSON")?;

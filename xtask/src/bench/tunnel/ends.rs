@@ -8,6 +8,7 @@ use netns_tests::Host;
 use netns_tests::wireguard::{Pairing, Tunnel};
 
 use super::field::Contestant;
+use crate::bench::{cpu_time, iperf};
 
 /// Both ends of what carries the traffic.
 pub(super) struct Ends<'h> {
@@ -30,10 +31,15 @@ impl<'h> Ends<'h> {
         Ok(Self { a, b, at_b: Ipv4Addr::new(10, 9, 0, 2), tunnels: Some(tunnels) })
     }
 
+    /// From the first host to the second.
+    pub(super) fn path(&self) -> iperf::Path<'_> {
+        iperf::Path { from: self.a, to: self.b, at: self.at_b }
+    }
+
     /// User and system time of both tunnels so far; none without tunnels.
     pub(super) fn cpu_seconds(&self) -> Result<Option<f64>> {
         let Some(tunnels) = &self.tunnels else { return Ok(None) };
-        tunnels.iter().map(cpu_seconds).sum::<Result<f64>>().map(Some)
+        tunnels.iter().map(cpu_time::of).sum::<Result<f64>>().map(Some)
     }
 
     /// The most memory that either tunnel ever had, in MiB; none without tunnels.
@@ -42,18 +48,6 @@ impl<'h> Ends<'h> {
         let peaks = tunnels.iter().map(peak_memory).collect::<Result<Vec<_>>>()?;
         Ok(peaks.into_iter().reduce(f64::max))
     }
-}
-
-/// User and system time so far, of all threads.
-fn cpu_seconds(tunnel: &Tunnel<'_>) -> Result<f64> {
-    let stat = format!("/proc/{}/stat", tunnel.process().id());
-    let text = fs::read_to_string(&stat).with_context(|| format!("reading {stat}"))?;
-    // utime and stime, fields 14 and 15 of proc(5), in hundredths of a second; a name with spaces
-    // stands before.
-    let times = text.rsplit_once(") ").map(|(_, rest)| rest.split(' ').skip(11).take(2));
-    let ticks = times.with_context(|| format!("{stat}: no name in brackets"))?;
-    let ticks = ticks.map(str::parse::<f64>).sum::<Result<f64, _>>();
-    Ok(ticks.with_context(|| format!("{stat}: no times"))? / 100.0)
 }
 
 /// The most memory that a tunnel's process ever had, in MiB.

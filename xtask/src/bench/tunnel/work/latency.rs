@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use netns_tests::{Questions, UdpEcho, udp_round_trips};
 
-use super::tcp;
+use crate::bench::iperf;
 use crate::bench::tunnel::ends::Ends;
 use crate::bench::tunnel::measures::{Measure, Sample};
 
@@ -48,7 +48,7 @@ pub(super) fn measure(ends: &Ends<'_>, busy: Option<&Ends<'_>>) -> Result<Vec<Sa
     let busy = busy.as_ref().unwrap_or(&idle);
     let echo = UdpEcho::start(ends.b, SocketAddr::from((ends.at_b, 7007)))?;
 
-    let (_server, streams) = tcp::start(ends, STREAMS_RUN, &["-P", "4"])?;
+    let (_server, streams) = iperf::start(ends.path(), STREAMS_RUN, &["-P", "4"])?;
     thread::sleep(STREAMS_START);
     let loaded = Answers::of(&udp_round_trips(ends.a, echo.address(), LOADED)?)?;
     ensure!(streams.is_running(), "the TCP streams ended early: {}", streams.output_so_far());

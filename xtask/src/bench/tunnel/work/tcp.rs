@@ -1,11 +1,8 @@
 //! TCP by iperf3: one stream and four, either way, and both ways at once.
 
-use std::time::Duration;
+use anyhow::Result;
 
-use anyhow::{Context, Result, ensure};
-use netns_tests::Process;
-use serde_json::Value;
-
+use crate::bench::iperf::{self, Received};
 use crate::bench::tunnel::ends::Ends;
 use crate::bench::tunnel::measures::{Measure, Sample};
 
@@ -35,7 +32,7 @@ pub(super) fn measure(ends: &Ends<'_>) -> Result<Vec<Sample>> {
         (BOTH, &["-P", "1", "--bidir"]),
     ];
     for (measure, arguments) in works {
-        let Received { rate, amount } = iperf(ends, arguments)?;
+        let Received { rate, amount } = iperf::run(ends.path(), SECONDS, arguments)?;
         bytes += amount;
         found.push((measure, rate / 1e6));
     }
@@ -43,41 +40,4 @@ pub(super) fn measure(ends: &Ends<'_>) -> Result<Vec<Sample>> {
         found.push((CPU, (after - before) / (bytes / 1e9)));
     }
     Ok(found)
-}
-
-/// What arrived, in all directions.
-struct Received {
-    /// Bits a second.
-    rate: f64,
-    /// Bytes.
-    amount: f64,
-}
-
-fn iperf(ends: &Ends<'_>, arguments: &[&str]) -> Result<Received> {
-    let (_server, client) = start(ends, SECONDS, arguments)?;
-    let report = client.wait(Duration::from_secs(20))?;
-    ensure!(report.status.success(), "iperf3: {}{}", report.stdout, report.stderr);
-    let report: Value = serde_json::from_str(&report.stdout).context("iperf3's report")?;
-    let ways = ["sum_received", "sum_received_bidir_reverse"];
-    let ways: Vec<&Value> = ways.iter().filter_map(|way| report["end"].get(way)).collect();
-    let sum = |key: &str| {
-        let numbers = ways.iter().map(|way| way[key].as_f64());
-        let sum = numbers.sum::<Option<f64>>().filter(|sum| *sum > 0.0);
-        sum.with_context(|| format!("iperf3 received nothing ({key})"))
-    };
-    Ok(Received { rate: sum("bits_per_second")?, amount: sum("bytes")? })
-}
-
-/// A server and a client that sends to it, for so long.
-pub(super) fn start(
-    ends: &Ends<'_>,
-    seconds: u32,
-    arguments: &[&str],
-) -> Result<(Process, Process)> {
-    let server = ends.b.spawn(["iperf3", "-s", "-1", "--forceflush"])?;
-    server.wait_for_line("listening", Duration::from_secs(5))?;
-    let (to, seconds) = (ends.at_b.to_string(), seconds.to_string());
-    let words = ["iperf3", "-c", &to, "-t", &seconds, "-C", "cubic", "--json"];
-    let client = ends.a.spawn(words.iter().chain(arguments))?;
-    Ok((server, client))
 }

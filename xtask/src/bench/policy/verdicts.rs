@@ -1,0 +1,182 @@
+//! The kernel's program alone: what one packet costs, by the kernel's own test runs.
+//!
+//! A packet that is judged again and again finds all it needs in the nearest cache. Packets of many
+//! flows, each judged once with a system call between, do not: those are the honest times of a miss.
+//! What a single run takes to read the clock is found by a packet that is dropped at its first byte.
+
+use anyhow::{Result, ensure};
+use dataplane::{Action, Direction, PolicyPrograms};
+use policy::Document;
+
+use super::dialects;
+use super::rules::{HERE, Protocol, Rule, Rules, stranger};
+use super::samples::{Measure, NEARWIRE, rules as named};
+use super::{Bench, Found};
+use crate::bench::{Reach, Row, median};
+
+const AGAIN: u32 = 1_000_000;
+/// Single packets: more than a table of flows has room for, so that it has to evict.
+const SINGLE: u32 = 80_000;
+
+/// The first byte of the TCP header's flags.
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+fn hit(rules: u32) -> Measure {
+    Measure::new(format!("known flow, {}", named(rules)), "ns")
+}
+
+fn new_flow(rules: u32) -> Measure {
+    Measure::new(format!("new flow, allowed, {}", named(rules)), "ns")
+}
+
+fn denied(rules: u32) -> Measure {
+    Measure::new(format!("new flow, denied, {}", named(rules)), "ns")
+}
+
+fn denied_again(rules: u32) -> Measure {
+    Measure::new(format!("one packet denied again and again, {}", named(rules)), "ns")
+}
+
+fn clock() -> Measure {
+    Measure::new("reading the clock, subtracted from single runs", "ns")
+}
+
+fn first_byte() -> Measure {
+    Measure::new("what is no IP packet, denied again and again", "ns")
+}
+
+pub(super) fn measure(bench: &mut Bench) {
+    for count in bench.sizes {
+        bench.once(&format!("test runs, {}", named(count)), |_| test_runs(count));
+    }
+}
+
+pub(super) fn rows(Bench { samples, sizes, .. }: &Bench) -> Vec<Row> {
+    let [few, _, most] = *sizes;
+    let mut rows = Vec::new();
+    rows.extend(sizes.map(|count| samples.alone(&hit(count), Some(Reach::AtMost(40.0)))));
+    rows.extend([few, sizes[1]].map(|count| samples.alone(&new_flow(count), None)));
+    rows.push(samples.against(
+        &new_flow(most),
+        &named(few),
+        &new_flow(few),
+        NEARWIRE,
+        Some(Reach::AtMost(1.5)),
+    ));
+    rows.extend(sizes.map(|count| samples.alone(&denied(count), None)));
+    rows.extend(sizes.map(|count| samples.alone(&denied_again(count), None)));
+    rows.push(samples.alone(&first_byte(), None));
+    rows.push(samples.alone(&clock(), None));
+    rows
+}
+
+fn test_runs(count: u32) -> Result<Vec<Found>> {
+    let rules = Rules::new(count, Protocol::Tcp);
+    let programs = load(&rules)?;
+    let nanos = |packet: &[u8], repeat, expected| -> Result<f64> {
+        let (action, time) = programs.time(Direction::In, packet, repeat)?;
+        ensure!(action == expected, "a packet should {expected:?} and does {action:?}");
+        Ok(time.as_secs_f64() * 1e9)
+    };
+    let singles = |packet: &dyn Fn(u32) -> [u8; 40], expected| -> Result<f64> {
+        let times = (0..SINGLE).map(|number| nanos(&packet(number), 1, expected));
+        Ok(median(&times.collect::<Result<Vec<_>>>()?).unwrap_or_default())
+    };
+
+    let shapeless = [0; 40];
+    let floor = nanos(&shapeless, AGAIN, Action::Drop)?;
+    let clock_time = singles(&|_| shapeless, Action::Drop)? - floor;
+
+    let allowed = |number| {
+        let (rule, port) = rules.flow(number);
+        from(&rule, port, SYN)
+    };
+    // Half are from hosts that no rule names, half to ports of others.
+    let refused = |number| match (number % 2, rules.flow(number)) {
+        (0, (rule, port)) => from(&Rule { source: stranger(number), ..rule }, port, SYN),
+        (_, (rule, port)) => from(&Rule { port: rule.port + 100, ..rule }, port, SYN),
+    };
+    let denied_time = singles(&refused, Action::Drop)? - clock_time;
+    let denied_again_time = nanos(&refused(0), AGAIN, Action::Drop)?;
+    let new_time = singles(&allowed, Action::Pass)? - clock_time;
+
+    let live = open(&programs, &rules.flow(0).0)?;
+    let before = programs.counters()?.flow_hits;
+    let hit_time = nanos(&live, AGAIN, Action::Pass)?;
+    let hits = programs.counters()?.flow_hits - before;
+    ensure!(hits >= u64::from(AGAIN), "of {AGAIN} packets of a live flow {hits} were known");
+
+    let ours = |measure: Measure, value| (measure, NEARWIRE, value);
+    Ok(vec![
+        ours(hit(count), hit_time),
+        ours(new_flow(count), new_time),
+        ours(denied(count), denied_time),
+        ours(denied_again(count), denied_again_time),
+        ours(first_byte(), floor),
+        ours(clock(), clock_time),
+    ])
+}
+
+/// The programs, with these rules in force.
+fn load(rules: &Rules) -> Result<PolicyPrograms> {
+    Ok(PolicyPrograms::load(&compiled(rules)?)?)
+}
+
+/// What the daemon makes of the rules' document.
+pub(super) fn compiled(rules: &Rules) -> Result<policy::Compiled> {
+    let text = dialects::nearwire(rules, "");
+    let document = Document::parse(&text)
+        .map_err(|errors| anyhow::anyhow!("{}", policy::render("policy", &text, &errors)))?;
+    Ok(policy::compile(&document)?)
+}
+
+/// Opens a connection and gives a packet of it.
+fn open(programs: &PolicyPrograms, rule: &Rule) -> Result<[u8; 40]> {
+    const PORT: u16 = 60_000;
+    let answer = tcp(HERE.octets(), rule.source.octets(), [rule.port, PORT], SYN | ACK);
+    let data = from(rule, PORT, ACK);
+    for (direction, packet) in
+        [(Direction::In, from(rule, PORT, SYN)), (Direction::Out, answer), (Direction::In, data)]
+    {
+        let action = programs.judge(direction, &packet)?;
+        ensure!(action == Action::Pass, "a connection does not come about: {direction:?}");
+    }
+    Ok(data)
+}
+
+/// A packet that this rule speaks of.
+fn from(rule: &Rule, port: u16, flags: u8) -> [u8; 40] {
+    tcp(rule.source.octets(), HERE.octets(), [port, rule.port], flags)
+}
+
+/// An IPv4 packet with a TCP header and nothing else.
+fn tcp(source: [u8; 4], destination: [u8; 4], [from, to]: [u16; 2], flags: u8) -> [u8; 40] {
+    let mut packet = [0; 40];
+    packet[..10].copy_from_slice(&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6]);
+    packet[12..16].copy_from_slice(&source);
+    packet[16..20].copy_from_slice(&destination);
+    packet[20..22].copy_from_slice(&from.to_be_bytes());
+    packet[22..24].copy_from_slice(&to.to_be_bytes());
+    packet[32..34].copy_from_slice(&[0x50, flags]);
+    packet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_of_the_rules_allows_their_packets_and_no_others() {
+        let rules = Rules::new(50, Protocol::Tcp);
+        let mut model = dataplane::Model::new(&compiled(&rules).unwrap());
+        let mut allows = |packet: [u8; 40]| {
+            let verdict = model.judge(Direction::In, &packet, dataplane::Nanos(0));
+            matches!(verdict, dataplane::Verdict::Allow { .. })
+        };
+        assert!(rules.iter().all(|rule| allows(from(rule, 9, SYN))));
+        let (rule, _) = rules.flow(7);
+        assert!(!allows(from(&Rule { port: rule.port + 100, ..rule }, 9, SYN)));
+        assert!(!allows(from(&Rule { source: stranger(7), ..rule }, 9, SYN)));
+    }
+}
