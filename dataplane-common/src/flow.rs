@@ -1,6 +1,9 @@
 //! What is remembered of earlier packets: flows and fragmented datagrams.
 
-use crate::{Address, Direction, Generation, RuleIndex, Signals, Traffic, protocol, words::split};
+use crate::{
+    Address, Direction, Generation, RuleIndex, Signals, Traffic, protocol,
+    words::{split, zero},
+};
 
 /// Nanoseconds of a monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,11 +40,12 @@ pub struct FlowKey {
     pub peer_port: u16,
     /// The IP protocol.
     pub protocol: u8,
-    /// Zero: keys are compared as bytes, so there must be no implicit padding.
-    pub zero: [u8; 3],
+    // Keys are compared as bytes, so there must be no implicit padding.
+    zero: u8,
+    zeros: u16,
 }
 
-const _: () = assert!(size_of::<FlowKey>() == 16 + 16 + 2 + 2 + 1 + 3);
+const _: () = assert!(size_of::<FlowKey>() == 16 + 16 + 2 + 2 + 1 + 1 + 2);
 
 /// A [`FlowKey`] as words, as the kernel's map holds it.
 pub type FlowKeyWords = [u64; 5];
@@ -49,6 +53,7 @@ pub type FlowKeyWords = [u64; 5];
 impl FlowKey {
     /// The flow between these ports of these ends. ICMP's echoes have their identifier for the
     /// asker's port and 8 for the other.
+    #[inline(always)]
     #[must_use]
     pub const fn new(protocol: u8, host: (Address, u16), peer: (Address, u16)) -> Self {
         Self {
@@ -57,7 +62,8 @@ impl FlowKey {
             host_port: host.1,
             peer_port: peer.1,
             protocol,
-            zero: [0; 3],
+            zero: 0,
+            zeros: 0,
         }
     }
 
@@ -66,10 +72,10 @@ impl FlowKey {
     #[must_use]
     pub const fn to_words(&self) -> FlowKeyWords {
         let ([a, b], [c, d]) = (self.host_port.to_ne_bytes(), self.peer_port.to_ne_bytes());
-        let [e, f, g] = self.zero;
+        let [f, g] = self.zeros.to_ne_bytes();
         let ([host_high, host_low], [peer_high, peer_low]) =
             (self.host.to_words(), self.peer.to_words());
-        let ports = u64::from_ne_bytes([a, b, c, d, self.protocol, e, f, g]);
+        let ports = u64::from_ne_bytes([a, b, c, d, self.protocol, self.zero, f, g]);
         [host_high, host_low, peer_high, peer_low, ports]
     }
 
@@ -85,14 +91,20 @@ impl FlowKey {
     }
 
     /// Nothing known.
-    pub(crate) const UNKNOWN: Self = Self {
-        host: Address([0; 16]),
-        peer: Address([0; 16]),
-        host_port: 0,
-        peer_port: 0,
-        protocol: 0,
-        zero: [0; 3],
-    };
+    #[inline(always)]
+    pub(crate) fn unknown() -> Self {
+        let zero = zero();
+        let byte = (zero & 0xff) as u8;
+        Self {
+            host: Address::from_words([zero, zero]),
+            peer: Address::from_words([zero, zero]),
+            host_port: u16::from(byte),
+            peer_port: u16::from(byte),
+            protocol: byte,
+            zero: byte,
+            zeros: u16::from(byte),
+        }
+    }
 }
 
 /// Who sent a flow's first packet.
@@ -139,12 +151,12 @@ impl Flow {
     /// A flow that begins now, with a packet that is not counted yet.
     #[inline(always)]
     #[must_use]
-    pub const fn new(generation: Generation, opener: Opener, rule: RuleIndex, now: Nanos) -> Self {
+    pub fn new(generation: Generation, opener: Opener, rule: RuleIndex, now: Nanos) -> Self {
         let state = match opener {
             Opener::Host => BY_HOST,
             Opener::Peer => 0,
         };
-        let nothing = Traffic { packets: 0, bytes: 0 };
+        let nothing = Traffic { packets: zero(), bytes: zero() };
         Self {
             generation,
             rule,

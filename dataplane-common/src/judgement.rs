@@ -212,7 +212,7 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     #[inline(always)]
     fn remember_fragment(&mut self) -> Option<u64> {
         // Read once more, rarely, rather than kept on the stack for every packet.
-        let mut headers = Headers::EMPTY;
+        let mut headers = Headers::unknown();
         parse(self.packet, 0, Extent::Whole, &mut headers).ok()?;
         in_own_frame(|| {
             let fragment = Fragment { flow: self.subject.key, seen: self.now };

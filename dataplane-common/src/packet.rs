@@ -1,6 +1,10 @@
 //! From bytes to the headers that a verdict needs.
 
-use crate::{Address, DropReason, Signals, transport::parse_transport};
+use crate::{
+    Address, DropReason, Signals,
+    transport::parse_transport,
+    words::{join, zero},
+};
 
 /// IP protocol numbers that the program knows by name.
 pub mod protocol {
@@ -21,6 +25,17 @@ pub mod protocol {
 pub trait PacketBytes {
     /// The `N` bytes from `offset` on, if the packet has all of them.
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+
+    /// The `N` words of four bytes from `offset` on, as they lie there, if the packet has all of
+    /// them.
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        let mut words = [0; N];
+        for (at, word) in (offset..).step_by(4).zip(&mut words) {
+            *word = u32::from_ne_bytes(self.read(at)?);
+        }
+        Some(words)
+    }
 }
 
 impl PacketBytes for [u8] {
@@ -73,18 +88,23 @@ pub enum Transport {
 
 impl Headers {
     /// Nothing known yet.
-    pub(crate) const EMPTY: Self = Self {
-        source: Address([0; 16]),
-        destination: Address([0; 16]),
-        fragment_id: 0,
-        quoted: 0,
-        source_port: 0,
-        destination_port: 0,
-        protocol: 0,
-        fragmented: false,
-        transport: Transport::Ports,
-        signals: Signals::NONE,
-    };
+    #[inline(always)]
+    pub(crate) fn unknown() -> Self {
+        let zero = zero();
+        let byte = (zero & 0xff) as u8;
+        Self {
+            source: Address::from_words([zero, zero]),
+            destination: Address::from_words([zero, zero]),
+            fragment_id: (zero & 0xffff_ffff) as u32,
+            quoted: (zero & 0xffff_ffff) as u32,
+            source_port: u16::from(byte),
+            destination_port: u16::from(byte),
+            protocol: byte,
+            fragmented: false,
+            transport: Transport::Ports,
+            signals: Signals::NONE,
+        }
+    }
 }
 
 /// How much of the upper-layer header there must be.
@@ -131,9 +151,9 @@ fn parse_into<P: PacketBytes + ?Sized>(
     headers: &mut Headers,
 ) -> u32 {
     // Either family's header is at least so long.
-    let parsed = match packet.read::<20>(offset) {
-        Some(header) => match header[0] >> 4 {
-            4 => parse_v4(packet, offset, &header, quoted, headers),
+    let parsed = match packet.words::<5>(offset) {
+        Some(words) => match words[0].to_ne_bytes()[0] >> 4 {
+            4 => parse_v4(packet, offset, words, quoted, headers),
             6 => parse_v6(packet, offset, quoted, headers),
             _ => Err(DropReason::PolicyNotIp),
         },
@@ -152,25 +172,28 @@ fn parse_into<P: PacketBytes + ?Sized>(
 fn parse_v4<P: PacketBytes + ?Sized>(
     packet: &P,
     offset: u32,
-    header: &[u8; 20],
+    [first, second, third, source, destination]: [u32; 5],
     quoted: bool,
     headers: &mut Headers,
 ) -> Result<(), DropReason> {
-    let length = u32::from(header[0] & 0x0f) * 4;
+    let [version_and_length, _, length_high, length_low] = first.to_ne_bytes();
+    let [id_high, id_low, offset_high, offset_low] = second.to_ne_bytes();
+    let [_, protocol, _, _] = third.to_ne_bytes();
+    let length = u32::from(version_and_length & 0x0f) * 4;
     if length < 20 {
         return Err(DropReason::PolicyTruncated);
     }
-    headers.source = Address::from_v4([header[12], header[13], header[14], header[15]]);
-    headers.destination = Address::from_v4([header[16], header[17], header[18], header[19]]);
-    headers.protocol = header[9];
-    headers.fragment_id = u32::from(u16::from_be_bytes([header[4], header[5]]));
-    let flags_and_offset = u16::from_be_bytes([header[6], header[7]]);
+    headers.source = Address::from_v4_word(source);
+    headers.destination = Address::from_v4_word(destination);
+    headers.protocol = protocol;
+    headers.fragment_id = u32::from(u16::from_be_bytes([id_high, id_low]));
+    let flags_and_offset = u16::from_be_bytes([offset_high, offset_low]);
     headers.fragmented = flags_and_offset & 0x3fff != 0;
     let fragment_offset = flags_and_offset & 0x1fff;
     if fragment_offset != 0 {
         return later_fragment(fragment_offset, headers);
     }
-    let end = offset + u32::from(u16::from_be_bytes([header[2], header[3]]));
+    let end = offset + u32::from(u16::from_be_bytes([length_high, length_low]));
     parse_transport(packet, offset + length, end, quoted, headers)
 }
 
@@ -191,12 +214,12 @@ fn parse_v6<P: PacketBytes + ?Sized>(
     quoted: bool,
     headers: &mut Headers,
 ) -> Result<(), DropReason> {
-    const ADDRESSES: u32 = 8;
-    let truncated = DropReason::PolicyTruncated;
-    let [_, _, _, _, high, low, next, _]: [u8; 8] = packet.read(offset).ok_or(truncated)?;
-    let end = offset + 40 + u32::from(u16::from_be_bytes([high, low]));
-    headers.source = Address(packet.read(offset + ADDRESSES).ok_or(truncated)?);
-    headers.destination = Address(packet.read(offset + ADDRESSES + 16).ok_or(truncated)?);
+    let [_, second, a, b, c, d, e, f, g, h] =
+        packet.words::<10>(offset).ok_or(DropReason::PolicyTruncated)?;
+    let [length_high, length_low, next, _] = second.to_ne_bytes();
+    let end = offset + 40 + u32::from(u16::from_be_bytes([length_high, length_low]));
+    headers.source = Address::from_words([join(a, b), join(c, d)]);
+    headers.destination = Address::from_words([join(e, f), join(g, h)]);
     if headers.source.is_v4() || headers.destination.is_v4() {
         return Err(DropReason::PolicyMappedAddress);
     }

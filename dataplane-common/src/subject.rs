@@ -19,12 +19,15 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// Nothing known yet.
-    pub(crate) const UNKNOWN: Self = Self {
-        key: FlowKey::UNKNOWN,
-        transport: Transport::Ports,
-        signals: Signals::NONE,
-        first_fragment: false,
-    };
+    #[inline(always)]
+    pub(crate) fn unknown() -> Self {
+        Self {
+            key: FlowKey::unknown(),
+            transport: Transport::Ports,
+            signals: Signals::NONE,
+            first_fragment: false,
+        }
+    }
 
     /// Reads it from a packet.
     #[inline(always)]
@@ -39,7 +42,7 @@ impl Subject {
         B: PacketBytes + ?Sized,
         S: StateTable,
     {
-        let mut headers = Headers::EMPTY;
+        let mut headers = Headers::unknown();
         let parsed = parse(packet, 0, Extent::Whole, &mut headers);
         self.key = headers.flow_key(direction);
         parsed?;
@@ -67,7 +70,7 @@ impl Subject {
         let unrelated = DropReason::PolicyUnrelatedError;
         let (receiver, quoted) = (headers.destination, headers.quoted);
         // In place: the stack has no room for two.
-        *headers = Headers::EMPTY;
+        *headers = Headers::unknown();
         parse(packet, quoted, Extent::Quoted, headers).map_err(|_| unrelated)?;
         if headers.source != receiver || !matches!(headers.transport, Transport::Ports) {
             return Err(unrelated);
@@ -105,7 +108,7 @@ impl Headers {
             Direction::In => (self.destination, self.source, destination, source),
             Direction::Out => (self.source, self.destination, source, destination),
         };
-        FlowKey { host, peer, host_port, peer_port, protocol: self.protocol, zero: [0; 3] }
+        FlowKey::new(self.protocol, (host, host_port), (peer, peer_port))
     }
 
     /// The key of the fragmented datagram that this is a part of.

@@ -204,7 +204,7 @@ impl TablePrefix {
 
     #[inline(always)]
     const fn tagged(tag: u8, address: Address, bits: u32) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.0;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.to_bytes();
         Self {
             bits: TAG_BITS + bits,
             key: TableKey([0, 0, 0, tag, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]),

@@ -50,7 +50,7 @@ where
         traffic,
         policy,
         state,
-        subject: Subject::UNKNOWN,
+        subject: Subject::unknown(),
         outcome: Outcome::UNSTEADY,
     };
     judge.outcome().verdict()

@@ -3,13 +3,20 @@
 /// The word of two halves, the first of which has the lower address.
 #[inline(always)]
 pub(crate) const fn join(first: u32, second: u32) -> u64 {
-    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
-    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    let (first, second) = (first as u64, second as u64);
+    if cfg!(target_endian = "little") { second << 32 | first } else { first << 32 | second }
 }
 
 /// The halves of a word.
 #[inline(always)]
 pub(crate) const fn split(word: u64) -> (u32, u32) {
-    let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
-    (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]))
+    let (low, high) = ((word & 0xffff_ffff) as u32, (word >> 32) as u32);
+    if cfg!(target_endian = "little") { (low, high) } else { (high, low) }
+}
+
+/// A zero that the compiler does not know. It would gather stores of known zeros into a call of
+/// `memset`, which on the kernel's machine goes byte by byte.
+#[inline(always)]
+pub(crate) fn zero() -> u64 {
+    core::hint::black_box(0)
 }

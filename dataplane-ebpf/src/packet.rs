@@ -11,6 +11,11 @@ impl PacketBytes for SkbBytes<'_> {
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         self.0.load(offset as usize).ok()
     }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        self.0.load(offset as usize).ok()
+    }
 }
 
 impl SkbBytes<'_> {

@@ -21,7 +21,7 @@ impl Layout {
         let rule_count = u32::try_from(compiled.rule_count()).unwrap_or(u32::MAX);
         let mut layout = Self { rule_count, ..Self::default() };
         for (prefix, identity) in compiled.identities() {
-            let address = Address(prefix.octets());
+            let address = Address::from_bytes(prefix.octets());
             layout.address(
                 prefix.length(),
                 ExactKey::identity(&address),
@@ -30,7 +30,7 @@ impl Layout {
             );
         }
         for (prefix, class) in compiled.classes() {
-            let address = Address(prefix.octets());
+            let address = Address::from_bytes(prefix.octets());
             layout.address(
                 prefix.length(),
                 ExactKey::class(&address),

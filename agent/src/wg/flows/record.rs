@@ -1,10 +1,10 @@
 //! A flow, or what became of one, as commands and logs show it: one JSON object a line.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use dataplane_common::{Address, Direction, FlowKey, Generation};
+use dataplane_common::{Direction, FlowKey, Generation};
 use serde::{Deserialize, Serialize};
 
 /// What happened to a flow.
@@ -130,7 +130,7 @@ impl Record {
         subject: &Subject<'_>,
     ) -> Self {
         let FlowKey { host, peer, host_port, peer_port, protocol, .. } = *subject.key;
-        let (host, peer) = ((address(host), host_port), (address(peer), peer_port));
+        let (host, peer) = ((IpAddr::from(host), host_port), (IpAddr::from(peer), peer_port));
         let (direction, source, destination) = match subject.direction {
             Direction::In => (Way::In, peer, host),
             Direction::Out => (Way::Out, host, peer),
@@ -158,8 +158,4 @@ impl From<dataplane_common::Traffic> for Traffic {
     fn from(counted: dataplane_common::Traffic) -> Self {
         Self { packets: counted.packets, bytes: counted.bytes }
     }
-}
-
-fn address(address: Address) -> IpAddr {
-    Ipv6Addr::from(address.0).to_canonical()
 }

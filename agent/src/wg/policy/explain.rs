@@ -1,9 +1,9 @@
 //! What the policy in force decides on a flow, by the tables that are in the kernel.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use anyhow::Context as _;
-use dataplane::{Address, DropReason, FlowKey, Opener, Traffic};
+use dataplane::{DropReason, FlowKey, Opener, Traffic};
 use policy::{Packet, Query};
 use serde::{Deserialize, Serialize};
 
@@ -63,14 +63,8 @@ impl Policy {
 
     fn explain_packet(&self, packet: &Packet) -> anyhow::Result<Explanation> {
         let programs = self.enforced.programs();
-        let key = FlowKey {
-            host: address(packet.destination),
-            peer: address(packet.source),
-            host_port: packet.port,
-            peer_port: 0,
-            protocol: packet.protocol,
-            zero: [0; 3],
-        };
+        let (host, peer) = (packet.destination.into(), packet.source.into());
+        let key = FlowKey::new(packet.protocol, (host, packet.port), (peer, 0));
         let found =
             programs.lookup(&key, Opener::Peer).context("cannot look into the policy's tables")?;
         let ruling = found.answer.ruling;
@@ -112,12 +106,4 @@ impl Policy {
             flows,
         })
     }
-}
-
-fn address(address: IpAddr) -> Address {
-    let v6: Ipv6Addr = match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        IpAddr::V6(v6) => v6,
-    };
-    Address(v6.octets())
 }
