@@ -26,7 +26,7 @@ proptest! {
         rule in prop::option::of(0..u32::MAX),
         generation in any::<u32>(),
     ) {
-        let [host, peer] = ends.map(|(address, port)| (Address(address), port));
+        let [host, peer] = ends.map(|(address, port)| (Address::from_bytes(address), port));
         let [at, opened, a, b, c, d] = numbers;
         let event = Event {
             kind,
