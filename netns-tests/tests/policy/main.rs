@@ -1,6 +1,8 @@
 //! The policy, enforced by the kernel on a real tunnel.
 
 mod attacks;
+mod flows;
+mod kinds;
 mod lasting;
 mod packets;
 mod scene;

@@ -13,6 +13,9 @@ use super::names::{Names, flow, service};
 
 /// Say what a policy document decides on a flow, and why; changes nothing
 #[derive(clap::Args)]
+#[command(override_usage = "\
+nearwire policy explain [OPTIONS] FILE SRC DST:PORT[/PROTO]
+       nearwire policy explain [OPTIONS] --live IFNAME SRC DST:PORT[/PROTO]")]
 #[command(after_help = "\
 SRC and DST are addresses, or names of nodes, hosts, users, groups or tags; of one with several
 addresses, every flow is explained.
@@ -23,15 +26,15 @@ addresses, every flow is explained.
   nearwire policy explain policy.hujson --nodes nodes.json alice@example.com web1/icmp
   nearwire policy explain --live wg0 100.64.0.1 100.64.0.2:22
 
-With --live, the kernel's own tables are asked: which generation is in force, what the rule has counted,
-which flows are open.
+With --live, the kernel's own tables are asked: which generation is in force, what the rule has
+counted, which flows are open.
 
 Exit codes: 0 it is explained, whatever is decided; 1 there is no answer (the reason is on standard
 error).")]
 pub(in crate::cli) struct Args {
     /// The document, unless --live is given; who would open the flow; to where (the protocol is tcp if
     /// none is named; one without ports needs none)
-    #[arg(value_name = "[FILE] SRC DST:PORT[/PROTO]", num_args = 2..=3, required = true)]
+    #[arg(value_name = "FILE SRC DST:PORT[/PROTO]", num_args = 1..=3, required = true)]
     words: Vec<String>,
     /// Ask the policy that is in force on this interface
     #[arg(long, value_name = "IFNAME", conflicts_with = "nodes")]
