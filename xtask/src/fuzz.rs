@@ -7,13 +7,15 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 9] = [
     "datagram",
     "host_packet",
     "inner_packet",
+    "lane",
     "offload",
     "policy_document",
     "policy_packet",
+    "relay_frame",
     "uapi",
 ];
 
