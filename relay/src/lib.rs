@@ -1,0 +1,2 @@
+//! The relay of nearwire: [`core`] decides what goes where.
+pub mod core;
