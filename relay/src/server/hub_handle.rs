@@ -16,7 +16,9 @@ const WAITING: usize = 4096;
 
 /// What the hub gives to a connection. The core bounds how much of it is not written yet.
 pub(super) enum ToConnection {
-    Deliver(Delivery),
+    /// Boxed: a channel has room for 32 of these from the start, and a silent client should cost
+    /// little.
+    Deliver(Box<Delivery>),
     Close,
 }
 
@@ -28,8 +30,8 @@ pub(super) enum ToHub {
     Renew(ClientId, Box<Admitted>),
     /// Frames of a client's stream, whole ones, each with its length.
     Frames(ClientId, Bytes),
-    /// One frame of a client, without its length.
-    Datagram(ClientId, Bytes),
+    /// Frames of a client's datagrams, without lengths.
+    Datagrams(ClientId, Vec<Bytes>),
     /// A connection has written so much.
     Written(ClientId, usize),
     /// A client has broken a rule.

@@ -1,5 +1,5 @@
-//! QUIC: a stream for control, datagrams for packets, and a second stream for packets that are too
-//! long for a datagram of the path.
+//! QUIC: a stream for control, datagrams for packets, and further streams for packets that are too
+//! long for a datagram of the path, each on one of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use proto::relay::{Batch, DATA_HEADER_LEN, EXPORTER_LABEL, RelayFrame};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
@@ -17,10 +18,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::admission::{Binding, Client, Door};
-use super::hub_handle::{ToConnection, ToHub};
+use super::hub_handle::{HubHandle, ToConnection, ToHub};
 use super::stream::{frame_into, read_frames, write_all};
 use super::tls::Identity;
-use crate::core::{ClientId, Packet, Way};
+use crate::core::{ClientId, Delivery, Packet, Way};
 
 /// Socket buffers of QUIC, in bytes: all clients share them.
 const SOCKET_BUFFER: usize = 7 << 20;
@@ -28,6 +29,8 @@ const SOCKET_BUFFER: usize = 7 << 20;
 const WINDOW: u32 = 256 << 10;
 /// QUIC finds a dead path by itself after this.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Datagrams of a client that the hub is told of together.
+const TOGETHER: usize = 64;
 
 /// Opens the endpoint.
 pub(super) fn endpoint(address: SocketAddr, identity: &Identity) -> Result<Endpoint> {
@@ -121,14 +124,11 @@ async fn admitted(incoming: Incoming, door: &Door) -> Option<QuicClient> {
 async fn serve_client(client: QuicClient, door: &Door) {
     let QuicClient { client, connection, control: (mut writer, mut reader) } = client;
     let Client { id, binding, mut line, rest } = client;
-    // What is too long for datagrams; bounded by what the core hands over.
-    let (long, mut longs) = mpsc::unbounded_channel();
     tokio::select! {
         () = read_frames(&mut reader, rest, id, &binding, door) => {}
         () = read_long(&connection, id, &binding, door) => {}
         () = read_datagrams(&connection, id, door) => {}
-        () = write_long(&connection, &mut longs, id, door) => {}
-        () = write_deliveries(&connection, &mut writer, &mut line, &long, id, door) => {}
+        () = write_deliveries(&connection, &mut writer, &mut line, id, door) => {}
     }
     // The hub may have ended before us.
     let _ = door.hub.tell(ToHub::Left(id)).await;
@@ -138,8 +138,15 @@ async fn serve_client(client: QuicClient, door: &Door) {
 }
 
 async fn read_datagrams(connection: &Connection, id: ClientId, door: &Door) {
-    while let Ok(datagram) = connection.read_datagram().await {
-        if door.hub.tell(ToHub::Datagram(id, datagram)).await.is_err() {
+    while let Ok(first) = connection.read_datagram().await {
+        let mut datagrams = vec![first];
+        // What has come meanwhile goes with it: the hub is told once.
+        while datagrams.len() < TOGETHER
+            && let Some(Ok(next)) = connection.read_datagram().now_or_never()
+        {
+            datagrams.push(next);
+        }
+        if door.hub.tell(ToHub::Datagrams(id, datagrams)).await.is_err() {
             return;
         }
     }
@@ -152,36 +159,24 @@ async fn read_long(connection: &Connection, id: ClientId, binding: &Binding, doo
     }
 }
 
-/// Writes packets that are too long for datagrams, beside those that are not.
-async fn write_long(
-    connection: &Connection,
-    packets: &mut mpsc::UnboundedReceiver<(Packet, usize)>,
-    id: ClientId,
-    door: &Door,
-) {
-    let mut stream = None;
-    while let Some((packet, cost)) = packets.recv().await {
-        let mut bytes = Vec::new();
-        frame_into(&crate::core::Delivery::Packet(packet), &mut bytes);
-        let open = match stream.take() {
-            Some(open) => Ok(open),
-            None => connection.open_uni().await,
-        };
-        let Ok(mut open) = open else { return };
-        if !write_all(&mut open, &bytes).await
-            || door.hub.tell(ToHub::Written(id, cost)).await.is_err()
-        {
-            return;
-        }
-        stream = Some(open);
+/// Writes packets that are too long for datagrams to a stream of their own, which waits for nobody.
+async fn write_long(connection: Connection, delivery: Delivery, id: ClientId, hub: HubHandle) {
+    let mut bytes = Vec::new();
+    frame_into(&delivery, &mut bytes);
+    if let Ok(mut stream) = connection.open_uni().await
+        && write_all(&mut stream, &bytes).await
+    {
+        // Ends at once: what is written is still delivered.
+        let _ = stream.finish();
     }
+    // A hub that has ended counts no more.
+    let _ = hub.tell(ToHub::Written(id, delivery.cost())).await;
 }
 
 async fn write_deliveries(
     connection: &Connection,
     control: &mut SendStream,
     line: &mut mpsc::UnboundedReceiver<ToConnection>,
-    long: &mpsc::UnboundedSender<(Packet, usize)>,
     id: ClientId,
     door: &Door,
 ) {
@@ -189,8 +184,8 @@ async fn write_deliveries(
     while let Some(message) = line.recv().await {
         let ToConnection::Deliver(delivery) = message else { return };
         let cost = delivery.cost();
-        match delivery {
-            crate::core::Delivery::Control(_) => {
+        match &*delivery {
+            Delivery::Control(_) => {
                 let mut bytes = Vec::new();
                 frame_into(&delivery, &mut bytes);
                 if !write_all(control, &bytes).await {
@@ -198,12 +193,12 @@ async fn write_deliveries(
                 }
                 written += cost;
             }
-            crate::core::Delivery::Packet(packet) => match send(connection, &packet).await {
+            Delivery::Packet(packet) => match send(connection, packet).await {
                 Sent::All => written += cost,
+                // Bounded by what the core hands over before it is written.
                 Sent::TooLong => {
-                    if long.send((packet, cost)).is_err() {
-                        return;
-                    }
+                    let hub = door.hub.clone();
+                    tokio::spawn(write_long(connection.clone(), *delivery, id, hub));
                 }
                 Sent::Over => return,
             },

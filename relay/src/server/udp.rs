@@ -14,8 +14,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 const BUFFER: usize = 7 << 20;
 /// The longest run of datagrams that one receive can bring.
 const RECEIVE_LIMIT: usize = 65_535;
-/// Runs in one receive: what fits the second-level cache.
-pub(super) const RECEIVE_BATCH: usize = 16;
+/// Runs in one receive: enough to send datagrams of one lane together where they came one by one.
+pub(super) const RECEIVE_BATCH: usize = 32;
+
+/// Datagrams that are sent by themselves: copying them to others costs more than it saves.
+const MANY: usize = 8;
 
 /// The socket.
 pub(super) struct Udp {
@@ -32,11 +35,17 @@ pub(super) struct Received {
 
 /// A run of datagrams of one length from one source; the last may be shorter.
 pub(super) struct Run<'a> {
+    pub(super) arrival: Arrival,
+    pub(super) stride: usize,
+    pub(super) bytes: &'a mut [u8],
+}
+
+/// Where datagrams came from, at which address of ours, and how they were marked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
     pub(super) from: SocketAddr,
     pub(super) local: Option<IpAddr>,
     pub(super) ecn: Option<EcnCodepoint>,
-    pub(super) stride: usize,
-    pub(super) bytes: &'a mut [u8],
 }
 
 /// Datagrams of one length for one destination.
@@ -46,6 +55,13 @@ pub(super) struct Departure<'a> {
     pub(super) ecn: Option<EcnCodepoint>,
     pub(super) segment: usize,
     pub(super) bytes: &'a [u8],
+}
+
+impl Departure<'_> {
+    /// Whether it is worth a call of its own.
+    pub(super) const fn is_many(&self) -> bool {
+        self.bytes.len() >= MANY * self.segment
+    }
 }
 
 impl Udp {
@@ -136,9 +152,11 @@ impl Received {
     pub(super) fn runs(&mut self, count: usize) -> impl Iterator<Item = Run<'_>> {
         let received = self.bytes.chunks_mut(RECEIVE_LIMIT).zip(&self.meta).take(count);
         received.map(|(bytes, meta)| Run {
-            from: canonical(meta.addr),
-            local: meta.dst_ip.map(|ip| ip.to_canonical()),
-            ecn: meta.ecn,
+            arrival: Arrival {
+                from: canonical(meta.addr),
+                local: meta.dst_ip.map(|ip| ip.to_canonical()),
+                ecn: meta.ecn,
+            },
             stride: meta.stride.max(1),
             bytes: &mut bytes[..meta.len],
         })

@@ -84,7 +84,8 @@ impl Lane {
         let (end, other) = (self.end(side), self.end(side.other()));
         let Some(bound) = end.bound else { return SwitchChange::Remove(end.id) };
         let to = other.bound.map(|to| Forward { to: to.from, via: to.local, lane: other.id });
-        SwitchChange::Insert(end.id, LaneEntry { from: bound.from, to, rate: end.rate })
+        let (from, local, rate) = (bound.from, bound.local, end.rate);
+        SwitchChange::Insert(end.id, LaneEntry { from, local, to, rate })
     }
 }
 

@@ -15,6 +15,8 @@ use crate::core::counters::Drop;
 pub struct LaneEntry {
     /// The address that the end has proven.
     pub from: SocketAddr,
+    /// The relay's address at which it did.
+    pub local: Option<IpAddr>,
     /// The other end, if it is bound too.
     pub to: Option<Forward>,
     /// Bytes a second.
@@ -68,12 +70,19 @@ impl Switch {
         }
     }
 
-    /// Judges data of this end, from this address, all of it together.
-    pub fn judge(&mut self, lane: LaneId, from: SocketAddr, bytes: usize, now: Instant) -> Verdict {
+    /// Judges data of this end, from this address to that one of ours, all of it together.
+    pub fn judge(
+        &mut self,
+        lane: LaneId,
+        from: SocketAddr,
+        local: Option<IpAddr>,
+        bytes: usize,
+        now: Instant,
+    ) -> Verdict {
         let Some((entry, bucket)) = self.0.get_mut(&lane) else {
             return Verdict::Drop(Drop::LaneUnknown);
         };
-        if entry.from != from {
+        if entry.from != from || entry.local != local {
             return Verdict::Drop(Drop::LaneSource);
         }
         if !bucket.take(bytes, entry.rate, now) {

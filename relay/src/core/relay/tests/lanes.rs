@@ -62,7 +62,7 @@ fn pair() -> (Scene, [ClientId; 2], [LaneOpened; 2]) {
 }
 
 fn judge(scene: &mut Scene, lane: LaneId, from: SocketAddr) -> Verdict {
-    scene.switch.judge(lane, from, 100, scene.now.at)
+    scene.switch.judge(lane, from, None, 100, scene.now.at)
 }
 
 #[test]
@@ -95,6 +95,8 @@ fn two_bound_ends_are_switched_from_their_addresses_only() {
     assert_eq!(judge(&mut scene, a.lane, address("192.0.2.1:1001")), source);
     assert_eq!(judge(&mut scene, a.lane, address("192.0.2.2:1000")), source);
     assert_eq!(judge(&mut scene, a.lane, roof), source);
+    let elsewhere = Some("198.51.100.9".parse().unwrap());
+    assert_eq!(scene.switch.judge(a.lane, home, elsewhere, 100, scene.now.at), source);
 }
 
 #[test]
