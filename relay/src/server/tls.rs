@@ -62,6 +62,13 @@ impl Identity {
         Ok(Self { source: source.clone(), current })
     }
 
+    /// Uses what the files hold from the next handshake on.
+    fn replace(&self, certificate: &Path, key: &Path) -> Result<()> {
+        let key = Arc::new(read(certificate, key)?);
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+        Ok(())
+    }
+
     /// The SHA-256 of the certificate.
     pub(super) fn fingerprint(&self) -> String {
         let key = self.current.get();
@@ -102,18 +109,12 @@ pub(super) async fn reload(identity: Identity) {
     loop {
         tokio::time::sleep(LOOK).await;
         let now = changed(certificate, key);
-        if now == seen {
-            continue;
-        }
-        seen = now;
-        match read(certificate, key) {
-            Ok(key) => {
-                let mut current =
-                    identity.current.0.write().unwrap_or_else(PoisonError::into_inner);
-                *current = Arc::new(key);
-                tracing::info!("the certificate has changed and is in use");
+        if now != seen {
+            seen = now;
+            match identity.replace(certificate, key) {
+                Ok(()) => tracing::info!("the certificate has changed and is in use"),
+                Err(error) => tracing::error!("the old certificate stays in use: {error:#}"),
             }
-            Err(error) => tracing::error!("the old certificate stays in use: {error:#}"),
         }
     }
 }
@@ -143,4 +144,40 @@ fn make(names: &[String]) -> Result<CertifiedKey> {
 
 fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_used_anew_only_if_they_are_good() {
+        let directory = std::env::temp_dir().join(format!("relay-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (certificate, key) = (directory.join("c.pem"), directory.join("k.pem"));
+        let write = || {
+            let made = rcgen::generate_simple_self_signed(vec!["relay.test".to_owned()]).unwrap();
+            std::fs::write(&certificate, made.cert.pem()).unwrap();
+            std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        };
+        write();
+        let files = || IdentitySource::Files { certificate: certificate.clone(), key: key.clone() };
+        let identity = Identity::load(&files()).unwrap();
+        let first = identity.fingerprint();
+        write();
+        identity.replace(&certificate, &key).unwrap();
+        let second = identity.fingerprint();
+        assert_ne!(first, second);
+        // A key without its certificate, as in the middle of a change.
+        let before = std::fs::read(&certificate).unwrap();
+        write();
+        std::fs::write(&certificate, before).unwrap();
+        let error = identity.replace(&certificate, &key).unwrap_err();
+        assert!(format!("{error:#}").contains("do not belong together"), "{error:#}");
+        std::fs::remove_file(&key).unwrap();
+        let error = identity.replace(&certificate, &key).unwrap_err();
+        assert!(format!("{error:#}").contains("reading the private key"), "{error:#}");
+        assert_eq!(identity.fingerprint(), second);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }
