@@ -79,6 +79,11 @@ impl Door {
         place
     }
 
+    /// Whether QUIC's sources have to show that they are true before they take a place.
+    pub(super) fn is_busy(&self) -> bool {
+        self.sources.is_busy()
+    }
+
     /// Counts a connection that failed before it was refused or admitted.
     pub(super) fn failed(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);

@@ -76,6 +76,12 @@ fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
 /// Takes connections until the endpoint is closed.
 pub(super) async fn serve(endpoint: Endpoint, door: Arc<Door>) {
     while let Some(incoming) = endpoint.accept().await {
+        if door.is_busy() && incoming.may_retry() {
+            // Made-up sources would take the places of true ones. The answer is no longer than the
+            // question, and nothing is kept.
+            let _ = incoming.retry();
+            continue;
+        }
         let Some(place) = door.enter(incoming.remote_address().ip()) else {
             // Not even a refusal: nobody knows yet whether the source is true.
             incoming.ignore();

@@ -43,6 +43,12 @@ impl Sources {
         Self { limit, source_limit, counts: Mutex::default() }
     }
 
+    /// Whether so many are in admission that a source should first show that it is true.
+    pub(super) fn is_busy(&self) -> bool {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.all >= self.limit / 4
+    }
+
     /// A place, if there is one for this source.
     pub(super) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
         let source = Source::from(ip);
@@ -78,6 +84,11 @@ mod tests {
     fn places_are_limited_and_given_back() {
         let sources = Arc::new(Sources::new(3, 2));
         let enter = |ip: &str| sources.enter(ip.parse().unwrap());
+        let busy = Arc::new(Sources::new(8, 8));
+        let _one = busy.enter("192.0.2.1".parse().unwrap());
+        assert!(!busy.is_busy());
+        let _two = busy.enter("192.0.2.1".parse().unwrap());
+        assert!(busy.is_busy());
         let first = enter("192.0.2.1").unwrap();
         let _second = enter("::ffff:192.0.2.1").unwrap();
         assert!(enter("192.0.2.1").is_none());

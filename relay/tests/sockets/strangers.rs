@@ -151,3 +151,18 @@ async fn a_client_that_breaks_the_rules_is_told_and_let_go() {
     }
     assert_eq!(scene.status("/refused/malformed").await, 3);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_relay_has_quic_prove_its_source_and_still_admits() {
+    let options = relay::server::Options { admissions: Some(8), ..options() };
+    let scene = Scene::with(options).await;
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(TcpStream::connect(scene.addresses.tls).await.expect("connects"));
+    }
+    // A quarter of the places is taken: from here on QUIC goes by a retry.
+    let mut client = Client::new(&scene, Way::Quic, holder(1, 1)).await;
+    client.session.ping(1);
+    client.flush().await;
+    assert_eq!(client.event().await, relay_client::Event::Pong(1));
+}
