@@ -2,10 +2,17 @@
 //! randomness. Everything is parsed once, here; past this crate a value cannot be malformed.
 //!
 //! - [`key`]: WireGuard keys, as 32 bytes that print as base64 or hexadecimal.
+//! - [`lane`]: WireGuard packets through a relay, in plain UDP.
 //! - [`message`]: the outside of WireGuard messages, as far as it is readable without keys.
+//! - [`relay`]: what a node and a relay say to each other.
+//! - [`ticket`]: what the control plane signs so that a relay serves a node.
 //! - [`uapi`]: the cross-platform userspace configuration protocol.
 #![forbid(unsafe_code)]
 
+mod bytes;
 pub mod key;
+pub mod lane;
 pub mod message;
+pub mod relay;
+pub mod ticket;
 pub mod uapi;

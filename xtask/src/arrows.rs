@@ -19,7 +19,15 @@ pub(crate) const CORES: &[Core] = &[
     Core { name: "proto", may: &[] },
     Core { name: "policy", may: &["proto"] },
     Core { name: "engine", may: &["dataplane-common", "policy", "proto"] },
+    Core { name: "relay-client", may: &["proto"] },
 ];
+
+/// Cores that are a part of a shell's crate: their sources are held to the same, and name none of
+/// what carries I/O.
+pub(crate) const CORE_MODULES: &[&str] = &["relay/src/core/"];
+/// What such a module may not name.
+pub(crate) const NOT_NAMED: &[&str] =
+    &["tokio::", "quinn::", "quinn_udp::", "rustls::", "socket2::", "rustix::", "crate::server"];
 
 /// What a core may not name itself, and what must not even be under it.
 const NOT_DIRECT: &[&str] = &["quinn-udp", "rustix", "nix", "libc"];

@@ -7,14 +7,16 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 8] = [
+const TARGETS: [&str; 10] = [
     "datagram",
     "host_packet",
     "inner_packet",
+    "lane",
     "offload",
     "policy_document",
     "policy_network",
     "policy_packet",
+    "relay_frame",
     "uapi",
 ];
 

@@ -1,0 +1,153 @@
+//! Lanes and their ends.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
+use std::time::Instant;
+
+use proto::lane::{LaneId, LaneSecret};
+use ring::hmac;
+
+use super::switch::{Forward, LaneEntry, SwitchChange};
+use crate::core::slab::{Index, Slab};
+
+/// One of the two ends of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) enum Side {
+    A,
+    B,
+}
+
+/// A lane.
+pub(in crate::core) struct Lane {
+    ends: [End; 2],
+    /// When it was opened, or an end was last bound.
+    pub(in crate::core) used: Instant,
+    /// When it is looked at next.
+    pub(in crate::core) armed: Instant,
+}
+
+/// One end.
+pub(in crate::core) struct End {
+    pub(in crate::core) id: LaneId,
+    pub(in crate::core) node: Index,
+    pub(in crate::core) secret: LaneSecret,
+    pub(in crate::core) rate: NonZeroU64,
+    /// The greatest nonce that a proof has used.
+    pub(in crate::core) nonce: u64,
+    pub(in crate::core) bound: Option<BoundTo>,
+}
+
+/// The address that an end has proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) struct BoundTo {
+    pub(in crate::core) from: SocketAddr,
+    /// The relay's address that the end talks to.
+    pub(in crate::core) local: Option<IpAddr>,
+    /// When the end last proved itself or said that it is there.
+    pub(in crate::core) heard: Instant,
+}
+
+/// All lanes.
+pub(in crate::core) struct Lanes {
+    lanes: Slab<Lane>,
+    ids: HashMap<LaneId, (Index, Side)>,
+    seed: hmac::Key,
+    made: u64,
+}
+
+impl Side {
+    pub(in crate::core) const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+impl Lane {
+    pub(in crate::core) const fn end(&self, side: Side) -> &End {
+        &self.ends[side as usize]
+    }
+
+    pub(in crate::core) const fn end_mut(&mut self, side: Side) -> &mut End {
+        &mut self.ends[side as usize]
+    }
+
+    /// Which end is this node's.
+    pub(in crate::core) fn side_of(&self, node: Index) -> Side {
+        if self.ends[0].node == node { Side::A } else { Side::B }
+    }
+
+    /// What the table is to hold for this end.
+    pub(in crate::core) fn switch(&self, side: Side) -> SwitchChange {
+        let (end, other) = (self.end(side), self.end(side.other()));
+        let Some(bound) = end.bound else { return SwitchChange::Remove(end.id) };
+        let to = other.bound.map(|to| Forward { to: to.from, via: to.local, lane: other.id });
+        let (from, local, rate) = (bound.from, bound.local, end.rate);
+        SwitchChange::Insert(end.id, LaneEntry { from, local, to, rate })
+    }
+}
+
+impl Lanes {
+    pub(in crate::core) fn new(seed: &[u8; 32]) -> Self {
+        let seed = hmac::Key::new(hmac::HMAC_SHA256, seed);
+        Self { lanes: Slab::new(), ids: HashMap::new(), seed, made: 0 }
+    }
+
+    /// Joins two nodes, at so many bytes a second from each.
+    pub(in crate::core) fn open(
+        &mut self,
+        nodes: [(Index, NonZeroU64); 2],
+        now: Instant,
+    ) -> Option<Index> {
+        let [(a, to_b), (b, to_a)] = nodes;
+        let ends = [self.end(a, to_b), self.end(b, to_a)];
+        let ids = [ends[0].id, ends[1].id];
+        let index = self.lanes.insert(Lane { ends, used: now, armed: now })?;
+        for (id, side) in ids.into_iter().zip([Side::A, Side::B]) {
+            self.ids.insert(id, (index, side));
+        }
+        Some(index)
+    }
+
+    pub(in crate::core) fn close(&mut self, index: Index) -> Option<Lane> {
+        let lane = self.lanes.remove(index)?;
+        for end in &lane.ends {
+            self.ids.remove(&end.id);
+        }
+        Some(lane)
+    }
+
+    pub(in crate::core) fn find(&self, id: LaneId) -> Option<(Index, Side)> {
+        self.ids.get(&id).copied()
+    }
+
+    pub(in crate::core) fn get(&self, index: Index) -> Option<&Lane> {
+        self.lanes.get(index)
+    }
+
+    pub(in crate::core) fn get_mut(&mut self, index: Index) -> Option<&mut Lane> {
+        self.lanes.get_mut(index)
+    }
+
+    pub(in crate::core) const fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    fn end(&mut self, node: Index, rate: NonZeroU64) -> End {
+        loop {
+            // Unforeseeable, and never the same twice but for the id.
+            let tag = hmac::sign(&self.seed, &self.made.to_be_bytes());
+            self.made += 1;
+            let (mut id, mut secret) = ([0; 4], [0; 16]);
+            id.copy_from_slice(&tag.as_ref()[..4]);
+            secret.copy_from_slice(&tag.as_ref()[16..]);
+            let id = LaneId::new(u32::from_be_bytes(id));
+            if let Some(id) = id.filter(|id| !self.ids.contains_key(id)) {
+                let secret = LaneSecret::from(secret);
+                return End { id, node, secret, rate, nonce: 0, bound: None };
+            }
+        }
+    }
+}

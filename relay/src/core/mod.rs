@@ -1,0 +1,43 @@
+//! The relay without its sockets: who is a client, whom it reaches, and what waits for it.
+//!
+//! Sans-IO. [`Relay`] is handed frames of admitted clients ([`Relay::frame`]), datagrams of lanes that
+//! are no data ([`Relay::lane_message`]) and the time ([`Relay::handle_timeout`], due at
+//! [`Relay::poll_timeout`]). It leaves what is to be done in an [`Output`]: deliveries to
+//! connections, datagrams, and changes of the table of lanes. That table, [`Switch`], carries the data
+//! of lanes by itself; it changes only by what the relay says, so that the kernel can have it too.
+//!
+//! The clock is an argument ([`Now`]), and so is all randomness. No lock is taken.
+
+mod admission;
+mod bucket;
+mod counters;
+mod lanes;
+mod node;
+mod output;
+mod queue;
+mod relay;
+mod settings;
+mod share;
+mod slab;
+mod timers;
+
+pub use admission::{Admitted, ControlKeys, admit};
+pub use counters::{Counters, Drop};
+pub use lanes::{Forward, LaneEntry, Switch, SwitchChange, Verdict};
+pub use node::{ClientId, Way};
+pub use output::{Command, Delivery, Made, Output, Packet};
+pub use relay::{Relay, Totals};
+pub use settings::Settings;
+
+use std::time::Instant;
+
+use proto::ticket::UnixSeconds;
+
+/// The time: a clock that never jumps, and the one that tickets go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Never goes back.
+    pub at: Instant,
+    /// Of the wall.
+    pub wall: UnixSeconds,
+}

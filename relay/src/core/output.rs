@@ -1,0 +1,75 @@
+//! What is to be done, as a relay leaves it for its shell.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use bytes::Bytes;
+use proto::key::PublicKey;
+use proto::relay::RelayFrame;
+
+use super::{ClientId, SwitchChange};
+
+/// Packets for a client: one datagram, or several of one length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Who sent them.
+    pub from: PublicKey,
+    /// The length of each datagram but the last.
+    pub segment: u16,
+    /// All bytes; never empty.
+    pub payload: Bytes,
+    /// When they came.
+    pub at: Instant,
+}
+
+impl Packet {
+    /// How many datagrams it is.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.payload.len().div_ceil(usize::from(self.segment).max(1))
+    }
+}
+
+/// What a connection is to be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// A frame that is no packet; these come first.
+    Control(RelayFrame<'static>),
+    /// Packets.
+    Packet(Packet),
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Write this to a client's connection, and say so by [`Relay::written`](super::Relay::written).
+    Deliver(ClientId, Delivery),
+    /// End a connection, after what was delivered before.
+    Close(ClientId),
+    /// Change the table of lanes.
+    Switch(SwitchChange),
+    /// The relay has ended its service.
+    End,
+}
+
+/// A datagram, or several of one length, that were made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Where to.
+    pub to: SocketAddr,
+    /// From which address of ours.
+    pub via: Option<IpAddr>,
+    /// The length of each datagram but the last.
+    pub segment: usize,
+    /// All bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// In this order.
+    pub commands: Vec<Command>,
+    /// Datagrams to send.
+    pub datagrams: Vec<Made>,
+}

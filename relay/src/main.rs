@@ -1,0 +1,93 @@
+//! `nearwire-relay`: forwards WireGuard packets between nodes. `nearwire-relay --help` explains it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use relay::server::{Config, Options, Server};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A relay for nearwire: QUIC, TLS on TCP, and UDP lanes
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// Configuration file (TOML); every key is also a flag and an environment variable
+    #[arg(short, long, env = "NEARWIRE_RELAY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Check a configuration file and say what is wrong with it
+    Check {
+        /// The file
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match arguments.command {
+        Some(Command::Check { config }) => Options::read(&config)
+            .and_then(Options::check)
+            .with_context(|| format!("{} is not a good configuration", config.display()))
+            .map(|_| println!("{} is a good configuration", config.display())),
+        None => configured(arguments.options, arguments.config).and_then(run),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nearwire-relay: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configured(options: Options, file: Option<PathBuf>) -> Result<Config> {
+    let options = match file {
+        Some(file) => options.or(Options::read(&file)?),
+        None => options,
+    };
+    options.check()
+}
+
+fn run(config: Config) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(async {
+        let drain_time = config.drain_time;
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let server = Server::start(config).await?;
+        let addresses = server.addresses();
+        tracing::info!(
+            quic = %addresses.quic,
+            tls = %addresses.tls,
+            lanes = addresses.lanes.map(tracing::field::display),
+            admin = addresses.admin.map(tracing::field::display),
+            certificate_sha256 = server.fingerprint(),
+            "serving"
+        );
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!(milliseconds = drain_time.as_millis(), "telling clients, then ending");
+        server.drain(drain_time).await;
+        Ok(())
+    })
+}

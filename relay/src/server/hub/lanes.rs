@@ -1,0 +1,146 @@
+//! What comes to the port of lanes: data is switched at once, the rest is the core's.
+
+use proto::lane::{LANE_HEADER_LEN, LaneId, LaneMessage};
+use proto::relay::MAX_SEGMENTS;
+
+use super::Hub;
+use crate::core::{Drop, Forward, Verdict};
+use crate::server::udp::{Arrival, Departure, RECEIVE_BATCH, Received, Run};
+
+/// Receives from the port in a round.
+const RECEIVES: usize = 4;
+
+impl Hub {
+    pub(super) fn receive(&mut self, received: &mut Received) {
+        for _ in 0..RECEIVES {
+            let count = match self.udp.as_ref().map(|udp| udp.receive(received)) {
+                Some(Ok(count)) => count,
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "receiving datagrams of lanes failed");
+                    return;
+                }
+                None => return,
+            };
+            for run in received.runs(count) {
+                self.switch_run(run);
+            }
+            self.flush();
+            if count < RECEIVE_BATCH {
+                return;
+            }
+        }
+    }
+
+    /// Switches datagrams of one source: those of one lane together.
+    fn switch_run(&mut self, run: Run<'_>) {
+        let Run { arrival, stride, mut bytes } = run;
+        while !bytes.is_empty() {
+            let same = same_lane(bytes, stride);
+            let (these, rest) = std::mem::take(&mut bytes).split_at_mut(same);
+            bytes = rest;
+            match LaneMessage::parse(&these[..stride.min(same)]) {
+                Some(LaneMessage::Data(lane, _)) => self.data(lane, these, stride, &arrival),
+                Some(message) => {
+                    let (from, local, now) = (arrival.from, arrival.local, self.now.at);
+                    self.relay.lane_message(&message, from, local, now, &mut self.out);
+                    self.apply();
+                }
+                None => self.lanes.drop(Drop::LaneMalformed, 1),
+            }
+        }
+    }
+
+    /// Switches data of one end.
+    fn data(&mut self, lane: LaneId, bytes: &mut [u8], stride: usize, arrival: &Arrival) {
+        let count = bytes.len().div_ceil(stride);
+        let payload = bytes.len() - count * LANE_HEADER_LEN;
+        match self.switch.judge(lane, arrival.from, arrival.local, payload, self.now.at) {
+            Verdict::Forward(Forward { to, via, lane }) => {
+                let id = lane.get().to_be_bytes();
+                for datagram in bytes.chunks_mut(stride) {
+                    datagram[4..LANE_HEADER_LEN].copy_from_slice(&id);
+                }
+                self.lanes.lane_packets += count as u64;
+                self.lanes.lane_bytes += payload as u64;
+                self.depart(&Departure { to, via, ecn: arrival.ecn, segment: stride, bytes });
+            }
+            Verdict::Up => {
+                for batch in bytes.chunks(stride * MAX_SEGMENTS) {
+                    self.up(lane, batch, stride);
+                }
+            }
+            Verdict::Drop(reason) => self.lanes.drop(reason, count),
+        }
+    }
+
+    /// Gives data to the connection of the node at the other end.
+    fn up(&mut self, lane: LaneId, batch: &[u8], stride: usize) {
+        let mut payload = Vec::with_capacity(batch.len());
+        for datagram in batch.chunks(stride) {
+            payload.extend_from_slice(&datagram[LANE_HEADER_LEN..]);
+        }
+        let segment = (stride - LANE_HEADER_LEN).min(payload.len());
+        self.relay.lane_data(lane, payload.into(), segment, self.now.at, &mut self.out);
+        self.apply();
+    }
+
+    /// Sends datagrams, together with others for the same destination if those are soon to come.
+    pub(super) fn depart(&mut self, departure: &Departure<'_>) {
+        if let Some(full) = self.outbox.add(departure) {
+            self.send(&full.departure());
+        }
+        if departure.is_many() {
+            self.send(departure);
+        }
+    }
+
+    /// Sends what has waited for others.
+    pub(super) fn flush(&mut self) {
+        for waiting in self.outbox.take() {
+            self.send(&waiting.departure());
+        }
+    }
+
+    fn send(&mut self, departure: &Departure<'_>) {
+        let refused = self.udp.as_ref().map_or(0, |udp| udp.send(departure));
+        self.lanes.drop(Drop::LaneSend, refused);
+    }
+}
+
+/// How many bytes at the front have the same header, in whole datagrams but for the last.
+fn same_lane(bytes: &[u8], stride: usize) -> usize {
+    let Some(header) = bytes.get(..LANE_HEADER_LEN) else {
+        return stride.min(bytes.len());
+    };
+    let same = bytes.chunks(stride).take_while(|datagram| {
+        // A datagram that is a header alone is malformed, so it is judged by itself.
+        datagram.starts_with(header) && datagram.len() > LANE_HEADER_LEN
+    });
+    match same.count() {
+        0 => stride.min(bytes.len()),
+        // What is no data is answered one by one.
+        _ if header[3] != 0 => stride.min(bytes.len()),
+        count => (count * stride).min(bytes.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_data_of_one_lane_is_taken_together() {
+        let datagram = |kind, lane, len: usize| {
+            let mut bytes = vec![0xb7, 0x6e, 0x77, kind, 0, 0, 0, lane];
+            bytes.resize(len, 9);
+            bytes
+        };
+        let run = |datagrams: &[Vec<u8>]| same_lane(&datagrams.concat(), 20);
+        assert_eq!(run(&[datagram(0, 1, 20), datagram(0, 1, 20), datagram(0, 1, 9)]), 49);
+        assert_eq!(run(&[datagram(0, 1, 20), datagram(0, 1, 20), datagram(0, 1, 8)]), 40);
+        assert_eq!(run(&[datagram(0, 1, 20), datagram(0, 2, 20)]), 20);
+        assert_eq!(run(&[datagram(5, 1, 20), datagram(5, 1, 20)]), 20);
+        assert_eq!(run(&[vec![1, 2, 3]]), 3);
+        assert_eq!(run(&[datagram(0, 1, 8)]), 8);
+    }
+}

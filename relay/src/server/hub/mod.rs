@@ -1,0 +1,239 @@
+//! The thread that owns the core and the port of lanes.
+//!
+//! A round: wait; read the clock, once; what the port has, switched at once; what connections say;
+//! what time brings. Nothing here waits for anybody.
+
+mod lanes;
+mod outbox;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use proto::relay::{ClientFrame, Framing, Refusal, split_frame};
+use proto::ticket::UnixSeconds;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use tokio::sync::{mpsc, watch};
+
+use super::hub_handle::{Bell, HubHandle, Join, Report, ToConnection, ToHub};
+use super::udp::{Departure, Received, Udp};
+use crate::core::{ClientId, Command, Counters, Now, Output, Relay, Settings, Switch};
+use outbox::Outbox;
+
+/// Messages of connections in a round, so that lanes have their turn soon.
+const MESSAGES: usize = 256;
+
+struct Hub {
+    relay: Relay,
+    switch: Switch,
+    lanes: Counters,
+    udp: Option<Udp>,
+    outbox: Outbox,
+    inbox: mpsc::Receiver<ToHub>,
+    bell: Arc<Bell>,
+    lines: HashMap<ClientId, mpsc::UnboundedSender<ToConnection>>,
+    out: Output,
+    now: Now,
+    ended: bool,
+}
+
+/// Starts the hub's thread.
+pub(super) fn start(settings: Settings, udp: Option<Udp>) -> Result<HubHandle> {
+    let file = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("eventfd")?;
+    let bell = Arc::new(Bell { file, sleeping: AtomicBool::new(false) });
+    let (end, ended) = watch::channel(false);
+    let (handle, inbox) = HubHandle::new(bell.clone(), ended);
+    let mut seed = [0; 32];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)
+        .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+    let now = clock();
+    let hub = Hub {
+        relay: Relay::new(settings, &seed, now.at),
+        switch: Switch::default(),
+        lanes: Counters::default(),
+        udp,
+        outbox: Outbox::default(),
+        inbox,
+        bell,
+        lines: HashMap::new(),
+        out: Output::default(),
+        now,
+        ended: false,
+    };
+    std::thread::Builder::new()
+        .name("relay-hub".to_owned())
+        .spawn(move || {
+            if let Err(error) = hub.run() {
+                tracing::error!(%error, "the hub has failed");
+            }
+            // Whoever waited is gone if nobody hears it.
+            let _ = end.send(true);
+        })
+        .context("starting the hub's thread")?;
+    Ok(handle)
+}
+
+impl Hub {
+    fn run(mut self) -> io::Result<()> {
+        let mut received = Received::new();
+        while !self.ended {
+            let datagrams = self.wait()?;
+            self.now = clock();
+            if datagrams {
+                self.receive(&mut received);
+            }
+            self.obey();
+            self.flush();
+            if self.relay.poll_timeout().is_some_and(|due| due <= self.now.at) {
+                let now = self.now;
+                self.relay.handle_timeout(now, &mut self.out);
+                self.apply();
+                self.flush();
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to do; says whether the port has something.
+    fn wait(&mut self) -> io::Result<bool> {
+        self.bell.sleeping.store(true, Ordering::SeqCst);
+        let due = self.relay.poll_timeout();
+        // A message that came before the flag was set rang no bell.
+        let left = if self.inbox.is_empty() {
+            due.map(|at| at.saturating_duration_since(Instant::now()))
+        } else {
+            Some(Duration::ZERO)
+        };
+        let timeout = left.map(|left| Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let bell = &self.bell.file;
+        let mut fds = [
+            PollFd::new(bell, PollFlags::IN),
+            // Without a port the bell is watched twice, which does no harm.
+            self.udp.as_ref().map_or_else(
+                || PollFd::new(bell, PollFlags::IN),
+                |udp| PollFd::from_borrowed_fd(udp.as_fd(), PollFlags::IN),
+            ),
+        ];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [rung, datagrams] = fds.map(|fd| !fd.revents().is_empty());
+        self.bell.sleeping.store(false, Ordering::SeqCst);
+        if rung {
+            let mut count = [0; 8];
+            // Nothing to read means that an earlier round has seen it.
+            let _ = rustix::io::read(&self.bell.file, &mut count);
+        }
+        Ok(datagrams && self.udp.is_some())
+    }
+
+    /// Takes what connections and operators say.
+    fn obey(&mut self) {
+        for _ in 0..MESSAGES {
+            let Ok(message) = self.inbox.try_recv() else { return };
+            let (now, out) = (self.now, &mut self.out);
+            match message {
+                ToHub::Join(join) => self.join(*join),
+                ToHub::Renew(client, admitted) => self.relay.renew(client, &admitted, now, out),
+                ToHub::Frames(client, bytes) => self.frames(client, bytes),
+                ToHub::Datagrams(client, frames) => {
+                    frames.iter().for_each(|frame| self.datagram(client, frame));
+                }
+                ToHub::Written(client, bytes) => self.relay.written(client, bytes, now.at, out),
+                ToHub::Refuse(client, why) => self.relay.refuse(client, why, now.at, out),
+                ToHub::Left(client) => {
+                    self.lines.remove(&client);
+                    self.relay.leave(client, now.at, out);
+                }
+                ToHub::Report(reply) => {
+                    let mut counters = self.relay.counters().clone();
+                    counters.add(&self.lanes);
+                    let (totals, bound) = (self.relay.totals(), self.switch.len());
+                    // Who asked may have gone.
+                    let _ = reply.send(Report { totals, counters, bound });
+                }
+                ToHub::Drain(within) => self.relay.drain(within, now.at, out),
+            }
+            self.apply();
+        }
+    }
+
+    fn join(&mut self, join: Join) {
+        let Join { admitted, way, line, reply } = join;
+        let result = self.relay.join(&admitted, way, self.now, &mut self.out);
+        if let Ok(client) = result {
+            self.lines.insert(client, line);
+        }
+        // A connection that is gone by now tells it by its closed line.
+        if reply.send(result).is_err()
+            && let Ok(client) = result
+        {
+            self.lines.remove(&client);
+            self.relay.leave(client, self.now.at, &mut self.out);
+        }
+    }
+
+    /// Takes whole frames, each with its length.
+    fn frames(&mut self, client: ClientId, bytes: Bytes) {
+        let mut rest = &bytes[..];
+        while let Ok(Some((frame, taken))) = split_frame(rest, Framing::Admitted) {
+            match ClientFrame::parse(frame) {
+                Ok(frame) => self.relay.frame(client, &frame, &bytes, self.now, &mut self.out),
+                Err(_) => {
+                    self.relay.refuse(client, Refusal::Malformed, self.now.at, &mut self.out);
+                    return;
+                }
+            }
+            rest = &rest[taken..];
+        }
+    }
+
+    fn datagram(&mut self, client: ClientId, bytes: &Bytes) {
+        // In a datagram only packets have their place: the others must not be lost.
+        match ClientFrame::parse(bytes) {
+            Ok(frame @ ClientFrame::Send(..)) => {
+                self.relay.frame(client, &frame, bytes, self.now, &mut self.out);
+            }
+            _ => self.relay.refuse(client, Refusal::Malformed, self.now.at, &mut self.out),
+        }
+    }
+
+    /// Does what the core wants done.
+    fn apply(&mut self) {
+        for command in self.out.commands.drain(..) {
+            match command {
+                Command::Deliver(client, delivery) => {
+                    if let Some(line) = self.lines.get(&client) {
+                        // A connection that has ended says so by itself.
+                        let _ = line.send(ToConnection::Deliver(Box::new(delivery)));
+                    }
+                }
+                Command::Close(client) => {
+                    if let Some(line) = self.lines.remove(&client) {
+                        let _ = line.send(ToConnection::Close);
+                    }
+                }
+                Command::Switch(change) => self.switch.change(change, self.now.at),
+                Command::End => self.ended = true,
+            }
+        }
+        for made in std::mem::take(&mut self.out.datagrams) {
+            let (to, via, segment) = (made.to, made.via, made.segment);
+            self.depart(&Departure { to, via, ecn: None, segment, bytes: &made.bytes });
+        }
+    }
+}
+
+fn clock() -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { at: Instant::now(), wall: UnixSeconds(wall.as_secs()) }
+}

@@ -1,0 +1,117 @@
+//! How connections and operators speak with the hub.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use proto::relay::Refusal;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::core::{Admitted, ClientId, Counters, Delivery, Totals, Way};
+
+/// Messages that wait for the hub; who has more to say waits.
+const WAITING: usize = 4096;
+
+/// What the hub gives to a connection. The core bounds how much of it is not written yet.
+pub(super) enum ToConnection {
+    /// Boxed: a channel has room for 32 of these from the start, and a silent client should cost
+    /// little.
+    Deliver(Box<Delivery>),
+    Close,
+}
+
+/// What the hub is told.
+pub(super) enum ToHub {
+    /// A node has proven itself.
+    Join(Box<Join>),
+    /// A client has a new ticket.
+    Renew(ClientId, Box<Admitted>),
+    /// Frames of a client's stream, whole ones, each with its length.
+    Frames(ClientId, Bytes),
+    /// Frames of a client's datagrams, without lengths.
+    Datagrams(ClientId, Vec<Bytes>),
+    /// A connection has written so much.
+    Written(ClientId, usize),
+    /// A client has broken a rule.
+    Refuse(ClientId, Refusal),
+    /// A connection has ended.
+    Left(ClientId),
+    /// An operator wants to know.
+    Report(oneshot::Sender<Report>),
+    /// The relay is to end.
+    Drain(Duration),
+}
+
+/// A node that has proven itself.
+pub(super) struct Join {
+    pub(super) admitted: Admitted,
+    pub(super) way: Way,
+    pub(super) line: mpsc::UnboundedSender<ToConnection>,
+    pub(super) reply: oneshot::Sender<Result<ClientId, Refusal>>,
+}
+
+/// What the hub has counted.
+pub(super) struct Report {
+    pub(super) totals: Totals,
+    pub(super) counters: Counters,
+    /// Ends of lanes that are bound.
+    pub(super) bound: usize,
+}
+
+/// Rings when the hub sleeps.
+pub(super) struct Bell {
+    pub(super) file: OwnedFd,
+    pub(super) sleeping: AtomicBool,
+}
+
+/// The hub, for those who speak with it.
+#[derive(Clone)]
+pub(super) struct HubHandle {
+    messages: mpsc::Sender<ToHub>,
+    bell: Arc<Bell>,
+    ended: watch::Receiver<bool>,
+}
+
+impl HubHandle {
+    pub(super) fn new(
+        bell: Arc<Bell>,
+        ended: watch::Receiver<bool>,
+    ) -> (Self, mpsc::Receiver<ToHub>) {
+        let (messages, inbox) = mpsc::channel(WAITING);
+        (Self { messages, bell, ended }, inbox)
+    }
+
+    /// Tells the hub; an error means that it has ended.
+    pub(super) async fn tell(&self, message: ToHub) -> Result<(), Ended> {
+        self.messages.send(message).await.map_err(|_| Ended)?;
+        // Only who finds it asleep rings: an awake hub looks before it sleeps.
+        if self.bell.sleeping.swap(false, Ordering::SeqCst) {
+            let _ = rustix::io::write(&self.bell.file, &1_u64.to_ne_bytes());
+        }
+        Ok(())
+    }
+
+    pub(super) async fn report(&self) -> Result<Report, Ended> {
+        let (reply, report) = oneshot::channel();
+        self.tell(ToHub::Report(reply)).await?;
+        report.await.map_err(|_| Ended)
+    }
+
+    pub(super) async fn drain(&self, within: Duration) {
+        // One that has ended is drained.
+        let _ = self.tell(ToHub::Drain(within)).await;
+    }
+
+    /// Waits until the hub has ended.
+    pub(super) async fn ended(&mut self) {
+        // Dropped without a word is ended too.
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
+}
+
+/// The hub has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the relay has ended")]
+pub(super) struct Ended;

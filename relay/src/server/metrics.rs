@@ -1,0 +1,131 @@
+//! What operators and Prometheus are shown.
+
+use anyhow::{Context, Result};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use serde_json::json;
+
+use super::admission::Turned;
+use super::hub_handle::Report;
+use crate::core::Drop;
+
+/// Everything, at one moment.
+pub(super) struct Snapshot {
+    pub(super) report: Report,
+    pub(super) turned: Turned,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Snapshot")
+    }
+}
+
+impl Snapshot {
+    fn gauges(&self) -> [(&'static str, &'static str, usize); 7] {
+        let totals = &self.report.totals;
+        [
+            ("homes", "Clients whose home this relay is", totals.homes),
+            ("networks", "Networks that have nodes here", totals.networks),
+            ("lanes", "Lanes that are open", totals.lanes),
+            ("lane_ends_bound", "Ends of lanes that have proven an address", self.report.bound),
+            ("waiting_bytes", "Bytes that wait for receivers", totals.waiting),
+            ("draining", "1 if the relay is going away", usize::from(totals.draining)),
+            ("up", "1: the relay serves", 1),
+        ]
+    }
+
+    fn counters(&self) -> [(&'static str, &'static str, u64); 8] {
+        let counters = &self.report.counters;
+        [
+            ("packets_in", "Packets from connections of clients", counters.packets_in),
+            ("bytes_in", "Bytes of packets from connections of clients", counters.bytes_in),
+            ("packets_out", "Packets to connections of clients", counters.packets_out),
+            ("bytes_out", "Bytes of packets to connections of clients", counters.bytes_out),
+            ("lane_packets", "Packets that left by lanes", counters.lane_packets),
+            ("lane_bytes", "Bytes of packets that left by lanes", counters.lane_bytes),
+            ("crowded", "Connections turned away in a crowd", self.turned.crowded),
+            ("failed", "Connections that failed before admission", self.turned.failed),
+        ]
+    }
+
+    fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counters = &self.report.counters;
+        Drop::ALL.into_iter().map(|reason| (reason.label(), counters.dropped(reason)))
+    }
+
+    fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.turned.refused.iter().map(|(why, count)| (why.label(), *count))
+    }
+
+    fn clients(&self) -> [(&'static str, usize); 2] {
+        let totals = &self.report.totals;
+        [("quic", totals.quic), ("tls", totals.tls)]
+    }
+
+    /// The JSON of /status.
+    pub(super) fn to_json(&self) -> String {
+        let counters: serde_json::Map<_, _> = self
+            .counters()
+            .into_iter()
+            .map(|(name, _, value)| (name.into(), value.into()))
+            .collect();
+        let drops: serde_json::Map<_, _> =
+            self.drops().map(|(reason, count)| (reason.into(), count.into())).collect();
+        let refused: serde_json::Map<_, _> =
+            self.refused().map(|(why, count)| (why.into(), count.into())).collect();
+        let status = json!({
+            "totals": self.report.totals,
+            "lane_ends_bound": self.report.bound,
+            "lane_switch": "userspace",
+            "counters": counters,
+            "drops": drops,
+            "refused": refused,
+        });
+        format!("{status:#}\n")
+    }
+
+    /// The text of /metrics.
+    pub(super) fn into_prometheus(self) -> Result<String> {
+        let mut registry = Registry::with_prefix("nearwire_relay");
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry)
+            .context("writing metrics")?;
+        Ok(text)
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let gauge = |value: usize| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        for (name, help, value) in self.gauges() {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            gauge(value).encode(metric)?;
+        }
+        for (name, help, value) in self.counters() {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(metric)?;
+        }
+        let help = "Clients that are connected, by way";
+        let mut metric = encoder.encode_descriptor("clients", help, None, MetricType::Gauge)?;
+        for (way, count) in self.clients() {
+            gauge(count).encode(metric.encode_family(&[("way", way)])?)?;
+        }
+        let help = "Packets that were dropped, by reason";
+        let mut metric = encoder.encode_descriptor("drops", help, None, MetricType::Counter)?;
+        for (reason, count) in self.drops() {
+            ConstCounter::new(count).encode(metric.encode_family(&[("reason", reason)])?)?;
+        }
+        let help = "Connections that were refused, by reason";
+        let mut metric = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
+        for (reason, count) in self.refused() {
+            ConstCounter::new(count).encode(metric.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! The relay with its sockets: QUIC, TLS on TCP, UDP lanes, and a page for operators.
+//!
+//! One thread owns the [core](crate::core) and the sockets of lanes, and runs to completion
+//! ([`hub`]). tokio carries what is encrypted: it admits connections, moves their bytes, and speaks
+//! with the hub by a bounded channel. What the hub hands to a connection is bounded by the core.
+
+mod admin;
+mod admission;
+mod config;
+mod hub;
+mod hub_handle;
+mod io_limits;
+mod metrics;
+mod quic;
+mod sources;
+mod stream;
+mod tcp;
+mod tls;
+mod udp;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub use config::{Config, ControlKeyText, Options};
+
+use admission::Door;
+use hub_handle::HubHandle;
+use tls::Identity;
+
+/// A running relay.
+pub struct Server {
+    hub: HubHandle,
+    quic: quinn::Endpoint,
+    addresses: Addresses,
+    fingerprint: String,
+    tasks: JoinSet<()>,
+}
+
+/// Where a relay listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// QUIC, over UDP.
+    pub quic: SocketAddr,
+    /// TLS, over TCP.
+    pub tls: SocketAddr,
+    /// Lanes, over UDP.
+    pub lanes: Option<SocketAddr>,
+    /// Metrics, health and status, over HTTP.
+    pub admin: Option<SocketAddr>,
+}
+
+impl Server {
+    /// Opens all sockets and serves. Must be called within a tokio runtime.
+    pub async fn start(config: Config) -> Result<Self> {
+        io_limits::raise(config.settings.clients)?;
+        let identity = Identity::load(&config.identity)?;
+        let fingerprint = identity.fingerprint();
+        let lanes = config.lanes.map(udp::Udp::open).transpose()?;
+        let lane_address = lanes.as_ref().map(udp::Udp::local_address).transpose()?;
+        let mut settings = config.settings.clone();
+        if let Some(bound) = lane_address {
+            if settings.lane_addresses.is_empty() {
+                settings.lane_addresses = vec![bound];
+            }
+            // Port 0 is whichever was given.
+            let any = settings.lane_addresses.iter_mut().filter(|address| address.port() == 0);
+            any.for_each(|address| address.set_port(bound.port()));
+        }
+        let hub = hub::start(settings, lanes)?;
+        let door = Arc::new(Door::new(&config, hub.clone()));
+        let quic = quic::endpoint(config.quic, &identity)?;
+        let tcp = TcpListener::bind(config.tls)
+            .await
+            .with_context(|| format!("listening on {} for TLS (`tls`)", config.tls))?;
+        let admin = match config.admin {
+            Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+                format!("listening on {address} for metrics and status (`admin`)")
+            })?),
+            None => None,
+        };
+        let addresses = Addresses {
+            quic: quic.local_addr().context("the address of QUIC")?,
+            tls: tcp.local_addr().context("the address of TLS")?,
+            lanes: lane_address,
+            admin: admin.as_ref().map(TcpListener::local_addr).transpose()?,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(quic::serve(quic.clone(), door.clone()));
+        tasks.spawn(tcp::serve(tcp, identity.tcp_config()?, door.clone()));
+        if let Some(admin) = admin {
+            tasks.spawn(admin::serve(admin, door));
+        }
+        tasks.spawn(tls::reload(identity));
+        Ok(Self { hub, quic, addresses, fingerprint, tasks })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The SHA-256 of its certificate, in hexadecimal.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Tells the clients that the relay ends in `within`, and waits for that.
+    pub async fn drain(mut self, within: Duration) {
+        self.hub.drain(within).await;
+        self.hub.ended().await;
+        // What is written last gets its chance.
+        self.quic.close(quinn::VarInt::from_u32(0), b"drained");
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.quic.wait_idle()).await;
+        self.tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,109 @@
+//! A client's byte stream, both ways: frames with their lengths, over TLS or a QUIC stream.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use proto::relay::{
+    Batch, ClientFrame, Framing, Refusal, RelayFrame, finish_frame, split_frame, start_frame,
+};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::admission::{Binding, Door};
+use super::hub_handle::ToHub;
+use crate::core::{ClientId, Delivery};
+
+/// What one read may bring of one who says little, and of one who says much.
+const READ: std::ops::RangeInclusive<usize> = 1 << 10..=128 << 10;
+/// How long a write may take: a client that takes nothing so long is gone.
+const WRITE: Duration = Duration::from_secs(15);
+
+/// Hands frames to the hub until the stream ends.
+pub(super) async fn read_frames(
+    reader: &mut (impl AsyncRead + Unpin),
+    mut held: BytesMut,
+    id: ClientId,
+    binding: &Binding,
+    door: &Door,
+) {
+    let mut size = *READ.start();
+    loop {
+        if !hand_over(&mut held, id, binding, door).await {
+            return;
+        }
+        held.reserve(size);
+        let room = held.capacity() - held.len();
+        match reader.read_buf(&mut held).await {
+            Ok(0) | Err(_) => return,
+            // A silent client keeps little, a busy one is read in large pieces.
+            Ok(read) if read >= room => size = (size * 4).min(*READ.end()),
+            Ok(read) if read < size / 4 => size = (size / 2).max(*READ.start()),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Hands over the whole frames; false if the stream is over.
+async fn hand_over(held: &mut BytesMut, id: ClientId, binding: &Binding, door: &Door) -> bool {
+    let mut whole = 0;
+    loop {
+        match split_frame(&held[whole..], Framing::Admitted) {
+            Ok(Some((frame, taken))) => {
+                // A new ticket is judged here: it takes longer than the hub has.
+                if let Ok(ClientFrame::Proof(proof)) = ClientFrame::parse(frame) {
+                    if !flush(held, whole, id, door).await {
+                        return false;
+                    }
+                    let _ = held.split_to(taken);
+                    whole = 0;
+                    let told = match door.renew(binding, &proof) {
+                        Ok(admitted) => ToHub::Renew(id, Box::new(admitted)),
+                        Err(why) => ToHub::Refuse(id, why),
+                    };
+                    if door.hub.tell(told).await.is_err() {
+                        return false;
+                    }
+                } else {
+                    whole += taken;
+                }
+            }
+            Ok(None) => return flush(held, whole, id, door).await,
+            Err(_) => {
+                // What was whole before it still counts.
+                return flush(held, whole, id, door).await
+                    && door.hub.tell(ToHub::Refuse(id, Refusal::Malformed)).await.is_err();
+            }
+        }
+    }
+}
+
+async fn flush(held: &mut BytesMut, whole: usize, id: ClientId, door: &Door) -> bool {
+    if whole == 0 {
+        return true;
+    }
+    let frames = held.split_to(whole).freeze();
+    door.hub.tell(ToHub::Frames(id, frames)).await.is_ok()
+}
+
+/// Appends a delivery as a frame with its length.
+pub(super) fn frame_into(delivery: &Delivery, bytes: &mut Vec<u8>) {
+    let start = start_frame(bytes);
+    match delivery {
+        Delivery::Control(frame) => frame.write(bytes),
+        Delivery::Packet(packet) => {
+            if let Some(batch) = Batch::new(&packet.payload, packet.segment.into()) {
+                RelayFrame::Received(packet.from, batch).write(bytes);
+            }
+        }
+    }
+    finish_frame(bytes, start);
+}
+
+/// Writes all, in time; false if the stream is over.
+pub(super) async fn write_all(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> bool {
+    let write = async {
+        writer.write_all(bytes).await?;
+        writer.flush().await
+    };
+    matches!(timeout(WRITE, write).await, Ok(Ok(())))
+}

@@ -1,0 +1,218 @@
+//! TLS on TCP: a node asks by HTTP to speak our protocol, then does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use proto::relay::{EXPORTER_LABEL, UPGRADE, UPGRADE_PATH};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::admission::{Client, Door};
+use super::hub_handle::{ToConnection, ToHub};
+use super::stream::{frame_into, read_frames, write_all};
+use crate::core::Way;
+
+/// The longest head of a request.
+const HEAD: usize = 4 << 10;
+/// The most headers of a request.
+const HEADERS: usize = 32;
+/// After a failed accept: too many open files end by themselves, a busy loop does not.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Deliveries written together.
+const TOGETHER: usize = 64;
+
+type Stream = TlsStream<TcpStream>;
+
+/// Takes connections for ever.
+pub(super) async fn serve(
+    listener: TcpListener,
+    config: Arc<rustls::ServerConfig>,
+    door: Arc<Door>,
+) {
+    let acceptor = TlsAcceptor::from(config);
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "taking a TCP connection failed");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        tokio::spawn(connection(stream, from, acceptor.clone(), door.clone()));
+    }
+}
+
+async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, door: Arc<Door>) {
+    let Some(place) = door.enter(from.ip()) else { return };
+    let admitted = timeout(door.time, admitted(stream, acceptor, &door)).await;
+    drop(place);
+    match admitted {
+        Ok(Some((client, reader, writer))) => serve_client(client, reader, writer, &door).await,
+        Ok(None) => {}
+        Err(_) => door.failed(),
+    }
+}
+
+/// A client, through TLS, HTTP and its ticket.
+async fn admitted(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    door: &Door,
+) -> Option<(Client, ReadHalf<Stream>, WriteHalf<Stream>)> {
+    // A packet that waits for more to come is late.
+    let started = match stream.set_nodelay(true) {
+        Ok(()) => acceptor.accept(stream).await.ok(),
+        Err(_) => None,
+    };
+    let upgraded = match started {
+        Some(mut stream) => upgrade(&mut stream).await.then_some(stream),
+        None => None,
+    };
+    let exported = upgraded.and_then(|stream| {
+        let exporter =
+            stream.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[])).ok()?;
+        Some((stream, exporter))
+    });
+    let Some((stream, exporter)) = exported else {
+        door.failed();
+        return None;
+    };
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let client = door.admit(&mut reader, &mut writer, exporter, Way::Tls).await?;
+    Some((client, reader, writer))
+}
+
+/// Answers the request; true if it asks for our protocol.
+async fn upgrade(stream: &mut Stream) -> bool {
+    let mut head = BytesMut::with_capacity(512);
+    let asked = loop {
+        match asks_for_upgrade(&head) {
+            Head::Partial if head.len() < HEAD => {}
+            Head::Whole(asked) => break asked,
+            Head::Partial | Head::Malformed => return false,
+        }
+        if !matches!(stream.read_buf(&mut head).await, Ok(1..)) {
+            return false;
+        }
+    };
+    let answer = if asked {
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n"
+        )
+    } else {
+        let text = "This is a relay of nearwire. It speaks with nodes only.\n";
+        format!(
+            "HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nUpgrade: {UPGRADE}\r\n\
+             Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
+        )
+    };
+    let written = stream.write_all(answer.as_bytes()).await.is_ok();
+    written && stream.flush().await.is_ok() && asked
+}
+
+/// What a request's head is so far.
+#[derive(Debug, PartialEq, Eq)]
+enum Head {
+    Partial,
+    Malformed,
+    /// Whether it asks for our protocol.
+    Whole(bool),
+}
+
+fn asks_for_upgrade(head: &[u8]) -> Head {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(head) {
+        Err(_) => Head::Malformed,
+        Ok(httparse::Status::Partial) => Head::Partial,
+        // A node waits for the answer before it says more.
+        Ok(httparse::Status::Complete(len)) if len != head.len() => Head::Malformed,
+        Ok(httparse::Status::Complete(_)) => {
+            let upgrade = request.headers.iter().any(|header| {
+                header.name.eq_ignore_ascii_case("upgrade")
+                    && header.value.eq_ignore_ascii_case(UPGRADE.as_bytes())
+            });
+            let here = request.path == Some(UPGRADE_PATH) && request.method == Some("GET");
+            Head::Whole(upgrade && here)
+        }
+    }
+}
+
+async fn serve_client(
+    client: Client,
+    mut reader: ReadHalf<Stream>,
+    mut writer: WriteHalf<Stream>,
+    door: &Door,
+) {
+    let Client { id, binding, mut line, rest } = client;
+    tokio::select! {
+        () = read_frames(&mut reader, rest, id, &binding, door) => {}
+        () = write_deliveries(&mut writer, &mut line, id, door) => {}
+    }
+    // The hub may have ended before us.
+    let _ = door.hub.tell(ToHub::Left(id)).await;
+    let _ = timeout(Duration::from_secs(1), writer.shutdown()).await;
+}
+
+/// Writes what the hub gives until it closes or the stream ends.
+async fn write_deliveries(
+    writer: &mut WriteHalf<Stream>,
+    line: &mut mpsc::UnboundedReceiver<ToConnection>,
+    id: crate::core::ClientId,
+    door: &Door,
+) {
+    let mut given = Vec::new();
+    let mut bytes = Vec::new();
+    while line.recv_many(&mut given, TOGETHER).await > 0 {
+        let (mut cost, mut close) = (0, false);
+        for message in given.drain(..) {
+            match message {
+                ToConnection::Deliver(delivery) => {
+                    cost += delivery.cost();
+                    frame_into(&delivery, &mut bytes);
+                }
+                ToConnection::Close => close = true,
+            }
+        }
+        if !write_all(writer, &bytes).await || close {
+            return;
+        }
+        // A silent client keeps no buffer.
+        if bytes.capacity() > HEAD && line.is_empty() {
+            bytes = Vec::new();
+        }
+        bytes.clear();
+        if door.hub.tell(ToHub::Written(id, cost)).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_upgrade_is_one() {
+        let whole = |text: &str| asks_for_upgrade(text.as_bytes());
+        let right = "GET /relay HTTP/1.1\r\nHost: r\r\nUpgrade: Nearwire-Relay/1\r\n\r\n";
+        assert_eq!(whole(right), Head::Whole(true));
+        assert_eq!(whole(&right.replace("/relay", "/")), Head::Whole(false));
+        assert_eq!(whole(&right.replace("GET", "POST")), Head::Whole(false));
+        assert_eq!(whole(&right.replace("Relay/1", "Relay/2")), Head::Whole(false));
+        assert_eq!(whole("GET / HTTP/1.1\r\n\r\n"), Head::Whole(false));
+        assert_eq!(whole(&format!("{right}x")), Head::Malformed);
+        assert_eq!(whole("\x16\x03\x01"), Head::Malformed);
+        for len in 0..right.len() {
+            assert_eq!(whole(&right[..len]), Head::Partial);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The UDP port of lanes: many datagrams in one call, both ways.
+
+use std::io::ErrorKind::WouldBlock;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use anyhow::{Context, Result};
+use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustix::net::sockopt;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// What is asked of the kernel for each direction, in bytes.
+const BUFFER: usize = 7 << 20;
+/// The longest run of datagrams that one receive can bring.
+const RECEIVE_LIMIT: usize = 65_535;
+/// Runs in one receive: enough to send datagrams of one lane together where they came one by one.
+pub(super) const RECEIVE_BATCH: usize = 32;
+
+/// Datagrams that are sent by themselves: copying them to others costs more than it saves.
+const MANY: usize = 8;
+
+/// The socket.
+pub(super) struct Udp {
+    socket: Socket,
+    state: UdpSocketState,
+    v6: bool,
+}
+
+/// Room for what one call receives.
+pub(super) struct Received {
+    bytes: Box<[u8]>,
+    meta: [RecvMeta; RECEIVE_BATCH],
+}
+
+/// A run of datagrams of one length from one source; the last may be shorter.
+pub(super) struct Run<'a> {
+    pub(super) arrival: Arrival,
+    pub(super) stride: usize,
+    pub(super) bytes: &'a mut [u8],
+}
+
+/// Where datagrams came from, at which address of ours, and how they were marked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) from: SocketAddr,
+    pub(super) local: Option<IpAddr>,
+    pub(super) ecn: Option<EcnCodepoint>,
+}
+
+/// Datagrams of one length for one destination.
+pub(super) struct Departure<'a> {
+    pub(super) to: SocketAddr,
+    pub(super) via: Option<IpAddr>,
+    pub(super) ecn: Option<EcnCodepoint>,
+    pub(super) segment: usize,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Departure<'_> {
+    /// Whether it is worth a call of its own.
+    pub(super) const fn is_many(&self) -> bool {
+        self.bytes.len() >= MANY * self.segment
+    }
+}
+
+impl Udp {
+    pub(super) fn open(address: SocketAddr) -> Result<Self> {
+        let v6 = address.is_ipv6();
+        let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))
+            .context("opening the socket of lanes")?;
+        if v6 {
+            socket.set_only_v6(false).context("taking IPv4 on the socket of lanes")?;
+        }
+        socket
+            .bind(&address.into())
+            .with_context(|| format!("binding {address} for lanes (`lanes`)"))?;
+        size_buffers(&socket).context("sizing the buffers of lanes")?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))
+            .context("preparing the socket of lanes")?;
+        Ok(Self { socket, state, v6 })
+    }
+
+    pub(super) fn local_address(&self) -> Result<SocketAddr> {
+        let address = self.socket.local_addr().context("the address of lanes")?;
+        address.as_socket().context("the address of lanes is not one of IP")
+    }
+
+    /// Receives what is there; gives how many runs it is.
+    pub(super) fn receive(&self, into: &mut Received) -> io::Result<usize> {
+        let mut slices = into.bytes.chunks_mut(RECEIVE_LIMIT).map(IoSliceMut::new);
+        let mut buffers: [IoSliceMut<'_>; RECEIVE_BATCH] =
+            std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        match self.state.recv(UdpSockRef::from(&self.socket), &mut buffers, &mut into.meta) {
+            Err(error) if error.kind() == WouldBlock => Ok(0),
+            other => other,
+        }
+    }
+
+    /// Sends; gives how many datagrams the network did not take.
+    pub(super) fn send(&self, departure: &Departure<'_>) -> usize {
+        let count = departure.bytes.len().div_ceil(departure.segment.max(1));
+        let mut transmit = Transmit {
+            destination: self.on_the_wire(departure.to),
+            ecn: departure.ecn,
+            contents: departure.bytes,
+            segment_size: Some(departure.segment),
+            src_ip: departure.via,
+        };
+        let at_once = count == 1 || count <= self.state.max_gso_segments();
+        if at_once {
+            match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
+                Ok(()) => return 0,
+                // A full buffer stays full for the single ones too.
+                Err(error) if count == 1 || error.kind() == WouldBlock => return count,
+                Err(_) => {}
+            }
+        }
+        transmit.segment_size = None;
+        let mut refused = 0;
+        for datagram in departure.bytes.chunks(departure.segment.max(1)) {
+            transmit.contents = datagram;
+            let sent = self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
+            refused += usize::from(sent.is_err());
+        }
+        refused
+    }
+
+    /// A v6 socket knows v4 addresses only in their mapped form.
+    fn on_the_wire(&self, address: SocketAddr) -> SocketAddr {
+        match (self.v6, address) {
+            (true, SocketAddr::V4(v4)) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+            _ => address,
+        }
+    }
+}
+
+impl AsFd for Udp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Received {
+    pub(super) fn new() -> Self {
+        let bytes = vec![0; RECEIVE_BATCH * RECEIVE_LIMIT].into();
+        Self { bytes, meta: [RecvMeta::default(); RECEIVE_BATCH] }
+    }
+
+    /// The first runs.
+    pub(super) fn runs(&mut self, count: usize) -> impl Iterator<Item = Run<'_>> {
+        let received = self.bytes.chunks_mut(RECEIVE_LIMIT).zip(&self.meta).take(count);
+        received.map(|(bytes, meta)| Run {
+            arrival: Arrival {
+                from: canonical(meta.addr),
+                local: meta.dst_ip.map(|ip| ip.to_canonical()),
+                ecn: meta.ecn,
+            },
+            stride: meta.stride.max(1),
+            bytes: &mut bytes[..meta.len],
+        })
+    }
+}
+
+/// One form for one address: IPv4 as such, and no flow label.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match (address.ip().to_canonical(), address) {
+        (IpAddr::V6(ip), SocketAddr::V6(v6)) => {
+            SocketAddrV6::new(ip, v6.port(), 0, scope(ip, v6.scope_id())).into()
+        }
+        (ip, _) => (ip, address.port()).into(),
+    }
+}
+
+/// Only a link-local address needs its interface.
+fn scope(ip: Ipv6Addr, scope: u32) -> u32 {
+    if ip.is_unicast_link_local() { scope } else { 0 }
+}
+
+fn size_buffers(socket: &Socket) -> io::Result<()> {
+    // Without CAP_NET_ADMIN the system's limit holds.
+    if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER).is_err() {
+        socket.set_recv_buffer_size(BUFFER)?;
+    }
+    if sockopt::set_socket_send_buffer_size_force(socket, BUFFER).is_err() {
+        socket.set_send_buffer_size(BUFFER)?;
+    }
+    let got = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
+    if got < BUFFER {
+        tracing::warn!(
+            bytes = got,
+            wanted = BUFFER,
+            "the kernel gave smaller socket buffers: give CAP_NET_ADMIN or raise net.core.rmem_max \
+             and wmem_max"
+        );
+    }
+    Ok(())
+}

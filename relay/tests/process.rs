@@ -1,0 +1,62 @@
+//! The program as a service runs it: started, told to end, ended.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use proto::key::PublicKey;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Ends the program if a test does not.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(flags: &[&str]) -> Running {
+    let key = format!("1:{}", PublicKey::from([7; 32]).to_base64());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nearwire-relay"));
+    command.args(["--control-keys", &key, "--self-signed", "relay.test", "--drain-time", "300"]);
+    command.args(["--quic", "127.0.0.1:0", "--tls", "127.0.0.1:0"]).args(flags);
+    Running(command.stderr(Stdio::piped()).spawn().expect("starts"))
+}
+
+#[test]
+fn it_says_where_it_serves_and_ends_when_told() {
+    let mut relay = start(&["--lanes", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let mut said = BufReader::new(relay.0.stderr.take().expect("its words")).lines();
+    let line = said.by_ref().map(|line| line.expect("text")).find(|line| line.contains("serving"));
+    let line = line.expect("it serves");
+    for what in ["quic", "tls", "lanes", "admin", "certificate_sha256"] {
+        assert!(line.contains(what), "no {what} in {line:?}");
+    }
+    let pid = Pid::from_child(&relay.0);
+    let start = Instant::now();
+    kill_process(pid, Signal::TERM).expect("is told");
+    let status = relay.0.wait().expect("ends");
+    assert!(status.success(), "{status}");
+    let took = start.elapsed();
+    assert!((300..3000).contains(&took.as_millis()), "{took:?}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let relay = start(&["--admin", &address]);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut relay = relay;
+    while relay.0.try_wait().expect("waits").is_none() {
+        assert!(Instant::now() < deadline, "it runs although {address} is taken");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut said = String::new();
+    let mut words = relay.0.stderr.take().expect("its words");
+    std::io::Read::read_to_string(&mut words, &mut said).expect("text");
+    assert!(said.contains(&address) && said.contains("`admin`"), "{said}");
+}

@@ -1,0 +1,306 @@
+//! A client on QUIC or TLS: the session of `relay-client` with sockets around it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::key::PublicKey;
+use proto::relay::{
+    ALPN, Batch, EXPORTER_LABEL, Framing, UPGRADE, UPGRADE_PATH, Welcome, split_frame,
+};
+use quinn::crypto::rustls::QuicClientConfig;
+use relay_client::{Event, Session, SessionError};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::scene::{Holder, Scene};
+
+/// How long anything may take here.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Quic,
+    Tls,
+}
+
+/// What comes from the relay.
+enum Incoming {
+    Frame(Vec<u8>),
+    Datagram(Vec<u8>),
+}
+
+/// What a client was given.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Got {
+    Packets { from: PublicKey, bytes: Vec<u8>, segment: usize },
+    Other(Event<'static>),
+}
+
+/// An admitted client.
+pub(crate) struct Client {
+    pub(crate) key: PublicKey,
+    pub(crate) welcome: Welcome,
+    pub(crate) session: Session,
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    quic: Option<(quinn::Endpoint, quinn::Connection)>,
+    incoming: mpsc::UnboundedReceiver<Incoming>,
+}
+
+/// Takes the relay whose certificate has this fingerprint.
+#[derive(Debug)]
+struct Pinned(String);
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
+        if hex::encode(digest) == self.0 {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(rustls::Error::General("another certificate".to_owned()))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.3 only".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+fn tls(scene: &Scene, alpn: &[u8]) -> rustls::ClientConfig {
+    let pinned = Arc::new(Pinned(scene.server.fingerprint().to_owned()));
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(pinned)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config
+}
+
+/// A QUIC connection, nothing said on it yet.
+pub(crate) async fn quic(scene: &Scene) -> (quinn::Endpoint, quinn::Connection) {
+    let local: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let endpoint = quinn::Endpoint::client(local).expect("an endpoint");
+    let crypto = QuicClientConfig::try_from(tls(scene, ALPN)).expect("a QUIC configuration");
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let connecting = endpoint.connect_with(config, scene.addresses.quic, "relay.test");
+    let connection = connecting.expect("an address").await.expect("connects");
+    (endpoint, connection)
+}
+
+/// A TLS connection, nothing said on it yet.
+pub(crate) async fn tcp(scene: &Scene) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    let stream = tokio::net::TcpStream::connect(scene.addresses.tls).await.expect("connects");
+    stream.set_nodelay(true).expect("no delay");
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls(scene, b"http/1.1")));
+    let name = ServerName::try_from("relay.test").expect("a name");
+    connector.connect(name, stream).await.expect("TLS")
+}
+
+impl Client {
+    pub(crate) async fn new(scene: &Scene, way: Way, holder: Holder) -> Self {
+        match Self::try_new(scene, way, holder).await {
+            Ok(client) => client,
+            Err(error) => panic!("not admitted by {way:?}: {error}"),
+        }
+    }
+
+    pub(crate) async fn try_new(
+        scene: &Scene,
+        way: Way,
+        holder: Holder,
+    ) -> Result<Self, SessionError> {
+        let (to, incoming) = mpsc::unbounded_channel();
+        let Holder { key, identity, ticket } = holder;
+        let mut exporter = [0; 32];
+        let (writer, quic): (Box<dyn AsyncWrite + Send + Unpin>, _) = match way {
+            Way::Quic => {
+                let (endpoint, connection) = quic(scene).await;
+                let exported =
+                    connection.export_keying_material(&mut exporter, EXPORTER_LABEL, &[]);
+                exported.expect("exports");
+                let (writer, reader) = connection.open_bi().await.expect("a stream");
+                tokio::spawn(read_stream(reader, to.clone()));
+                tokio::spawn(read_datagrams(connection.clone(), to));
+                (Box::new(writer), Some((endpoint, connection)))
+            }
+            Way::Tls => {
+                let mut stream = tcp(scene).await;
+                upgrade(&mut stream).await;
+                let (_, tls) = stream.get_ref();
+                exporter = tls
+                    .export_keying_material(exporter, EXPORTER_LABEL, Some(&[]))
+                    .expect("exports");
+                let (reader, writer) = tokio::io::split(stream);
+                tokio::spawn(read_stream(reader, to));
+                (Box::new(writer), None)
+            }
+        };
+        let welcome = Welcome { until: super::scene::wall(), rate: 0, lanes: 0, idle: 0 };
+        let session = Session::new(identity, ticket, exporter);
+        let mut client = Self { key, welcome, session, writer, quic, incoming };
+        client.flush().await;
+        match client.next().await? {
+            Got::Other(Event::Admitted(welcome)) => client.welcome = welcome,
+            other => panic!("instead of a welcome: {other:?}"),
+        }
+        Ok(client)
+    }
+
+    /// Writes what the session wants written.
+    pub(crate) async fn flush(&mut self) {
+        let output = self.session.take_output();
+        // A relay that has refused us may be gone: what it said counts.
+        let _ = self.writer.write_all(&output).await;
+        let _ = self.writer.flush().await;
+    }
+
+    /// Sends packets: by datagrams where there are any and they fit, else by the stream.
+    pub(crate) async fn send(&mut self, to: PublicKey, bytes: &[u8], segment: usize) {
+        let batch = Batch::new(bytes, segment).expect("a batch");
+        let limit = self.quic.as_ref().and_then(|(_, quic)| quic.max_datagram_size());
+        match limit.and_then(|limit| Session::datagrams(to, &batch, limit)) {
+            Some(datagrams) => {
+                let (_, connection) = self.quic.as_ref().expect("it has a limit");
+                for datagram in datagrams {
+                    connection.send_datagram_wait(datagram.into()).await.expect("sends");
+                }
+            }
+            None => {
+                self.session.send(to, batch);
+                self.flush().await;
+            }
+        }
+    }
+
+    /// What comes next; pings are answered on the way.
+    pub(crate) async fn next(&mut self) -> Result<Got, SessionError> {
+        loop {
+            let incoming = timeout(PATIENCE, self.incoming.recv()).await.expect("in time");
+            let incoming = incoming.expect("the connection ended without a word");
+            let got = match &incoming {
+                Incoming::Datagram(bytes) => {
+                    let (from, batch) = self.session.receive_datagram(bytes)?;
+                    Some(packets(from, &batch))
+                }
+                Incoming::Frame(frame) => self.session.receive(frame)?.map(owned),
+            };
+            self.flush().await;
+            if let Some(got) = got {
+                return Ok(got);
+            }
+        }
+    }
+
+    /// The next packets.
+    pub(crate) async fn packets(&mut self) -> (PublicKey, Vec<u8>, usize) {
+        match self.next().await {
+            Ok(Got::Packets { from, bytes, segment }) => (from, bytes, segment),
+            other => panic!("instead of packets: {other:?}"),
+        }
+    }
+
+    /// The next event that is no packet.
+    pub(crate) async fn event(&mut self) -> Event<'static> {
+        match self.next().await {
+            Ok(Got::Other(event)) => event,
+            other => panic!("instead of an event: {other:?}"),
+        }
+    }
+
+    /// The largest datagram of the connection, if it has any.
+    pub(crate) fn datagram_limit(&self) -> Option<usize> {
+        self.quic.as_ref().and_then(|(_, quic)| quic.max_datagram_size())
+    }
+}
+
+fn packets(from: PublicKey, batch: &Batch<'_>) -> Got {
+    Got::Packets { from, bytes: batch.bytes().to_vec(), segment: batch.segment() }
+}
+
+fn owned(event: Event<'_>) -> Got {
+    match event {
+        Event::Received(from, batch) => packets(from, &batch),
+        Event::Admitted(welcome) => Got::Other(Event::Admitted(welcome)),
+        Event::PeerGone(peer) => Got::Other(Event::PeerGone(peer)),
+        Event::LaneOpened(opened) => Got::Other(Event::LaneOpened(opened)),
+        Event::LaneRefused(peer, why) => Got::Other(Event::LaneRefused(peer, why)),
+        Event::LaneClosed(lane) => Got::Other(Event::LaneClosed(lane)),
+        Event::Drain(within) => Got::Other(Event::Drain(within)),
+        Event::Pong(number) => Got::Other(Event::Pong(number)),
+    }
+}
+
+/// Asks by HTTP to speak the relay's protocol.
+pub(crate) async fn upgrade(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    let request = format!(
+        "GET {UPGRADE_PATH} HTTP/1.1\r\nHost: relay.test\r\nConnection: Upgrade\r\n\
+         Upgrade: {UPGRADE}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.expect("asks");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("answers"));
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+}
+
+async fn read_stream(mut reader: impl AsyncRead + Unpin, to: mpsc::UnboundedSender<Incoming>) {
+    let mut held = Vec::new();
+    while matches!(reader.read_buf(&mut held).await, Ok(1..)) {
+        while let Some((frame, taken)) = split_frame(&held, Framing::Admitted).expect("frames") {
+            let _ = to.send(Incoming::Frame(frame.to_vec()));
+            held.drain(..taken);
+        }
+    }
+}
+
+/// Datagrams, and the stream of packets that are too long for them.
+async fn read_datagrams(connection: quinn::Connection, to: mpsc::UnboundedSender<Incoming>) {
+    let long = async {
+        while let Ok(stream) = connection.accept_uni().await {
+            read_stream(stream, to.clone()).await;
+        }
+    };
+    let short = async {
+        while let Ok(datagram) = connection.read_datagram().await {
+            let _ = to.send(Incoming::Datagram(datagram.to_vec()));
+        }
+    };
+    tokio::join!(long, short);
+}
