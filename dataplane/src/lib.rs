@@ -7,6 +7,7 @@
 mod attach;
 mod counters;
 mod error;
+mod lanes;
 mod model;
 mod object;
 mod pins;
@@ -18,10 +19,12 @@ mod tunnel;
 pub use attach::AttachKind;
 pub use counters::Counters;
 pub use dataplane_common::{
-    Direction, DropReason, Generation, IndexMask, MAX_SHARDS, Nanos, RuleCounter, RuleIndex,
-    ShardId, Shards, Slot, Verdict,
+    Direction, DropReason, Egress, Generation, IndexMask, Lane, LaneCounters, LaneEnd, LaneId,
+    MAX_SHARDS, Nanos, Rate, RuleCounter, RuleIndex, ShardId, Shards, Slot, SwitchSettings,
+    Verdict,
 };
 pub use error::Error;
+pub use lanes::{LaneSwitch, LaneTotals, Switched, XdpMode};
 pub use model::Model;
 pub use pins::Pins;
 pub use programs::{Action, PolicyPrograms};
