@@ -27,7 +27,5 @@ pub use judge::{Datagram, Judged, LaneTable, judge};
 pub use rate::{COARSEST_CLOCK, Rate, take};
 pub use reflect::reflect;
 pub use switch::{Action, Forwarded, switch};
-pub use table::{
-    AskerNetwork, LaneCounters, MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS, SwitchSettings,
-};
+pub use table::{Allowance, AskerNetwork, LaneCounters, MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS};
 pub(crate) use words::Words;

@@ -29,10 +29,10 @@ pub use drop_reason::{DROP_REASONS, DropReason};
 pub use flow::{Flow, FlowKey, Fragment, FragmentKey, Nanos, Opener, lifetime};
 pub use frame::in_own_frame;
 pub use lane::{
-    Action as LaneAction, AskerNetwork, COARSEST_CLOCK, Datagram, Egress, Forwarded, Frame, Judged,
-    LANE_HEADER, Lane, LaneCell, LaneCounters, LaneEnd, LaneEntry, LaneId, LaneMessage, LaneSlot,
-    LaneTable, MAGIC as LANE_MAGIC, MAX_ASKERS, MAX_INTERFACES, MAX_LANES, MAX_LOCALS,
-    PacketBytesMut, Rate, Sum, SwitchSettings, judge, reflect, switch, take,
+    Action as LaneAction, Allowance, AskerNetwork, COARSEST_CLOCK, Datagram, Egress, Forwarded,
+    Frame, Judged, LANE_HEADER, Lane, LaneCell, LaneCounters, LaneEnd, LaneEntry, LaneId,
+    LaneMessage, LaneSlot, LaneTable, MAGIC as LANE_MAGIC, MAX_ASKERS, MAX_INTERFACES, MAX_LANES,
+    MAX_LOCALS, PacketBytesMut, Rate, Sum, judge, reflect, switch, take,
 };
 pub use limits::{FLOW_REFRESH, FRAGMENT_LIFETIME, LAYOUT, MAX_FLOWS, MAX_FRAGMENTS, MAX_RULES};
 pub use network::{MAX_NETWORKS, NetworkKey, NetworkPrefix};

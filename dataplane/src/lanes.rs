@@ -18,14 +18,26 @@ use aya::{
     util::nr_cpus,
 };
 use dataplane_common::{
-    Address, Lane, LaneCounters, LaneId, LaneSlot, MAX_LANES, MAX_LOCALS, Nanos, SwitchSettings,
+    Address, Allowance, Lane, LaneCounters, LaneId, LaneSlot, MAX_LANES, MAX_LOCALS, Nanos,
 };
 
 use crate::{Error, error::chain};
 use attach::Attachment;
 pub use attach::XdpMode;
+use counters::CounterTable;
 pub use counters::LaneTotals;
 pub use run::Switched;
+
+/// What a switch is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneOptions {
+    /// How many lanes it has places for: [`MAX_LANES`] at most.
+    pub capacity: u32,
+    /// The port of lanes and STUN, on every address of the relay.
+    pub port: u16,
+    /// How many STUN answers each network of askers may have.
+    pub answers: Allowance,
+}
 
 /// The switch in the kernel. It ends, and its interfaces are as before, when this is dropped.
 #[derive(Debug)]
@@ -33,7 +45,7 @@ pub struct LaneSwitch {
     ebpf: Ebpf,
     /// Whose each place is.
     lanes: Vec<Option<LaneId>>,
-    cpus: u32,
+    counters: CounterTable,
     attached: Vec<Attachment>,
 }
 
@@ -41,30 +53,31 @@ pub struct LaneSwitch {
 type LaneMap<'a> = Array<&'a mut MapData, [u8; size_of::<LaneSlot>()]>;
 
 impl LaneSwitch {
-    /// Loads the switch, with room for so many lanes ([`MAX_LANES`] at most). It sees no packets
-    /// before it is attached.
+    /// Loads the switch. It sees no packets before it is attached.
     ///
     /// A place for a lane takes 128 bytes of kernel memory and 64 for each CPU, from the start.
     ///
     /// # Errors
     ///
     /// When the kernel refuses the program or has no room for the tables.
-    pub fn load(capacity: u32, settings: SwitchSettings) -> Result<Self, Error> {
+    pub fn load(options: LaneOptions) -> Result<Self, Error> {
+        let LaneOptions { capacity, port, answers } = options;
         let capacity = capacity.clamp(1, MAX_LANES);
         let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
-        let words = settings.to_words();
+        let allowance = answers.to_words();
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(object::LANES, capacity)
-            .map_max_entries(object::LANE_COUNTERS, LaneCounters::table(cpus, capacity))
+            .map_max_entries(object::LANE_COUNTERS, cpus.saturating_mul(capacity))
             .override_global(object::CAPACITY, &capacity, true)
-            .override_global(object::SETTINGS, &words, true)
+            .override_global(object::PORT, &port, true)
+            .override_global(object::ALLOWANCE, &allowance, true)
             .load(object::OBJECT)
             .map_err(|error| Error::Load { reason: chain(&error) })?;
         program_mut(&mut ebpf, object::SWITCH)?
             .load()
             .map_err(|error| Error::Program { program: object::SWITCH, reason: chain(&error) })?;
-        let lanes = vec![None; usize::try_from(capacity).unwrap_or(0)];
-        Ok(Self { ebpf, lanes, cpus, attached: Vec::new() })
+        let counters = CounterTable::of(&ebpf, cpus, capacity)?;
+        Ok(Self { ebpf, lanes: vec![None; index(capacity)], counters, attached: Vec::new() })
     }
 
     /// Makes these the relay's own addresses, and no others: only what is sent to them is dropped
@@ -117,7 +130,7 @@ impl LaneSwitch {
                 from_bytes(bytes.map_err(|e| failed(object::LANES, "read", &e))?).spent
             }
             Some(None) => {
-                counters::clear(&mut self.ebpf, self.cpus, self.lanes.len(), place)?;
+                self.counters.clear(place);
                 Nanos(0)
             }
         };
@@ -138,21 +151,14 @@ impl LaneSwitch {
             return Ok(None);
         }
         self.take_away(id.place())?;
-        let counters = self.counters(id)?;
         self.lanes[index(id.place())] = None;
-        Ok(counters)
+        Ok(Some(self.counters.at(id.place())))
     }
 
     /// What a lane has sent since it was put in; `None` if it is not there.
-    ///
-    /// # Errors
-    ///
-    /// When the map cannot be read.
-    pub fn counters(&self, id: LaneId) -> Result<Option<LaneCounters>, Error> {
-        if !self.has(id) {
-            return Ok(None);
-        }
-        counters::at(&self.ebpf, self.cpus, self.lanes.len(), id.place()).map(Some)
+    #[must_use]
+    pub fn counters(&self, id: LaneId) -> Option<LaneCounters> {
+        self.has(id).then(|| self.counters.at(id.place()))
     }
 
     /// What the whole switch has done since it was loaded.
@@ -161,7 +167,7 @@ impl LaneSwitch {
     ///
     /// When a map cannot be read.
     pub fn totals(&self) -> Result<LaneTotals, Error> {
-        counters::totals(&self.ebpf, self.cpus, self.lanes.len())
+        counters::totals(&self.ebpf, &self.counters)
     }
 
     fn has(&self, id: LaneId) -> bool {

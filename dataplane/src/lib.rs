@@ -19,12 +19,11 @@ mod tunnel;
 pub use attach::AttachKind;
 pub use counters::Counters;
 pub use dataplane_common::{
-    Direction, DropReason, Egress, Generation, IndexMask, Lane, LaneCounters, LaneEnd, LaneId,
-    MAX_SHARDS, Nanos, Rate, RuleCounter, RuleIndex, ShardId, Shards, Slot, SwitchSettings,
-    Verdict,
+    Allowance, Direction, DropReason, Egress, Generation, IndexMask, Lane, LaneCounters, LaneEnd,
+    LaneId, MAX_SHARDS, Nanos, Rate, RuleCounter, RuleIndex, ShardId, Shards, Slot, Verdict,
 };
 pub use error::Error;
-pub use lanes::{LaneSwitch, LaneTotals, Switched, XdpMode};
+pub use lanes::{LaneOptions, LaneSwitch, LaneTotals, Switched, XdpMode};
 pub use model::Model;
 pub use pins::Pins;
 pub use programs::{Action, PolicyPrograms};

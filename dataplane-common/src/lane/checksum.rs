@@ -84,6 +84,16 @@ impl Sum {
         }
     }
 
+    /// A checksum in which so much has changed.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "after folding nothing is above")]
+    pub(crate) const fn mended(checksum: [u8; 2], delta: u16) -> [u8; 2] {
+        let sum = !u16::from_ne_bytes(checksum) as u32 + delta as u32;
+        let sum = (sum & 0xffff) + (sum >> 16);
+        (!(sum as u16)).to_ne_bytes()
+    }
+
     /// The sum that this checksum was made of.
     #[inline(always)]
     #[must_use]

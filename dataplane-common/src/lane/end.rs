@@ -92,17 +92,21 @@ pub struct Lane {
     pub(crate) local: Words,
     pub(crate) to: Words,
     pub(crate) via: Words,
-    pub(crate) from_port: u16,
-    pub(crate) local_port: u16,
-    pub(crate) to_port: u16,
-    pub(crate) via_port: u16,
-    /// What changes in the sum of a packet's addresses.
-    pub(crate) address_delta: u16,
+    /// The ports of `from` and `local`, as on the wire.
+    pub(crate) ports: [u8; 4],
+    /// The ports of `via` and `to`, as on the wire.
+    pub(crate) onward_ports: [u8; 4],
+    /// What changes in the sum of an IPv4 header that stays one: the addresses, and a hop less.
+    pub(crate) ip_delta: u16,
     /// What changes in the sum of all that a UDP checksum covers.
     pub(crate) udp_delta: u16,
+    /// The longest UDP payload for which there is room on the way on; none while it is not bound.
+    pub(crate) room: u16,
+    /// One if the other end has IPv6.
+    pub(crate) to_v6: u16,
     /// The largest IP packet for which there is room on the way on.
-    pub(crate) mtu: u16,
-    zero: [u16; 3],
+    mtu: u16,
+    zero: u16,
     pub(crate) egress: u32,
     /// Destination and source, where the egress is not the way back.
     pub(crate) macs: [[u8; 6]; 2],
@@ -111,7 +115,7 @@ pub struct Lane {
     pub(crate) rate: Rate,
 }
 
-const _: () = assert!(size_of::<Lane>() == 2 * 4 + 4 * 16 + 10 * 2 + 4 + 12 + 4 + 8);
+const _: () = assert!(size_of::<Lane>() == 2 * 4 + 4 * 16 + 2 * 4 + 6 * 2 + 4 + 12 + 4 + 8);
 
 impl Lane {
     /// An end whose other end is not bound: nothing that it sends goes on.
@@ -124,14 +128,14 @@ impl Lane {
             local: end.relay.0,
             to: Words::NONE,
             via: Words::NONE,
-            from_port: end.remote.1,
-            local_port: end.relay.1,
-            to_port: 0,
-            via_port: 0,
-            address_delta: 0,
+            ports: ports(end.remote, end.relay),
+            onward_ports: [0; 4],
+            ip_delta: 0,
             udp_delta: 0,
+            room: 0,
+            to_v6: 0,
             mtu: u16::MAX,
-            zero: [0; 3],
+            zero: 0,
             egress: 0,
             macs: [[0; 6]; 2],
             generation: 0,
@@ -142,18 +146,18 @@ impl Lane {
     /// The same end, bound to the other one.
     #[must_use]
     pub fn bound_to(mut self, id: LaneId, end: LaneEnd) -> Self {
+        const ONE_HOP: Sum = Sum::new().half([1, 0]);
         self.onward_id = id.0;
-        (self.to, self.to_port) = end.remote;
-        (self.via, self.via_port) = end.relay;
+        (self.to, self.via) = (end.remote.0, end.relay.0);
+        self.onward_ports = ports(end.relay, end.remote);
+        self.to_v6 = u16::from(!self.to.is_v4());
         let addresses =
             self.to.sum().plus(self.via.sum()).minus(self.from.sum()).minus(self.local.sum());
-        let rest =
-            |id: LaneId, a: u16, b: u16| Sum::new().word(id.0.to_be_bytes()).number(a).number(b);
-        let after = rest(id, self.to_port, self.via_port);
-        let before = rest(self.id, self.from_port, self.local_port);
-        self.address_delta = addresses.fold();
-        self.udp_delta = addresses.plus(after).minus(before).fold();
-        self
+        let rest = |id: LaneId, ports| Sum::new().word(id.0.to_be_bytes()).word(ports);
+        let rest = rest(id, self.onward_ports).minus(rest(self.id, self.ports));
+        self.ip_delta = addresses.minus(ONE_HOP).fold();
+        self.udp_delta = addresses.plus(rest).fold();
+        self.with_mtu(self.mtu)
     }
 
     /// The same end, whose packets leave so.
@@ -171,7 +175,10 @@ impl Lane {
     /// The same end, whose packets may be so large, from the IP header on, on the way on.
     #[must_use]
     pub const fn with_mtu(mut self, mtu: u16) -> Self {
+        const UDP: u16 = 8;
+        let headers = if self.to_v6 == 1 { 40 + UDP } else { 20 + UDP };
         self.mtu = mtu;
+        self.room = if self.onward_id == 0 { 0 } else { mtu.saturating_sub(headers) };
         self
     }
 
@@ -197,6 +204,11 @@ impl Lane {
         self.id = LaneId(0);
         self
     }
+}
+
+fn ports(one: (Words, u16), other: (Words, u16)) -> [u8; 4] {
+    let ([a, b], [c, d]) = (one.1.to_be_bytes(), other.1.to_be_bytes());
+    [a, b, c, d]
 }
 
 /// A lane with what it has used of its rate: what the kernel's table holds.

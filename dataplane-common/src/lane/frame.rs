@@ -62,11 +62,11 @@ pub(crate) struct Outer {
     pub(crate) hops: u8,
     pub(crate) source: Words,
     pub(crate) destination: Words,
-    pub(crate) source_port: u16,
-    pub(crate) destination_port: u16,
+    /// Source and destination, as on the wire.
+    pub(crate) ports: [u8; 4],
     /// Of the UDP header and what it carries.
     pub(crate) udp_length: u16,
-    pub(crate) udp_checksum: u16,
+    pub(crate) udp_checksum: [u8; 2],
 }
 
 /// The family of a frame that may be the switch's: it is to one station, and IP.
@@ -88,8 +88,7 @@ impl Outer {
         if head[place::IP] != NO_OPTIONS || head[place::IP + 9] != protocol::UDP || !whole {
             return None;
         }
-        let destination_port = number(head, place::UDP_V4 + 2);
-        if destination_port != port {
+        if number(head, place::UDP_V4 + 2) != port {
             return None;
         }
         let length = number(head, place::IP + 2);
@@ -103,10 +102,9 @@ impl Outer {
             hops: head[place::IP + 8],
             source: Words::from_v4(part(head, place::IP + 12)),
             destination: Words::from_v4(part(head, place::IP + 16)),
-            source_port: number(head, place::UDP_V4),
-            destination_port,
+            ports: part(head, place::UDP_V4),
             udp_length,
-            udp_checksum: number(head, place::UDP_V4 + 6),
+            udp_checksum: part(head, place::UDP_V4 + 6),
         })
     }
 
@@ -118,15 +116,14 @@ impl Outer {
         if first >> 12 != 6 || head[place::IP + 6] != protocol::UDP {
             return None;
         }
-        let destination_port = number(head, place::UDP_V6 + 2);
-        if destination_port != port {
+        if number(head, place::UDP_V6 + 2) != port {
             return None;
         }
         let length = number(head, place::IP + 4);
         let udp_length = number(head, place::UDP_V6 + 4);
-        let udp_checksum = number(head, place::UDP_V6 + 6);
+        let udp_checksum = part(head, place::UDP_V6 + 6);
         // RFC 8200: UDP over IPv6 always has a checksum.
-        if udp_length != length || !fits(frame, 40, udp_length) || udp_checksum == 0 {
+        if udp_length != length || !fits(frame, 40, udp_length) || udp_checksum == [0, 0] {
             return None;
         }
         let half = |at| part(head, place::IP + at);
@@ -142,11 +139,16 @@ impl Outer {
             hops: head[place::IP + 7],
             source,
             destination,
-            source_port: number(head, place::UDP_V6),
-            destination_port,
+            ports: part(head, place::UDP_V6),
             udp_length,
             udp_checksum,
         })
+    }
+
+    #[inline(always)]
+    pub(super) const fn source_port(&self) -> u16 {
+        let [a, b, _, _] = self.ports;
+        u16::from_be_bytes([a, b])
     }
 
     /// Where the datagram's payload begins.

@@ -33,8 +33,8 @@ pub struct Datagram {
     pub(crate) length: u32,
     pub(crate) source: Words,
     pub(crate) local: Words,
-    pub(crate) source_port: u16,
-    pub(crate) local_port: u16,
+    /// Source and destination, as on the wire.
+    pub(crate) ports: [u8; 4],
     pub(crate) hops: u8,
 }
 
@@ -43,13 +43,13 @@ impl Datagram {
     #[must_use]
     pub fn new(payload: &[u8], source: SocketAddr, local: SocketAddr) -> Self {
         let [from, to] = [source, local].map(|end| Words::from(Address::from(end.ip())));
+        let [[a, b], [c, d]] = [source, local].map(|end| end.port().to_be_bytes());
         Self {
             first: payload.first_chunk().copied(),
             length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
             source: from,
             local: to,
-            source_port: source.port(),
-            local_port: local.port(),
+            ports: [a, b, c, d],
             // The host has not said, and would not have taken one that is worn out.
             hops: u8::MAX,
         }
@@ -69,9 +69,6 @@ pub enum Judged<E> {
     Drop(DropReason, Option<LaneId>),
 }
 
-const V4_HEADERS: u32 = 20 + 8;
-const V6_HEADERS: u32 = 40 + 8;
-
 /// Judges a datagram.
 ///
 /// The rate comes last: what is dropped for another reason costs the lane nothing.
@@ -88,18 +85,14 @@ pub fn judge<T: LaneTable>(datagram: &Datagram, table: &T) -> Judged<T::Entry> {
     };
     let lane = entry.lane();
     let drop = |reason| Judged::Drop(reason, Some(id));
-    let proven = (lane.from_port, lane.local_port) == (datagram.source_port, datagram.local_port)
-        && lane.from == datagram.source
-        && lane.local == datagram.local;
-    if !proven {
+    let ports = u32::from_ne_bytes(lane.ports) ^ u32::from_ne_bytes(datagram.ports);
+    let ends = lane.from.differs(datagram.source) | lane.local.differs(datagram.local);
+    if ends | u64::from(ports) != 0 {
         return drop(DropReason::LaneSource);
     }
-    if lane.onward_id == 0 {
-        return drop(DropReason::LaneUnbound);
-    }
-    let headers = if lane.to.is_v4() { V4_HEADERS } else { V6_HEADERS };
-    if datagram.length + headers > u32::from(lane.mtu) {
-        return drop(DropReason::LaneTooBig);
+    if datagram.length > u32::from(lane.room) {
+        let unbound = lane.onward_id == 0;
+        return drop(if unbound { DropReason::LaneUnbound } else { DropReason::LaneTooBig });
     }
     if datagram.hops <= 1 {
         return drop(DropReason::LaneTtl);

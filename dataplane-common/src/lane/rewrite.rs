@@ -7,15 +7,12 @@ use super::{
 };
 use crate::protocol;
 
-/// What an IPv4 header loses by one hop.
-pub(super) const ONE_HOP: Sum = Sum::new().half([1, 0]);
-
 /// Rewrites the headers in place; `None` if the frame has no room for them.
 ///
 /// Lane and frame fit together: [`judge`](super::judge) has seen to it.
 #[inline(always)]
 pub(super) fn rewrite<F: Frame>(frame: &mut F, outer: &Outer, lane: &Lane) -> Option<()> {
-    match (outer.v6, lane.to.is_v4()) {
+    match (outer.v6, lane.to_v6 == 0) {
         (false, true) => v4_to_v4(frame, outer, lane),
         (true, false) => v6_to_v6(frame, outer, lane),
         (false, false) => v4_to_v6(frame, outer, lane),
@@ -28,8 +25,7 @@ fn v4_to_v4<F: Frame>(frame: &mut F, outer: &Outer, lane: &Lane) -> Option<()> {
     let head: &mut [u8; place::PAYLOAD_V4 + 8] = frame.head_mut()?;
     let macs = macs(head, lane);
     put_macs(head, macs);
-    let sum = Sum::of_checksum(part(head, place::IP + 10)).half(lane.address_delta.to_ne_bytes());
-    let [a, b] = sum.minus(ONE_HOP).checksum();
+    let [a, b] = Sum::mended(part(head, place::IP + 10), lane.ip_delta);
     put(head, place::IP + 8, [outer.hops - 1, protocol::UDP, a, b]);
     put(head, place::IP + 12, lane.via.v4());
     put(head, place::IP + 16, lane.to.v4());
@@ -141,16 +137,16 @@ pub(super) fn put_macs(head: &mut [u8], [destination, source]: Macs) {
 /// The UDP header and the lane's behind it.
 #[inline(always)]
 fn put_udp_and_lane(head: &mut [u8], udp: usize, outer: &Outer, lane: &Lane) {
-    put(head, udp, lane.via_port.to_be_bytes());
-    put(head, udp + 2, lane.to_port.to_be_bytes());
-    put(head, udp + 4, outer.udp_length.to_be_bytes());
-    let checksum = match outer.udp_checksum {
+    put(head, udp, lane.onward_ports);
+    let [l0, l1] = outer.udp_length.to_be_bytes();
+    let [c0, c1] = match u16::from_ne_bytes(outer.udp_checksum) {
         0 => [0, 0],
-        sum => {
-            Sum::of_checksum(sum.to_be_bytes()).half(lane.udp_delta.to_ne_bytes()).udp_checksum()
-        }
+        _ => match Sum::mended(outer.udp_checksum, lane.udp_delta) {
+            [0, 0] => [0xff, 0xff],
+            mended => mended,
+        },
     };
-    put(head, udp + 6, checksum);
+    put(head, udp + 4, [l0, l1, c0, c1]);
     let [a, b, c] = MAGIC;
     let [d, e, f, g] = lane.onward_id.to_be_bytes();
     put(head, udp + 8, [a, b, c, 0, d, e, f, g]);

@@ -72,8 +72,7 @@ fn switch_ip<F: Frame, T: LaneTable>(frame: &mut F, outer: &Outer, table: &T) ->
         first,
         source: outer.source,
         local: outer.destination,
-        source_port: outer.source_port,
-        local_port: outer.destination_port,
+        ports: outer.ports,
         length: outer.payload_length(),
         hops: outer.hops,
     };
@@ -92,7 +91,7 @@ fn forward<F: Frame, E: LaneEntry>(frame: &mut F, outer: &Outer, entry: &E) -> A
     let lane = entry.lane();
     // IPv6 wants the checksum that the sender left out, and only user space sees all it covers. And
     // it has no checksum of the header: what is wrong there would be lost.
-    if !outer.v6 && !lane.to.is_v4() && (outer.udp_checksum == 0 || !is_intact_v4(frame)) {
+    if !outer.v6 && lane.to_v6 == 1 && (outer.udp_checksum == [0, 0] || !is_intact_v4(frame)) {
         return Action::Pass;
     }
     if rewrite(frame, outer, lane).is_none() {
@@ -141,7 +140,7 @@ fn is_unicast(outer: &Outer) -> bool {
     let [[v6, ..], _] = outer.source.halves();
     let [v4, ..] = outer.source.v4();
     let one_host = if outer.v6 { v6 != 0 && v6 != 0xff } else { !matches!(v4, 0 | 127 | 224..) };
-    one_host && outer.source_port != 0
+    one_host && outer.source_port() != 0
 }
 
 /// Makes the frame the answer to what it was; `None` if there is no room for it.
@@ -171,15 +170,15 @@ fn reply<F: Frame>(frame: &mut F, outer: &Outer, request: &Request) -> Option<()
     }
     let payload = outer.payload();
     let source = outer.source.address();
-    let whole = stun::write_response(frame, payload, request, &source, outer.source_port)
+    let whole = stun::write_response(frame, payload, request, &source, outer.source_port())
         && frame.write(payload - 2, udp_checksum(frame, outer, udp_length));
     whole.then_some(())
 }
 
 #[inline(always)]
 fn put_udp(head: &mut [u8], udp: usize, outer: &Outer, udp_length: u16) {
-    put(head, udp, outer.destination_port.to_be_bytes());
-    put(head, udp + 2, outer.source_port.to_be_bytes());
+    let [a, b, c, d] = outer.ports;
+    put(head, udp, [c, d, a, b]);
     put(head, udp + 4, udp_length.to_be_bytes());
     put(head, udp + 6, [0, 0]);
 }

@@ -1,9 +1,9 @@
 //! What the kernel's half of a switch counts and goes by, besides the lanes.
 
-use super::take;
+use super::{COARSEST_CLOCK, take};
 use crate::{Address, DropReason, Nanos};
 
-/// What one lane has sent, or all have, on one CPU. A cache line. What was lost is told by reason;
+/// What one lane has sent, on one CPU. A cache line. What was lost is told by reason;
 /// those for which no lane is known are in the table of all drops only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -38,17 +38,11 @@ impl LaneCounters {
         Self { packets, bytes, drops }
     }
 
-    /// How many of these a table takes: for each CPU one of each lane, and one for all lanes.
-    #[must_use]
-    pub const fn table(cpus: u32, lanes: u32) -> u32 {
-        cpus * (lanes + 1)
-    }
-
-    /// Where a lane's is, on this CPU. `lanes`, as a place, is for all lanes.
+    /// Where a lane's are in the table, for this CPU.
     #[inline(always)]
     #[must_use]
     pub const fn index(cpu: u32, lanes: u32, place: u32) -> u32 {
-        cpu * (lanes + 1) + place
+        cpu * lanes + place
     }
 
     /// The place of this reason's count.
@@ -73,48 +67,43 @@ impl LaneCounters {
     }
 }
 
-/// How the kernel's half is set up.
+/// How many STUN answers each network of askers may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SwitchSettings {
-    /// The port of lanes and STUN.
-    pub port: u16,
-    /// The time that one STUN answer takes, of what a network of askers may have.
-    answer_cost: u32,
+pub struct Allowance {
+    /// The time that one answer takes.
+    cost: u64,
     /// How much of it a network may save up.
-    answer_burst: u64,
+    burst: u64,
 }
 
-impl SwitchSettings {
-    /// This port, and to each network of askers so many STUN answers a second, and after a pause at
-    /// once: one at least, and what the rate gives in [`COARSEST_CLOCK`](super::COARSEST_CLOCK).
+impl Allowance {
+    /// So many a second and, after a pause, so many at once: one at least, and what the rate gives
+    /// in [`COARSEST_CLOCK`].
     #[must_use]
-    pub fn new(port: u16, answers_a_second: u32, burst: u32) -> Self {
-        const SECOND: u32 = 1_000_000_000;
-        let answer_cost = SECOND / answers_a_second.clamp(1, SECOND);
-        let burst = u64::from(burst.max(1)) * u64::from(answer_cost);
-        let answer_burst = burst.max(super::COARSEST_CLOCK.0);
-        Self { port, answer_cost, answer_burst }
+    pub fn new(answers_a_second: u32, burst: u32) -> Self {
+        const SECOND: u64 = 1_000_000_000;
+        let cost = SECOND / u64::from(answers_a_second).clamp(1, SECOND);
+        Self { cost, burst: (u64::from(burst.max(1)) * cost).max(COARSEST_CLOCK.0) }
     }
 
-    /// The settings as the kernel's program has them.
+    /// As the kernel's program has it.
     #[must_use]
     pub const fn to_words(self) -> [u64; 2] {
-        [((self.answer_cost as u64) << 32) | self.port as u64, self.answer_burst]
+        [self.cost, self.burst]
     }
 
-    /// The settings of these words.
+    /// The allowance of these words.
     #[inline(always)]
     #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "the halves of a word")]
-    pub const fn from_words([low, answer_burst]: [u64; 2]) -> Self {
-        Self { port: low as u16, answer_cost: (low >> 32) as u32, answer_burst }
+    pub const fn from_words([cost, burst]: [u64; 2]) -> Self {
+        Self { cost, burst }
     }
 
     /// Takes one answer from what a network has: see [`take`].
     #[inline(always)]
     #[must_use]
-    pub fn take_answer(&self, spent: Nanos, now: Nanos) -> Option<Nanos> {
-        take(spent, u64::from(self.answer_cost), self.answer_burst, now)
+    pub fn take(self, spent: Nanos, now: Nanos) -> Option<Nanos> {
+        take(spent, self.cost, self.burst, now)
     }
 }
 

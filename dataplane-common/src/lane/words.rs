@@ -35,6 +35,12 @@ impl Words {
         self.high == 0 && self.low & PREFIX == MAPPED
     }
 
+    /// Zero if both are one: one branch for many.
+    #[inline(always)]
+    pub(crate) const fn differs(self, other: Self) -> u64 {
+        (self.high ^ other.high) | (self.low ^ other.low)
+    }
+
     /// The IPv4 address, if it is one.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the word's half")]

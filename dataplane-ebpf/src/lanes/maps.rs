@@ -6,13 +6,17 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dataplane_common::{
-    Address, AskerNetwork, DROP_REASONS, LaneCounters, LaneSlot, MAX_ASKERS, MAX_INTERFACES,
-    MAX_LOCALS, Nanos, SwitchSettings,
+    Address, Allowance, AskerNetwork, DROP_REASONS, LaneCounters, LaneSlot, MAX_ASKERS, MAX_INTERFACES,
+    MAX_LOCALS, Nanos,
 };
 
-/// `SwitchSettings`, as words: written by the loader.
+/// The port of lanes and STUN: written by the loader.
 #[unsafe(no_mangle)]
-static SETTINGS: [u64; 2] = [0; 2];
+static PORT: u16 = 0;
+
+/// What STUN askers may have, as words: written by the loader.
+#[unsafe(no_mangle)]
+static ALLOWANCE: [u64; 2] = [0; 2];
 
 /// How many lanes there can be: written by the loader.
 #[unsafe(no_mangle)]
@@ -50,16 +54,23 @@ pub static ASKERS: LruHashMap<AskerNetwork, Nanos, { MAX_ASKERS as usize }> = Lr
 #[btf_map]
 pub static INTERFACES: DevMapHash<{ MAX_INTERFACES as usize }> = DevMapHash::new();
 
-/// The settings: constants to the verifier, which leaves out what they rule out.
+/// The port of lanes and STUN: a constant to the verifier, as the others are.
 #[inline(always)]
-pub fn settings() -> SwitchSettings {
+pub fn port() -> u16 {
     // SAFETY: a static of this object; volatile, because the loader has written to it.
-    SwitchSettings::from_words(unsafe { (&raw const SETTINGS).read_volatile() })
+    unsafe { (&raw const PORT).read_volatile() }
+}
+
+/// What STUN askers may have.
+#[inline(always)]
+pub fn allowance() -> Allowance {
+    // SAFETY: as in `port`.
+    Allowance::from_words(unsafe { (&raw const ALLOWANCE).read_volatile() })
 }
 
 /// How many lanes there can be.
 #[inline(always)]
 pub fn capacity() -> u32 {
-    // SAFETY: as in `settings`.
+    // SAFETY: as in `port`.
     unsafe { (&raw const CAPACITY).read_volatile() }
 }

@@ -6,11 +6,11 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 
-use crate::frame::XdpFrame;
+use crate::{frame::XdpFrame, maps::port};
 
 #[xdp]
 pub fn reflect(ctx: XdpContext) -> u32 {
-    match dataplane_common::reflect(&mut XdpFrame(&ctx)) {
+    match dataplane_common::reflect(&mut XdpFrame(&ctx), port()) {
         Some(()) => XDP_TX,
         None => XDP_PASS,
     }

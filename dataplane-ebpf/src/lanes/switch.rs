@@ -37,14 +37,12 @@ fn forward(ctx: &XdpContext, Forwarded { id, length, egress }: Forwarded) -> u32
             Err(_) => return drop(DropReason::LaneEgress, Some(id)),
         }
     };
-    for place in [id.place(), capacity()] {
-        if let Some(counters) = counters(place) {
-            // SAFETY: the element is this CPU's own, and an XDP program is not interrupted by
-            // another frame of the same CPU.
-            unsafe {
-                (*counters).packets += 1;
-                (*counters).bytes += u64::from(length);
-            }
+    if let Some(counters) = counters(id) {
+        // SAFETY: the element is this CPU's own, and an XDP program is not interrupted by another
+        // frame of the same CPU.
+        unsafe {
+            (*counters).packets += 1;
+            (*counters).bytes += u64::from(length);
         }
     }
     action
@@ -55,7 +53,7 @@ fn drop(reason: DropReason, lane: Option<LaneId>) -> u32 {
     add(DROPS.get_ptr_mut(reason as u32), 1);
     if let Some(lane) = lane
         && let Some(place) = LaneCounters::place(reason)
-        && let Some(counters) = counters(lane.place())
+        && let Some(counters) = counters(lane)
     {
         // SAFETY: as in `forward`.
         unsafe { (*counters).drops[place] += 1 };
@@ -63,12 +61,12 @@ fn drop(reason: DropReason, lane: Option<LaneId>) -> u32 {
     XDP_DROP
 }
 
-/// What this CPU has counted at this place.
+/// What this CPU has counted of this lane.
 #[inline(always)]
-fn counters(place: u32) -> Option<*mut LaneCounters> {
+fn counters(lane: LaneId) -> Option<*mut LaneCounters> {
     // SAFETY: the helper takes no arguments and only says where it runs.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    LANE_COUNTERS.get_ptr_mut(LaneCounters::index(cpu, capacity(), place))
+    LANE_COUNTERS.get_ptr_mut(LaneCounters::index(cpu, capacity(), lane.place()))
 }
 
 #[inline(always)]

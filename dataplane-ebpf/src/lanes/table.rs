@@ -5,7 +5,7 @@ use dataplane_common::{
     Address, AskerNetwork, Lane, LaneEntry, LaneId, LaneSlot, LaneTable, Nanos,
 };
 
-use crate::maps::{ASKERS, LANES, LOCALS, settings};
+use crate::maps::{ASKERS, LANES, LOCALS, allowance, port};
 
 /// The maps.
 pub struct Maps;
@@ -15,7 +15,7 @@ impl LaneTable for Maps {
 
     #[inline(always)]
     fn port(&self) -> u16 {
-        settings().port
+        port()
     }
 
     #[inline(always)]
@@ -44,7 +44,7 @@ impl LaneTable for Maps {
         // SAFETY: a number that is read and written as a whole. Should the kernel give the element
         // to another network meanwhile, that one pays for an answer.
         let spent = known.map_or(Nanos(0), |spent| unsafe { *spent });
-        let Some(until) = settings().take_answer(spent, now) else { return false };
+        let Some(until) = allowance().take(spent, now) else { return false };
         match known {
             // SAFETY: as above.
             Some(spent) => unsafe { *spent = until },

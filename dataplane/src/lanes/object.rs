@@ -16,5 +16,6 @@ pub(super) const LOCALS: &str = "LOCALS";
 pub(super) const INTERFACES: &str = "INTERFACES";
 
 /// Statics there that the loader writes.
-pub(super) const SETTINGS: &str = "SETTINGS";
+pub(super) const PORT: &str = "PORT";
+pub(super) const ALLOWANCE: &str = "ALLOWANCE";
 pub(super) const CAPACITY: &str = "CAPACITY";

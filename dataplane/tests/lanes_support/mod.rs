@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use dataplane::{Lane, LaneEnd, LaneId, LaneSwitch, SwitchSettings};
+use dataplane::{Allowance, Lane, LaneEnd, LaneId, LaneOptions, LaneSwitch};
 
 pub(crate) const PORT: u16 = 3478;
 pub(crate) const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -176,14 +176,14 @@ pub(crate) fn lane(id: u32, remote: &str, onward: u32, to: &str) -> Lane {
         .bound_to(LaneId(onward), end(to, &relay(to)))
 }
 
-/// As many answers as the tests ask for.
-pub(crate) fn settings() -> SwitchSettings {
-    SwitchSettings::new(PORT, 1_000_000, 1_000_000)
+/// As many lanes and answers as the tests ask for.
+pub(crate) fn options() -> LaneOptions {
+    LaneOptions { capacity: 1_000, port: PORT, answers: Allowance::new(1_000_000, 1_000_000) }
 }
 
 /// Loading takes privileges: without them the tests fail and say so.
 pub(crate) fn load(lanes: impl IntoIterator<Item = Lane>) -> LaneSwitch {
-    let mut switch = LaneSwitch::load(1_000, settings()).unwrap_or_else(|error| panic!("{error}"));
+    let mut switch = LaneSwitch::load(options()).unwrap_or_else(|error| panic!("{error}"));
     switch.set_locals([RELAY4, RELAY6].map(|address| address.parse().unwrap())).unwrap();
     for lane in lanes {
         switch.insert(lane).unwrap();
