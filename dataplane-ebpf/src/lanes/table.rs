@@ -22,7 +22,8 @@ impl LaneTable for Maps {
     fn find(&self, id: LaneId) -> Option<KernelEntry> {
         let slot = LANES.get_ptr_mut(id.place())?;
         let entry = KernelEntry { slot, id };
-        entry.is_still().then_some(entry)
+        // Zero is what an element has that is no lane's.
+        (entry.is_still() && id.0 != 0).then_some(entry)
     }
 
     #[inline(always)]

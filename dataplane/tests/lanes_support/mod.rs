@@ -1,9 +1,15 @@
 //! Frames, made and read without the code under test, and a relay with lanes of every kind.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+};
 
-use dataplane::{Allowance, Lane, LaneEnd, LaneId, LaneOptions, LaneSwitch};
+use dataplane::{Allowance, Lane, LaneEnd, LaneId, LaneOptions, LaneSwitch, Nanos};
+use dataplane_common::{
+    Address, Frame, LaneAction, LaneCell, LaneTable, PacketBytes, PacketBytesMut, switch,
+};
 
 pub(crate) const PORT: u16 = 3478;
 pub(crate) const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -166,6 +172,11 @@ pub(crate) fn end(remote: &str, relay: &str) -> LaneEnd {
     LaneEnd::new(remote.parse().unwrap(), relay.parse().unwrap()).unwrap()
 }
 
+/// The number of the lane with this place.
+pub(crate) const fn number(place: u32) -> u32 {
+    LaneId::new(place, 0x5a5).0
+}
+
 /// The end of a lane at `remote`, whose other end has this number at `to`.
 pub(crate) fn lane(id: u32, remote: &str, onward: u32, to: &str) -> Lane {
     let relay = |remote: &str| match remote.parse().unwrap() {
@@ -189,4 +200,85 @@ pub(crate) fn load(lanes: impl IntoIterator<Item = Lane>) -> LaneSwitch {
         switch.insert(lane).unwrap();
     }
     switch
+}
+
+/// The same switch in this process: the kernel's is held to it.
+pub(crate) struct Model {
+    lanes: HashMap<LaneId, LaneCell>,
+}
+
+impl Model {
+    pub(crate) fn new(lanes: impl IntoIterator<Item = Lane>) -> Self {
+        Self { lanes: lanes.into_iter().map(|lane| (lane.id, LaneCell::new(lane))).collect() }
+    }
+
+    /// What becomes of a frame, and what it is then.
+    pub(crate) fn switch(&self, frame: &[u8]) -> (LaneAction, Vec<u8>) {
+        let mut frame = Bytes(frame.to_vec());
+        let action = switch(&mut frame, &self);
+        (action, frame.0)
+    }
+}
+
+impl<'a> LaneTable for &'a Model {
+    type Entry = &'a LaneCell;
+
+    fn port(&self) -> u16 {
+        PORT
+    }
+
+    fn find(&self, id: LaneId) -> Option<&'a LaneCell> {
+        self.lanes.get(&id)
+    }
+
+    fn is_local(&self, address: &Address) -> bool {
+        let local = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
+        [RELAY4, RELAY6].into_iter().any(|text| local(text) == *address)
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos::from_secs(1)
+    }
+
+    fn take_answer(&self, _: &Address) -> bool {
+        true
+    }
+}
+
+/// A frame in memory of its own.
+struct Bytes(Vec<u8>);
+
+impl PacketBytes for Bytes {
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.0.read(offset)
+    }
+}
+
+impl PacketBytesMut for Bytes {
+    fn write<const N: usize>(&mut self, offset: u32, bytes: [u8; N]) -> bool {
+        self.0.write(offset, bytes)
+    }
+}
+
+impl Frame for Bytes {
+    fn length(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap()
+    }
+
+    fn head<const N: usize>(&self) -> Option<&[u8; N]> {
+        self.0.first_chunk()
+    }
+
+    fn head_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        self.0.first_chunk_mut()
+    }
+
+    fn shorten(&mut self, by: i32) -> bool {
+        match usize::try_from(by) {
+            Ok(by) if by <= self.0.len() => drop(self.0.drain(..by)),
+            Ok(_) => return false,
+            Err(_) => drop(self.0.splice(..0, vec![0; by.unsigned_abs() as usize])),
+        }
+        true
+    }
 }
