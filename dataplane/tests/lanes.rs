@@ -3,7 +3,7 @@
 
 mod lanes_support;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use dataplane::{DropReason, Lane, LaneId, LaneOptions, LaneSwitch, Rate, Switched};
 use lanes_support::{
@@ -187,20 +187,26 @@ fn the_largest_packet_goes_on_and_no_larger() {
 
 #[test]
 fn a_lane_sends_its_burst_and_no_more() {
-    let rate = Rate::new(16_000, 5_000);
+    const SECOND: u64 = 16_000;
+    let rate = Rate::new(SECOND, 20_000);
+    let start = Instant::now();
     let mut switch = load([lane(ONE, FOUR[0], OTHER, FOUR[1]).with_rate(rate)]);
-    let frame = from(FOUR[0], &[7; 492]).frame();
-    for _ in 0..9 {
-        forwarded(&switch, &frame);
-    }
-    // The tenth may go or not, by the moment; soon there is nothing left.
-    while switch.run(&frame).unwrap() != Switched::Drop {}
-    dropped(&switch, &frame, DropReason::LaneRate, true);
+    let frame = from(FOUR[0], &[7; 992]).frame();
+    let flood = |switch: &LaneSwitch| {
+        (0..60).filter(|_| switch.run(&frame).unwrap() != Switched::Drop).count()
+    };
+    let mut sent = flood(&switch);
+    assert!(sent >= 20, "{sent} packets of 1,000 bytes");
     // To bind it again does not fill the bucket.
     switch.insert(lane(ONE, FOUR[0], OTHER, SIX[1]).with_rate(rate)).unwrap();
-    dropped(&switch, &frame, DropReason::LaneRate, true);
-    let packets = switch.counters(LaneId(ONE)).unwrap().packets;
-    assert!((9..=11).contains(&packets), "{packets} packets of 500 bytes");
+    sent += flood(&switch);
+    let allowed = 20_000 + u64::try_from(start.elapsed().as_millis()).unwrap() * SECOND / 1_000;
+    assert!(sent as u64 * 1_000 <= allowed + 1_000, "{sent} packets, {allowed} bytes allowed");
+    let lane = switch.counters(LaneId(ONE)).unwrap();
+    assert_eq!(
+        (lane.packets, lane.dropped(DropReason::LaneRate)),
+        (sent as u64, 120 - sent as u64)
+    );
 }
 
 #[test]
