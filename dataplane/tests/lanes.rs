@@ -73,7 +73,7 @@ fn packets_go_on_between_ends_of_any_family() {
         let switch = load([lane(ONE, source, OTHER, to)]);
         // Odd and even, empty, and as large as an Ethernet frame takes after the change of family.
         for length in [0, 1, 2, 31, 32, 148, 1_300, 1_424] {
-            let payload: Vec<u8> = (0..length).map(|n: usize| (n * 31) as u8).collect();
+            let payload: Vec<u8> = (0..length).map(|n: u32| n.to_le_bytes()[0]).collect();
             for (hops, traffic_class) in [(64, 0), (2, 0x02), (255, 0xb8 | 0x03), (33, 0xff)] {
                 let mut packet = from(source, &payload);
                 packet.hops = hops;
@@ -147,7 +147,8 @@ fn what_may_not_go_on_is_dropped_with_its_reason() {
         };
         let other: SocketAddr = to.parse().unwrap();
         forwarded(&switch, &honest.frame());
-        let cases: [(&dyn Fn(&mut Packet), DropReason, bool); 12] = [
+        type Case<'a> = (&'a dyn Fn(&mut Packet), DropReason, bool);
+        let cases: [Case<'_>; 12] = [
             (&|p| p.source.set_ip(other.ip()), LaneSource, true),
             (&|p| p.source.set_port(40_002), LaneSource, true),
             (&|p| p.payload = data(OTHER, &[7; 40]), LaneUnknown, false),
