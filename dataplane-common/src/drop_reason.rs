@@ -84,14 +84,34 @@ pub enum DropReason {
     HostRefused = 61,
     /// The shard that owns the peer has too much handed over to it already.
     HandoverFull = 62,
+
+    // Decided by a relay's switch, in the kernel or in user space.
+    /// A datagram for the relay whose lane id names no lane.
+    LaneUnknown = 80,
+    /// Not from the address, or not to the one, that this end of the lane has proven.
+    LaneSource = 81,
+    /// The lane's other end has proven no address (yet).
+    LaneUnbound = 82,
+    /// More than the lane's rate.
+    LaneRate = 83,
+    /// Neither a lane's datagram nor STUN.
+    LaneMalformed = 84,
+    /// The packet has made all the hops it may.
+    LaneTtl = 85,
+    /// Larger than what fits the way to the lane's other end.
+    LaneTooBig = 86,
+    /// It should leave by an interface that the switch does not have.
+    LaneEgress = 87,
+    /// More STUN requests than one network may ask.
+    StunRate = 88,
 }
 
 /// One more than the largest discriminant: the length of a table of counters.
-pub const DROP_REASONS: usize = 63;
+pub const DROP_REASONS: usize = 89;
 
 impl DropReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 43] = [
         Self::PolicyTruncated,
         Self::PolicyNotIp,
         Self::PolicyNoRule,
@@ -126,6 +146,15 @@ impl DropReason {
         Self::SendFailed,
         Self::HostRefused,
         Self::HandoverFull,
+        Self::LaneUnknown,
+        Self::LaneSource,
+        Self::LaneUnbound,
+        Self::LaneRate,
+        Self::LaneMalformed,
+        Self::LaneTtl,
+        Self::LaneTooBig,
+        Self::LaneEgress,
+        Self::StunRate,
     ];
 
     /// The name that counters, JSON and logs use.
@@ -166,6 +195,15 @@ impl DropReason {
             Self::SendFailed => "send_failed",
             Self::HostRefused => "host_refused",
             Self::HandoverFull => "handover_full",
+            Self::LaneUnknown => "lane_unknown",
+            Self::LaneSource => "lane_source",
+            Self::LaneUnbound => "lane_unbound",
+            Self::LaneRate => "lane_rate",
+            Self::LaneMalformed => "lane_malformed",
+            Self::LaneTtl => "lane_ttl",
+            Self::LaneTooBig => "lane_too_big",
+            Self::LaneEgress => "lane_egress",
+            Self::StunRate => "stun_rate",
         }
     }
 

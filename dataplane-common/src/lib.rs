@@ -17,6 +17,7 @@ mod event;
 mod flow;
 mod frame;
 mod judgement;
+mod lane;
 mod limits;
 mod lookup;
 mod network;
@@ -25,6 +26,7 @@ mod packet;
 mod ports;
 mod state;
 mod steering;
+pub mod stun;
 mod subject;
 mod table;
 mod transport;
@@ -40,6 +42,12 @@ pub use event::{
 };
 pub use flow::{Flow, FlowKey, FlowKeyWords, FlowWords, Fragment, FragmentKey, Nanos, Opener};
 pub use frame::{in_frame_of, in_own_frame};
+pub use lane::{
+    Action as LaneAction, Allowance, AskerNetwork, COARSEST_CLOCK, Datagram, Egress, Forwarded,
+    Frame, Judged, LANE_HEADER, Lane, LaneCell, LaneCounters, LaneEnd, LaneEntry, LaneId,
+    LaneMessage, LaneSlot, LaneTable, MAGIC as LANE_MAGIC, MAX_ASKERS, MAX_INTERFACES, MAX_LANES,
+    MAX_LOCALS, PacketBytesMut, Rate, Sum, judge, reflect, switch, take,
+};
 pub use limits::{
     EVENTS_BYTES, FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS, MAX_OPENING,
     MAX_PREFIXES, MAX_RULES,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use dataplane_common::ShardId;
 
+use crate::XdpMode;
+
 /// An error of the data plane. Its text names the thing, the reason (with the verifier's log, where
 /// there is one) and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,20 @@ pub enum Error {
         tcx: String,
         /// Why not by clsact.
         clsact: String,
+    },
+    /// The switch of lanes could not be attached.
+    #[error(
+        "cannot attach the lane switch to {interface} in {mode} mode: {reason}: check that the \
+         interface exists, is not `lo`, and that no other XDP program is on it (`ip link show`); \
+         where the driver has no XDP or the MTU is too large for it, generic mode will do, slower"
+    )]
+    AttachXdp {
+        /// The interface.
+        interface: String,
+        /// In which mode.
+        mode: XdpMode,
+        /// The kernel's reason.
+        reason: String,
     },
     /// The policy could not be pinned, or what was pinned could not be taken over.
     #[error("cannot {action} {}: {reason}", path.display())]

@@ -9,6 +9,7 @@ mod counters;
 mod error;
 mod events;
 mod flows;
+mod lanes;
 mod layout;
 mod live;
 mod memory;
@@ -23,9 +24,9 @@ mod tunnel;
 pub use attach::AttachKind;
 pub use counters::Counters;
 pub use dataplane_common::{
-    Address, Answer, Class, Direction, DropReason, EndReason, Event, EventKind, Flow, FlowKey,
-    Generation, Identity, IndexMask, Loss, MAX_SHARDS, Nanos, Opener, RuleIndex, Ruling, ShardId,
-    Shards, Slot, Traffic, Verdict,
+    Address, Allowance, Answer, Class, Direction, DropReason, Egress, EndReason, Event, EventKind,
+    Flow, FlowKey, Generation, Identity, IndexMask, Lane, LaneCounters, LaneEnd, LaneId, Loss,
+    MAX_SHARDS, Nanos, Opener, Rate, RuleIndex, Ruling, ShardId, Shards, Slot, Traffic, Verdict,
 };
 /// What a rule decided on.
 pub type RuleCounter = Traffic;
@@ -33,6 +34,7 @@ pub type RuleCounter = Traffic;
 pub use error::Error;
 pub use events::{Events, EventsSize};
 pub use flows::FlowCounts;
+pub use lanes::{LaneOptions, LaneSwitch, LaneTotals, Switched, XdpMode};
 pub use live::Lookup;
 pub use memory::MemoryTables;
 pub use model::Model;

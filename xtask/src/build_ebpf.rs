@@ -22,7 +22,7 @@ const TARGET: &str = "bpfel-unknown-none";
 /// Where the objects are, from the root of the repository.
 const OBJECTS: &str = "dataplane/ebpf";
 /// Their names: those of the binaries in `dataplane-ebpf/Cargo.toml`.
-const BINARIES: [&str; 2] = ["nearwire", "steering"];
+const BINARIES: [&str; 3] = ["nearwire", "steering", "lanes"];
 
 /// Build the eBPF objects.
 #[derive(clap::Args, Debug)]

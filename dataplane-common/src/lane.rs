@@ -1,0 +1,31 @@
+//! Lanes: the datagrams that a relay passes on between two ends, and the one function that decides
+//! about them.
+//!
+//! A lane is known by two numbers, one for each end. An end sends datagrams that name its own
+//! number; they leave with the number of the other end. [`switch`] does so to whole frames, for the
+//! kernel program and its oracle; [`judge`] is the part of it that a relay's sockets need.
+
+mod bytes;
+mod checksum;
+mod end;
+mod frame;
+mod header;
+mod judge;
+mod rate;
+mod reflect;
+mod rewrite;
+mod switch;
+mod table;
+mod words;
+
+pub use checksum::Sum;
+pub use end::{Egress, Lane, LaneCell, LaneEnd, LaneEntry, LaneId, LaneSlot, MAX_LANES};
+pub(crate) use frame::Outer;
+pub use frame::{Frame, PacketBytesMut};
+pub use header::{LANE_HEADER, LaneMessage, MAGIC};
+pub use judge::{Datagram, Judged, LaneTable, judge};
+pub use rate::{COARSEST_CLOCK, Rate, take};
+pub use reflect::reflect;
+pub use switch::{Action, Forwarded, switch};
+pub use table::{Allowance, AskerNetwork, LaneCounters, MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS};
+pub(crate) use words::Words;

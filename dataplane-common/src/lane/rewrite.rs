@@ -1,0 +1,153 @@
+//! From a lane's frame to the one that goes on to its other end.
+
+use super::{
+    Frame, Lane, MAGIC, Outer, Sum, Words,
+    bytes::{part, put},
+    frame::{IPV4, IPV6, place},
+};
+use crate::protocol;
+
+/// Rewrites the headers in place; `None` if the frame has no room for them.
+///
+/// Lane and frame fit together: [`judge`](super::judge) has seen to it.
+#[inline(always)]
+pub(super) fn rewrite<F: Frame>(frame: &mut F, outer: &Outer, lane: &Lane) -> Option<()> {
+    match (outer.v6, lane.to_v6 == 0) {
+        (false, true) => v4_to_v4(frame, outer, lane),
+        (true, false) => v6_to_v6(frame, outer, lane),
+        (false, false) => v4_to_v6(frame, outer, lane),
+        (true, true) => v6_to_v4(frame, outer, lane),
+    }
+}
+
+#[inline(always)]
+fn v4_to_v4<F: Frame>(frame: &mut F, outer: &Outer, lane: &Lane) -> Option<()> {
+    let head: &mut [u8; place::PAYLOAD_V4 + 8] = frame.head_mut()?;
+    let macs = macs(head, lane);
+    put_macs(head, macs);
+    let [a, b] = Sum::mended(part(head, place::IP + 10), lane.ip_delta);
+    put(head, place::IP + 8, [outer.hops - 1, protocol::UDP, a, b]);
+    put(head, place::IP + 12, lane.via.v4());
+    put(head, place::IP + 16, lane.to.v4());
+    put_udp_and_lane(head, place::UDP_V4, outer, lane);
+    Some(())
+}
+
+#[inline(always)]
+fn v6_to_v6<F: Frame>(frame: &mut F, outer: &Outer, lane: &Lane) -> Option<()> {
+    let head: &mut [u8; place::PAYLOAD_V6 + 8] = frame.head_mut()?;
+    let macs = macs(head, lane);
+    put_macs(head, macs);
+    put(head, place::IP + 7, [outer.hops - 1]);
+    put_v6_addresses(head, lane.via, lane.to);
+    put_udp_and_lane(head, place::UDP_V6, outer, lane);
+    Some(())
+}
+
+#[inline(always)]
+fn v4_to_v6<F: Frame>(frame: &mut F, outer: &Outer, lane: &Lane) -> Option<()> {
+    let macs = macs(frame.head::<12>()?, lane);
+    if !frame.shorten(-20) {
+        return None;
+    }
+    let head: &mut [u8; place::PAYLOAD_V6 + 8] = frame.head_mut()?;
+    put_macs(head, macs);
+    put(head, place::ETHER_TYPE, IPV6.to_be_bytes());
+    put_v6_header(head, outer.traffic_class, outer.udp_length, outer.hops - 1);
+    put_v6_addresses(head, lane.via, lane.to);
+    put_udp_and_lane(head, place::UDP_V6, outer, lane);
+    Some(())
+}
+
+#[inline(always)]
+fn v6_to_v4<F: Frame>(frame: &mut F, outer: &Outer, lane: &Lane) -> Option<()> {
+    let macs = macs(frame.head::<12>()?, lane);
+    if !frame.shorten(20) {
+        return None;
+    }
+    let head: &mut [u8; place::PAYLOAD_V4 + 8] = frame.head_mut()?;
+    put_macs(head, macs);
+    put(head, place::ETHER_TYPE, IPV4.to_be_bytes());
+    put_v4_header(head, outer.traffic_class, outer.udp_length, outer.hops - 1);
+    put_v4_addresses(head, lane.via.v4(), lane.to.v4());
+    put_udp_and_lane(head, place::UDP_V4, outer, lane);
+    Some(())
+}
+
+/// An IPv6 header up to its addresses. It belongs to no flow that routers could tell.
+#[inline(always)]
+pub(super) fn put_v6_header(head: &mut [u8], traffic_class: u8, udp_length: u16, hops: u8) {
+    put(head, place::IP, [0x60 | (traffic_class >> 4), traffic_class << 4, 0, 0]);
+    put(head, place::IP + 4, udp_length.to_be_bytes());
+    put(head, place::IP + 6, [protocol::UDP, hops]);
+}
+
+/// An IPv4 header up to its addresses. What an IPv6 host sends is not to be fragmented on the way,
+/// and so needs no identification (RFC 6864).
+#[inline(always)]
+pub(super) fn put_v4_header(head: &mut [u8], traffic_class: u8, udp_length: u16, hops: u8) {
+    const DO_NOT_FRAGMENT: u8 = 0x40;
+    put(head, place::IP, [0x45, traffic_class]);
+    put(head, place::IP + 2, (udp_length + 20).to_be_bytes());
+    put(head, place::IP + 4, [0, 0, DO_NOT_FRAGMENT, 0]);
+    put(head, place::IP + 8, [hops, protocol::UDP, 0, 0]);
+}
+
+/// The addresses of an IPv4 header whose other fields are there, and its checksum.
+#[inline(always)]
+pub(super) fn put_v4_addresses(head: &mut [u8], source: [u8; 4], destination: [u8; 4]) {
+    let word = |at| part(head, place::IP + at);
+    let sum = Sum::new().word(word(0)).word(word(4)).word(word(8)).word(source).word(destination);
+    put(head, place::IP + 10, sum.checksum());
+    put(head, place::IP + 12, source);
+    put(head, place::IP + 16, destination);
+}
+
+/// The addresses of an IPv6 header.
+#[inline(always)]
+pub(super) fn put_v6_addresses(head: &mut [u8], source: Words, destination: Words) {
+    let [[a, b], [c, d]] = [source.halves(), destination.halves()];
+    put(head, place::IP + 8, a);
+    put(head, place::IP + 16, b);
+    put(head, place::IP + 24, c);
+    put(head, place::IP + 32, d);
+}
+
+/// Destination and source.
+type Macs = [[u8; 6]; 2];
+
+/// Those by which a lane's frame leaves.
+#[inline(always)]
+fn macs(came: &[u8], lane: &Lane) -> Macs {
+    if lane.egress == 0 { swapped(came) } else { lane.macs }
+}
+
+/// Back to where it came from.
+#[inline(always)]
+pub(super) fn swapped(came: &[u8]) -> Macs {
+    [part(came, 6), part(came, 0)]
+}
+
+#[inline(always)]
+pub(super) fn put_macs(head: &mut [u8], [destination, source]: Macs) {
+    put(head, 0, destination);
+    put(head, 6, source);
+}
+
+/// The UDP header and the lane's behind it.
+#[inline(always)]
+fn put_udp_and_lane(head: &mut [u8], udp: usize, outer: &Outer, lane: &Lane) {
+    put(head, udp, lane.onward_ports);
+    let [l0, l1] = outer.udp_length.to_be_bytes();
+    let [c0, c1] = match u16::from_ne_bytes(outer.udp_checksum) {
+        0 => [0, 0],
+        _ => match Sum::mended(outer.udp_checksum, lane.udp_delta) {
+            [0, 0] => [0xff, 0xff],
+            mended => mended,
+        },
+    };
+    put(head, udp + 4, [l0, l1, c0, c1]);
+    let [a, b, c] = MAGIC;
+    let [d, e, f, g] = lane.onward_id.to_be_bytes();
+    put(head, udp + 8, [a, b, c, 0, d, e, f, g]);
+}

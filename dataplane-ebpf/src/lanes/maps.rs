@@ -1,0 +1,76 @@
+//! The maps. Their names are the ones by which `dataplane` finds them.
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    btf_maps::{Array, DevMapHash, HashMap, LruHashMap, PerCpuArray},
+    macros::btf_map,
+};
+use dataplane_common::{
+    Address, Allowance, AskerNetwork, DROP_REASONS, LaneCounters, LaneSlot, MAX_ASKERS, MAX_INTERFACES,
+    MAX_LOCALS, Nanos,
+};
+
+/// The port of lanes and STUN: written by the loader.
+#[unsafe(no_mangle)]
+static PORT: u16 = 0;
+
+/// What STUN askers may have, as words: written by the loader.
+#[unsafe(no_mangle)]
+static ALLOWANCE: [u64; 2] = [0; 2];
+
+/// How many lanes there can be: written by the loader.
+#[unsafe(no_mangle)]
+static CAPACITY: u32 = 0;
+
+/// Whole pages, so that elements of a cache line's size begin where one does.
+const IN_PAGES: usize = BPF_F_MMAPABLE as usize;
+
+/// The lanes, by their place. The loader sets how many there can be.
+#[btf_map]
+pub static LANES: Array<LaneSlot, 1, IN_PAGES> = Array::new();
+
+/// What each lane has sent, by `LaneCounters::index`. Not a per-CPU map, which would take a pointer
+/// to follow for each packet, and before Linux 6.10 a call.
+#[btf_map]
+pub static LANE_COUNTERS: Array<LaneCounters, 1, IN_PAGES> = Array::new();
+
+/// STUN requests answered.
+#[btf_map]
+pub static ANSWERS: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// Drops, by `DropReason::index`.
+#[btf_map]
+pub static DROPS: PerCpuArray<u64, DROP_REASONS> = PerCpuArray::new();
+
+/// The relay's own addresses.
+#[btf_map]
+pub static LOCALS: HashMap<Address, u32, { MAX_LOCALS as usize }> = HashMap::new();
+
+/// What networks that ask by STUN have used of their answers.
+#[btf_map]
+pub static ASKERS: LruHashMap<AskerNetwork, Nanos, { MAX_ASKERS as usize }> = LruHashMap::new();
+
+/// The interfaces by which packets may leave, by their own index.
+#[btf_map]
+pub static INTERFACES: DevMapHash<{ MAX_INTERFACES as usize }> = DevMapHash::new();
+
+/// The port of lanes and STUN: a constant to the verifier, as the others are.
+#[inline(always)]
+pub fn port() -> u16 {
+    // SAFETY: a static of this object; volatile, because the loader has written to it.
+    unsafe { (&raw const PORT).read_volatile() }
+}
+
+/// What STUN askers may have.
+#[inline(always)]
+pub fn allowance() -> Allowance {
+    // SAFETY: as in `port`.
+    Allowance::from_words(unsafe { (&raw const ALLOWANCE).read_volatile() })
+}
+
+/// How many lanes there can be.
+#[inline(always)]
+pub fn capacity() -> u32 {
+    // SAFETY: as in `port`.
+    unsafe { (&raw const CAPACITY).read_volatile() }
+}

@@ -1,0 +1,78 @@
+//! The program of the relay's interfaces.
+
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+    helpers::bpf_get_smp_processor_id,
+    macros::xdp,
+    programs::XdpContext,
+};
+use dataplane_common::{DropReason, Forwarded, LaneAction, LaneCounters, LaneId, switch};
+
+use crate::{
+    frame::XdpFrame,
+    maps::{ANSWERS, DROPS, INTERFACES, LANE_COUNTERS, capacity},
+    table::Maps,
+};
+
+#[xdp]
+pub fn lanes(ctx: XdpContext) -> u32 {
+    match switch(&mut XdpFrame(&ctx), &Maps) {
+        LaneAction::Pass => XDP_PASS,
+        LaneAction::Forward(forwarded) => forward(&ctx, forwarded),
+        LaneAction::Answer => {
+            add(ANSWERS.get_ptr_mut(0), 1);
+            XDP_TX
+        }
+        LaneAction::Drop(reason, lane) => drop(reason, lane),
+    }
+}
+
+#[inline(always)]
+fn forward(ctx: &XdpContext, Forwarded { id, length, egress }: Forwarded) -> u32 {
+    let action = if egress == 0 || egress == ctx.ingress_ifindex() as u32 {
+        XDP_TX
+    } else {
+        match INTERFACES.redirect(egress, 0) {
+            Ok(action) => action,
+            Err(_) => return drop(DropReason::LaneEgress, Some(id)),
+        }
+    };
+    if let Some(counters) = counters(id) {
+        // SAFETY: the element is this CPU's own, and an XDP program is not interrupted by another
+        // frame of the same CPU.
+        unsafe {
+            (*counters).packets += 1;
+            (*counters).bytes += u64::from(length);
+        }
+    }
+    action
+}
+
+#[inline(always)]
+fn drop(reason: DropReason, lane: Option<LaneId>) -> u32 {
+    add(DROPS.get_ptr_mut(reason as u32), 1);
+    if let Some(lane) = lane
+        && let Some(place) = LaneCounters::place(reason)
+        && let Some(counters) = counters(lane)
+    {
+        // SAFETY: as in `forward`.
+        unsafe { (*counters).drops[place] += 1 };
+    }
+    XDP_DROP
+}
+
+/// What this CPU has counted of this lane.
+#[inline(always)]
+fn counters(lane: LaneId) -> Option<*mut LaneCounters> {
+    // SAFETY: the helper takes no arguments and only says where it runs.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    LANE_COUNTERS.get_ptr_mut(LaneCounters::index(cpu, capacity(), lane.place()))
+}
+
+#[inline(always)]
+fn add(counter: Option<*mut u64>, number: u64) {
+    if let Some(counter) = counter {
+        // SAFETY: as in `forward`.
+        unsafe { *counter += number };
+    }
+}

@@ -1,0 +1,90 @@
+//! The shared switch's view of the maps.
+
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use dataplane_common::{
+    Address, AskerNetwork, Lane, LaneEntry, LaneId, LaneSlot, LaneTable, Nanos,
+};
+
+use crate::maps::{ASKERS, LANES, LOCALS, allowance, port};
+
+/// The maps.
+pub struct Maps;
+
+impl LaneTable for Maps {
+    type Entry = KernelEntry;
+
+    #[inline(always)]
+    fn port(&self) -> u16 {
+        port()
+    }
+
+    #[inline(always)]
+    fn find(&self, id: LaneId) -> Option<KernelEntry> {
+        let slot = LANES.get_ptr_mut(id.place())?;
+        let entry = KernelEntry { slot, id };
+        // Zero is what an element has that is no lane's.
+        (entry.is_still() && id.0 != 0).then_some(entry)
+    }
+
+    #[inline(always)]
+    fn is_local(&self, address: &Address) -> bool {
+        LOCALS.get_ptr(address).is_some()
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Nanos {
+        // SAFETY: the helper takes no arguments and only reads a clock.
+        Nanos(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn take_answer(&self, asker: &Address) -> bool {
+        let network = AskerNetwork::of(asker);
+        let now = self.now();
+        let known = ASKERS.get_ptr_mut(&network);
+        // SAFETY: a number that is read and written as a whole. Should the kernel give the element
+        // to another network meanwhile, that one pays for an answer.
+        let spent = known.map_or(Nanos(0), |spent| unsafe { *spent });
+        let Some(until) = allowance().take(spent, now) else { return false };
+        match known {
+            // SAFETY: as above.
+            Some(spent) => unsafe { *spent = until },
+            // A full table forgets its oldest network; should even that fail, one answer is free.
+            None => drop(ASKERS.insert(&network, until, 0)),
+        }
+        true
+    }
+}
+
+/// An element of the kernel's map.
+pub struct KernelEntry {
+    slot: *mut LaneSlot,
+    id: LaneId,
+}
+
+impl LaneEntry for KernelEntry {
+    #[inline(always)]
+    fn lane(&self) -> &Lane {
+        // SAFETY: an element of an array, which is always there. The loader takes its number away
+        // before it writes to it: see `is_still`.
+        unsafe { &(*self.slot).lane }
+    }
+
+    #[inline(always)]
+    fn spent(&self) -> Nanos {
+        // SAFETY: as in `lane`; a number that is read and written as a whole.
+        unsafe { (*self.slot).spent }
+    }
+
+    #[inline(always)]
+    fn spend(&self, until: Nanos) {
+        // SAFETY: as in `spent`.
+        unsafe { (*self.slot).spent = until };
+    }
+
+    #[inline(always)]
+    fn is_still(&self) -> bool {
+        // SAFETY: as in `lane`; volatile, because it is read to see whether it has changed.
+        unsafe { (&raw const (*self.slot).lane.id).read_volatile() == self.id }
+    }
+}

@@ -1,0 +1,219 @@
+//! The relay's switch: lanes from one end to the other, and STUN, before the host sees a packet.
+//!
+//! What the kernel's program cannot do (control messages, fragments, IPv4 datagrams without a
+//! checksum on their way to IPv6, and whatever is not the relay's) it gives to the host untouched.
+//! [`judge`](dataplane_common::judge) does the same in user space.
+
+mod attach;
+mod counters;
+mod object;
+mod run;
+
+use std::net::IpAddr;
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, MapData, MapError},
+    programs::Xdp,
+    util::nr_cpus,
+};
+use dataplane_common::{
+    Address, Allowance, Lane, LaneCounters, LaneId, LaneSlot, MAX_LANES, MAX_LOCALS, Nanos,
+};
+
+use crate::{Error, error::chain};
+use attach::Attachment;
+pub use attach::XdpMode;
+use counters::CounterTable;
+pub use counters::LaneTotals;
+pub use run::Switched;
+
+/// What a switch is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneOptions {
+    /// How many lanes it has places for: [`MAX_LANES`] at most.
+    pub capacity: u32,
+    /// The port of lanes and STUN, on every address of the relay.
+    pub port: u16,
+    /// How many STUN answers each network of askers may have.
+    pub answers: Allowance,
+}
+
+/// The switch in the kernel. It ends, and its interfaces are as before, when this is dropped.
+#[derive(Debug)]
+pub struct LaneSwitch {
+    ebpf: Ebpf,
+    /// Whose each place is.
+    lanes: Vec<Option<LaneId>>,
+    counters: CounterTable,
+    attached: Vec<Attachment>,
+}
+
+/// Elements of the kernel's table of lanes, as bytes.
+type LaneMap<'a> = Array<&'a mut MapData, [u8; size_of::<LaneSlot>()]>;
+
+impl LaneSwitch {
+    /// Loads the switch. It sees no packets before it is attached.
+    ///
+    /// A place for a lane takes 128 bytes of kernel memory and 64 for each CPU, from the start.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the program or has no room for the tables.
+    pub fn load(options: LaneOptions) -> Result<Self, Error> {
+        let LaneOptions { capacity, port, answers } = options;
+        let capacity = capacity.clamp(1, MAX_LANES);
+        let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
+        let allowance = answers.to_words();
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(object::LANES, capacity)
+            .map_max_entries(object::LANE_COUNTERS, cpus.saturating_mul(capacity))
+            .override_global(object::CAPACITY, &capacity, true)
+            .override_global(object::PORT, &port, true)
+            .override_global(object::ALLOWANCE, &allowance, true)
+            .load(object::OBJECT)
+            .map_err(|error| Error::Load { reason: chain(&error) })?;
+        program_mut(&mut ebpf, object::SWITCH)?
+            .load()
+            .map_err(|error| Error::Program { program: object::SWITCH, reason: chain(&error) })?;
+        let counters = CounterTable::of(&ebpf, cpus, capacity)?;
+        Ok(Self { ebpf, lanes: vec![None; index(capacity)], counters, attached: Vec::new() })
+    }
+
+    /// Makes these the relay's own addresses, and no others: only what is sent to them is dropped
+    /// or answered. Lanes go on without.
+    ///
+    /// # Errors
+    ///
+    /// When there are more than [`MAX_LOCALS`], or the map cannot be written. Then the old ones or
+    /// some of both are in force.
+    pub fn set_locals(&mut self, locals: impl IntoIterator<Item = IpAddr>) -> Result<(), Error> {
+        let name = object::LOCALS;
+        let map = self.ebpf.map_mut(name).ok_or(Error::Object { name })?;
+        let mut map =
+            HashMap::<_, [u8; 16], u32>::try_from(map).map_err(|_| Error::Object { name })?;
+        let wanted: Vec<[u8; 16]> =
+            locals.into_iter().map(|ip| Address::from(ip).to_bytes()).collect();
+        let room = usize::try_from(MAX_LOCALS).unwrap_or(0);
+        if wanted.len() > room {
+            let reason = format!("{} addresses are more than {room}", wanted.len());
+            return Err(Error::Map { map: name, action: "fill", reason });
+        }
+        let known: Result<Vec<_>, _> = map.keys().collect();
+        for gone in known.map_err(|error| failed(name, "read", &error))? {
+            if !wanted.contains(&gone) {
+                map.remove(&gone).map_err(|error| failed(name, "remove from", &error))?;
+            }
+        }
+        for address in wanted {
+            map.insert(address, 1, 0).map_err(|error| failed(name, "write", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a lane in its place, or another binding of the lane that is there: that one keeps its
+    /// counters and what it has used of its rate.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such place, another lane has it, or the map cannot be written; then the
+    /// table is as before, or the lane is in nobody's hands until it is put in again.
+    pub fn insert(&mut self, lane: Lane) -> Result<(), Error> {
+        let place = lane.id.place();
+        let refused = |reason| Error::Map { map: object::LANES, action: "add a lane to", reason };
+        let spent = match self.lanes.get(index(place)) {
+            None => return Err(refused(format!("there are {} places", self.lanes.len()))),
+            Some(Some(id)) if *id != lane.id => {
+                return Err(refused(format!("lane {:08x} has place {place}", id.0)));
+            }
+            Some(Some(_)) => {
+                let bytes = lanes(&mut self.ebpf)?.get(&place, 0);
+                from_bytes(bytes.map_err(|e| failed(object::LANES, "read", &e))?).spent
+            }
+            Some(None) => {
+                self.counters.clear(place);
+                Nanos(0)
+            }
+        };
+        self.lanes[index(place)] = Some(lane.id);
+        // A program that reads meanwhile sees, when it is done, that what it read is nobody's.
+        self.take_away(place)?;
+        self.write(place, lane.nobodys(), spent)?;
+        self.write(place, lane, spent)
+    }
+
+    /// Takes a lane out of the table, and says what it has sent; `None` if it was not there.
+    ///
+    /// # Errors
+    ///
+    /// When a map cannot be read or written.
+    pub fn remove(&mut self, id: LaneId) -> Result<Option<LaneCounters>, Error> {
+        if !self.has(id) {
+            return Ok(None);
+        }
+        self.take_away(id.place())?;
+        self.lanes[index(id.place())] = None;
+        Ok(Some(self.counters.at(id.place())))
+    }
+
+    /// What a lane has sent since it was put in; `None` if it is not there.
+    #[must_use]
+    pub fn counters(&self, id: LaneId) -> Option<LaneCounters> {
+        self.has(id).then(|| self.counters.at(id.place()))
+    }
+
+    /// What the whole switch has done since it was loaded.
+    ///
+    /// # Errors
+    ///
+    /// When a map cannot be read.
+    pub fn totals(&self) -> Result<LaneTotals, Error> {
+        counters::totals(&self.ebpf, &self.counters)
+    }
+
+    fn has(&self, id: LaneId) -> bool {
+        self.lanes.get(index(id.place())) == Some(&Some(id))
+    }
+
+    /// Makes what is at this place nobody's, but leaves it readable.
+    fn take_away(&mut self, place: u32) -> Result<(), Error> {
+        let bytes = lanes(&mut self.ebpf)?.get(&place, 0);
+        let slot = from_bytes(bytes.map_err(|error| failed(object::LANES, "read", &error))?);
+        self.write(place, slot.lane.nobodys(), slot.spent)
+    }
+
+    fn write(&mut self, place: u32, lane: Lane, spent: Nanos) -> Result<(), Error> {
+        let written = lanes(&mut self.ebpf)?.set(place, to_bytes(LaneSlot { lane, spent }), 0);
+        written.map_err(|error| failed(object::LANES, "write", &error))
+    }
+}
+
+const fn index(place: u32) -> usize {
+    place as usize
+}
+
+fn lanes(ebpf: &mut Ebpf) -> Result<LaneMap<'_>, Error> {
+    let name = object::LANES;
+    let map = ebpf.map_mut(name).ok_or(Error::Object { name })?;
+    LaneMap::try_from(map).map_err(|_| Error::Object { name })
+}
+
+fn program_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+    ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or(Error::Object { name })
+}
+
+fn failed(map: &'static str, action: &'static str, error: &MapError) -> Error {
+    Error::Map { map, action, reason: chain(error) }
+}
+
+#[allow(unsafe_code, reason = "map values are plain bytes to the kernel")]
+fn to_bytes(slot: LaneSlot) -> [u8; size_of::<LaneSlot>()] {
+    // SAFETY: of the same size, and without padding, as `dataplane-common` asserts.
+    unsafe { std::mem::transmute(slot) }
+}
+
+#[allow(unsafe_code, reason = "map values are plain bytes to the kernel")]
+fn from_bytes(bytes: [u8; size_of::<LaneSlot>()]) -> LaneSlot {
+    // SAFETY: of the same size, and every field is a number for which any bits will do.
+    unsafe { std::mem::transmute(bytes) }
+}
