@@ -49,8 +49,8 @@ pub(super) struct Client {
 
 /// Connections that never became clients.
 pub(super) struct Turned {
-    /// Refused, by reason.
-    pub(super) refused: Vec<(Refusal, u64)>,
+    /// Refused, in the order of [`Refusal::ALL`].
+    pub(super) refused: [u64; Refusal::ALL.len()],
     /// Turned away because too many were in admission.
     pub(super) crowded: u64,
     /// Failed: TLS, HTTP, or gone.
@@ -90,12 +90,8 @@ impl Door {
     }
 
     pub(super) fn turned(&self) -> Turned {
-        let count = |refusal: Refusal| {
-            let at = Refusal::ALL.iter().position(|other| *other == refusal)?;
-            Some((refusal, self.refusals[at].load(Ordering::Relaxed)))
-        };
         Turned {
-            refused: Refusal::ALL.into_iter().filter_map(count).collect(),
+            refused: std::array::from_fn(|at| self.refusals[at].load(Ordering::Relaxed)),
             crowded: self.crowded.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
         }
@@ -159,9 +155,7 @@ impl Door {
     }
 
     async fn refuse(&self, writer: &mut (impl AsyncWrite + Unpin), why: Refusal) {
-        if let Some(at) = Refusal::ALL.iter().position(|other| *other == why) {
-            self.refusals[at].fetch_add(1, Ordering::Relaxed);
-        }
+        self.refusals[why.index()].fetch_add(1, Ordering::Relaxed);
         tracing::debug!(reason = why.label(), "a connection was refused");
         // Who does not want to hear it is refused all the same.
         let _ = write(writer, &RelayFrame::Refused(why)).await;
