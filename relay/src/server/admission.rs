@@ -1,5 +1,6 @@
 //! The door: a node shows its ticket and proves its key, in time, and few at once from one source.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,8 @@ pub(super) struct Door {
     refusals: [AtomicU64; Refusal::ALL.len()],
     crowded: AtomicU64,
     failed: AtomicU64,
+    /// Every connection holds the door, so this is gone when the last one is.
+    _alive: mpsc::Sender<Infallible>,
 }
 
 /// What a connection's proofs are judged by.
@@ -58,8 +61,10 @@ pub(super) struct Turned {
 }
 
 impl Door {
-    pub(super) fn new(config: &Config, hub: HubHandle) -> Self {
-        Self {
+    /// A door; what comes with it ends when the door and all its connections have.
+    pub(super) fn new(config: &Config, hub: HubHandle) -> (Self, mpsc::Receiver<Infallible>) {
+        let (alive, gone) = mpsc::channel(1);
+        let door = Self {
             keys: config.control_keys.clone(),
             sources: Arc::new(Sources::new(config.admissions, config.source_admissions)),
             time: config.admission_time,
@@ -67,7 +72,9 @@ impl Door {
             refusals: std::array::from_fn(|_| AtomicU64::new(0)),
             crowded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-        }
+            _alive: alive,
+        };
+        (door, gone)
     }
 
     /// A place in admission, before anything is done for a connection.
