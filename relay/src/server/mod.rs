@@ -1,7 +1,7 @@
 //! The relay with its sockets: QUIC, TLS on TCP, UDP lanes, and a page for operators.
 //!
 //! One thread owns the [core](crate::core) and the sockets of lanes, and runs to completion
-//! ([`hub`]). tokio carries what is encrypted: it admits connections, moves their bytes, and speaks
+//! (`hub`). tokio carries what is encrypted: it admits connections, moves their bytes, and speaks
 //! with the hub by a bounded channel. What the hub hands to a connection is bounded by the core.
 
 mod admin;
