@@ -99,6 +99,13 @@ fn layouts_are_what_the_page_says() {
 }
 
 #[test]
+fn refusals_are_in_their_places() {
+    for (place, refusal) in Refusal::ALL.into_iter().enumerate() {
+        assert_eq!(refusal.index(), place);
+    }
+}
+
+#[test]
 fn a_frame_has_its_direction() {
     let batch = Batch::single(b"x").expect("valid");
     for frame in from_relay(batch, 1) {

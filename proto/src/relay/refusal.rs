@@ -84,6 +84,12 @@ impl Refusal {
         Self::ALL.into_iter().find(|&refusal| refusal as u8 == code)
     }
 
+    /// Its place in [`Self::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize - 1
+    }
+
     /// The name that metrics and logs use.
     #[must_use]
     pub const fn label(self) -> &'static str {

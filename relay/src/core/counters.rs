@@ -1,5 +1,7 @@
 //! What was counted: why packets were dropped, and what passed.
 
+use proto::relay::Refusal;
+
 /// Why the relay dropped a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(usize)]
@@ -79,6 +81,7 @@ impl Drop {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     drops: [u64; Drop::ALL.len()],
+    refused: [u64; Refusal::ALL.len()],
     /// Packets that clients have sent by their connections.
     pub packets_in: u64,
     /// Their bytes.
@@ -99,6 +102,17 @@ impl Counters {
         self.drops[reason as usize] += packets as u64;
     }
 
+    /// Counts a client whose service was ended.
+    pub(super) const fn refuse(&mut self, why: Refusal) {
+        self.refused[why.index()] += 1;
+    }
+
+    /// Clients whose service was ended for this reason.
+    #[must_use]
+    pub const fn refused(&self, why: Refusal) -> u64 {
+        self.refused[why.index()]
+    }
+
     /// Packets dropped for this reason.
     #[must_use]
     pub const fn dropped(&self, reason: Drop) -> u64 {
@@ -108,6 +122,9 @@ impl Counters {
     /// Adds what another has counted.
     pub fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.drops.iter_mut().zip(other.drops) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
             *mine += theirs;
         }
         self.packets_in += other.packets_in;

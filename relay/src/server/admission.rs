@@ -1,5 +1,6 @@
 //! The door: a node shows its ticket and proves its key, in time, and few at once from one source.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,8 @@ pub(super) struct Door {
     refusals: [AtomicU64; Refusal::ALL.len()],
     crowded: AtomicU64,
     failed: AtomicU64,
+    /// Every connection holds the door, so this is gone when the last one is.
+    _alive: mpsc::Sender<Infallible>,
 }
 
 /// What a connection's proofs are judged by.
@@ -49,8 +52,8 @@ pub(super) struct Client {
 
 /// Connections that never became clients.
 pub(super) struct Turned {
-    /// Refused, by reason.
-    pub(super) refused: Vec<(Refusal, u64)>,
+    /// Refused, in the order of [`Refusal::ALL`].
+    pub(super) refused: [u64; Refusal::ALL.len()],
     /// Turned away because too many were in admission.
     pub(super) crowded: u64,
     /// Failed: TLS, HTTP, or gone.
@@ -58,8 +61,10 @@ pub(super) struct Turned {
 }
 
 impl Door {
-    pub(super) fn new(config: &Config, hub: HubHandle) -> Self {
-        Self {
+    /// A door; what comes with it ends when the door and all its connections have.
+    pub(super) fn new(config: &Config, hub: HubHandle) -> (Self, mpsc::Receiver<Infallible>) {
+        let (alive, gone) = mpsc::channel(1);
+        let door = Self {
             keys: config.control_keys.clone(),
             sources: Arc::new(Sources::new(config.admissions, config.source_admissions)),
             time: config.admission_time,
@@ -67,7 +72,9 @@ impl Door {
             refusals: std::array::from_fn(|_| AtomicU64::new(0)),
             crowded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-        }
+            _alive: alive,
+        };
+        (door, gone)
     }
 
     /// A place in admission, before anything is done for a connection.
@@ -90,12 +97,8 @@ impl Door {
     }
 
     pub(super) fn turned(&self) -> Turned {
-        let count = |refusal: Refusal| {
-            let at = Refusal::ALL.iter().position(|other| *other == refusal)?;
-            Some((refusal, self.refusals[at].load(Ordering::Relaxed)))
-        };
         Turned {
-            refused: Refusal::ALL.into_iter().filter_map(count).collect(),
+            refused: std::array::from_fn(|at| self.refusals[at].load(Ordering::Relaxed)),
             crowded: self.crowded.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
         }
@@ -159,9 +162,7 @@ impl Door {
     }
 
     async fn refuse(&self, writer: &mut (impl AsyncWrite + Unpin), why: Refusal) {
-        if let Some(at) = Refusal::ALL.iter().position(|other| *other == why) {
-            self.refusals[at].fetch_add(1, Ordering::Relaxed);
-        }
+        self.refusals[why.index()].fetch_add(1, Ordering::Relaxed);
         tracing::debug!(reason = why.label(), "a connection was refused");
         // Who does not want to hear it is refused all the same.
         let _ = write(writer, &RelayFrame::Refused(why)).await;

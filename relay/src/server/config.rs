@@ -18,10 +18,10 @@ use crate::core::{ControlKeys, Settings};
 #[derive(Clone, Debug, Default, clap::Args, serde::Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Options {
-    /// UDP address on which QUIC is taken [default: [::]:443]
+    /// UDP address on which QUIC is taken (default: `[::]:443`)
     #[arg(long, env = "NEARWIRE_RELAY_QUIC", value_name = "ADDRESS")]
     pub quic: Option<SocketAddr>,
-    /// TCP address on which TLS is taken [default: [::]:443]
+    /// TCP address on which TLS is taken (default: `[::]:443`)
     #[arg(long, env = "NEARWIRE_RELAY_TLS", value_name = "ADDRESS")]
     pub tls: Option<SocketAddr>,
     /// UDP address of lanes; without it there are none, and packets go by QUIC and TLS
@@ -50,49 +50,49 @@ pub struct Options {
     /// Control keys whose tickets are good, as ID:BASE64; several while they are changed
     #[arg(long, env = "NEARWIRE_RELAY_CONTROL_KEYS", value_name = "ID:KEY", value_delimiter = ',')]
     pub control_keys: Option<Vec<ControlKeyText>>,
-    /// Clients at one time [default: 20000]
+    /// Clients at one time (default: 20000)
     #[arg(long, env = "NEARWIRE_RELAY_CLIENTS", value_name = "NUMBER")]
     pub clients: Option<usize>,
-    /// Clients of one network at one time [default: 10000]
+    /// Clients of one network at one time (default: 10000)
     #[arg(long, env = "NEARWIRE_RELAY_NETWORK_CLIENTS", value_name = "NUMBER")]
     pub network_clients: Option<usize>,
-    /// Bytes a second that one client may send [default: 125000000]
+    /// Bytes a second that one client may send (default: 125000000)
     #[arg(long, env = "NEARWIRE_RELAY_CLIENT_RATE", value_name = "BYTES")]
     pub client_rate: Option<NonZeroU64>,
-    /// Bytes a second that one network may send [default: no limit]
+    /// Bytes a second that one network may send (default: no limit)
     #[arg(long, env = "NEARWIRE_RELAY_NETWORK_RATE", value_name = "BYTES")]
     pub network_rate: Option<NonZeroU64>,
-    /// Lanes at one time [default: 100000]
+    /// Lanes at one time (default: 100000)
     #[arg(long, env = "NEARWIRE_RELAY_LANE_LIMIT", value_name = "NUMBER")]
     pub lane_limit: Option<usize>,
-    /// Lanes of one client [default: 1024]
+    /// Lanes of one client (default: 1024)
     #[arg(long, env = "NEARWIRE_RELAY_CLIENT_LANES", value_name = "NUMBER")]
     pub client_lanes: Option<u32>,
-    /// Seconds without a keepalive after which an end of a lane is not bound any more [default: 30]
+    /// Seconds without a keepalive after which an end of a lane is not bound any more (default: 30)
     #[arg(long, env = "NEARWIRE_RELAY_LANE_LIFETIME", value_name = "SECONDS")]
     pub lane_lifetime: Option<u16>,
-    /// Milliseconds that a packet may wait for its receiver [default: 200]
+    /// Milliseconds that a packet may wait for its receiver (default: 200)
     #[arg(long, env = "NEARWIRE_RELAY_QUEUE_AGE", value_name = "MILLISECONDS")]
     pub queue_age: Option<u32>,
-    /// Bytes that may wait for one receiver [default: 524288]
+    /// Bytes that may wait for one receiver (default: 524288)
     #[arg(long, env = "NEARWIRE_RELAY_QUEUE_BYTES", value_name = "BYTES")]
     pub queue_bytes: Option<usize>,
-    /// Bytes that may wait for all receivers together [default: 268435456]
+    /// Bytes that may wait for all receivers together (default: 268435456)
     #[arg(long, env = "NEARWIRE_RELAY_QUEUE_TOTAL", value_name = "BYTES")]
     pub queue_total: Option<usize>,
-    /// Seconds that a client may be silent [default: 45]
+    /// Seconds that a client may be silent (default: 45)
     #[arg(long, env = "NEARWIRE_RELAY_IDLE", value_name = "SECONDS")]
     pub idle: Option<u16>,
-    /// Seconds within which a connection must be admitted [default: 10]
+    /// Seconds within which a connection must be admitted (default: 10)
     #[arg(long, env = "NEARWIRE_RELAY_ADMISSION_TIME", value_name = "SECONDS")]
     pub admission_time: Option<u16>,
-    /// Connections that may be in admission at one time [default: 2048]
+    /// Connections that may be in admission at one time (default: 2048)
     #[arg(long, env = "NEARWIRE_RELAY_ADMISSIONS", value_name = "NUMBER")]
     pub admissions: Option<usize>,
-    /// Of them, those from one IPv4 address or IPv6 /64 [default: 64]
+    /// Of them, those from one IPv4 address or IPv6 /64 (default: 64)
     #[arg(long, env = "NEARWIRE_RELAY_SOURCE_ADMISSIONS", value_name = "NUMBER")]
     pub source_admissions: Option<usize>,
-    /// Milliseconds from SIGTERM to the end [default: 5000]
+    /// Milliseconds from SIGTERM to the end (default: 5000)
     #[arg(long, env = "NEARWIRE_RELAY_DRAIN_TIME", value_name = "MILLISECONDS")]
     pub drain_time: Option<u32>,
 }

@@ -7,6 +7,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use proto::relay::Refusal;
 use serde_json::json;
 
 use super::admission::Turned;
@@ -58,8 +59,11 @@ impl Snapshot {
         Drop::ALL.into_iter().map(|reason| (reason.label(), counters.dropped(reason)))
     }
 
+    /// Before admission, by the door; after it, by the core.
     fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.turned.refused.iter().map(|(why, count)| (why.label(), *count))
+        let count =
+            |why: Refusal| self.turned.refused[why.index()] + self.report.counters.refused(why);
+        Refusal::ALL.into_iter().map(move |why| (why.label(), count(why)))
     }
 
     fn clients(&self) -> [(&'static str, usize); 2] {

@@ -1,7 +1,7 @@
 //! The relay with its sockets: QUIC, TLS on TCP, UDP lanes, and a page for operators.
 //!
 //! One thread owns the [core](crate::core) and the sockets of lanes, and runs to completion
-//! ([`hub`]). tokio carries what is encrypted: it admits connections, moves their bytes, and speaks
+//! (`hub`). tokio carries what is encrypted: it admits connections, moves their bytes, and speaks
 //! with the hub by a bounded channel. What the hub hands to a connection is bounded by the core.
 
 mod admin;
@@ -18,12 +18,14 @@ mod tcp;
 mod tls;
 mod udp;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use config::{Config, ControlKeyText, Options};
@@ -32,6 +34,9 @@ use admission::Door;
 use hub_handle::HubHandle;
 use tls::Identity;
 
+/// How long the last frames may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// A running relay.
 pub struct Server {
     hub: HubHandle,
@@ -39,6 +44,8 @@ pub struct Server {
     addresses: Addresses,
     fingerprint: String,
     tasks: JoinSet<()>,
+    /// Ends with the last connection.
+    gone: mpsc::Receiver<Infallible>,
 }
 
 /// Where a relay listens.
@@ -72,7 +79,8 @@ impl Server {
             any.for_each(|address| address.set_port(bound.port()));
         }
         let hub = hub::start(settings, lanes)?;
-        let door = Arc::new(Door::new(&config, hub.clone()));
+        let (door, gone) = Door::new(&config, hub.clone());
+        let door = Arc::new(door);
         let quic = quic::endpoint(config.quic, &identity)?;
         let tcp = TcpListener::bind(config.tls)
             .await
@@ -96,7 +104,7 @@ impl Server {
             tasks.spawn(admin::serve(admin, door));
         }
         tasks.spawn(tls::reload(identity));
-        Ok(Self { hub, quic, addresses, fingerprint, tasks })
+        Ok(Self { hub, quic, addresses, fingerprint, tasks, gone })
     }
 
     /// Where it listens.
@@ -115,9 +123,10 @@ impl Server {
     pub async fn drain(mut self, within: Duration) {
         self.hub.drain(within).await;
         self.hub.ended().await;
-        // What is written last gets its chance.
-        self.quic.close(quinn::VarInt::from_u32(0), b"drained");
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.quic.wait_idle()).await;
         self.tasks.shutdown().await;
+        // What is written last gets its chance; who does not read it has had its time.
+        let _ = tokio::time::timeout(LAST_WORDS, self.gone.recv()).await;
+        self.quic.close(quinn::VarInt::from_u32(0), b"drained");
+        let _ = tokio::time::timeout(LAST_WORDS, self.quic.wait_idle()).await;
     }
 }

@@ -70,8 +70,13 @@ async fn hand_over(held: &mut BytesMut, id: ClientId, binding: &Binding, door: &
             Ok(None) => return flush(held, whole, id, door).await,
             Err(_) => {
                 // What was whole before it still counts.
-                return flush(held, whole, id, door).await
-                    && door.hub.tell(ToHub::Refuse(id, Refusal::Malformed)).await.is_err();
+                if flush(held, whole, id, door).await
+                    && door.hub.tell(ToHub::Refuse(id, Refusal::Malformed)).await.is_ok()
+                {
+                    // The connection ends when the refusal is written.
+                    std::future::pending::<()>().await;
+                }
+                return false;
             }
         }
     }

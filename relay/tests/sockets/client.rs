@@ -190,6 +190,12 @@ impl Client {
         let _ = self.writer.flush().await;
     }
 
+    /// Writes bytes that the session would not.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        self.writer.write_all(bytes).await.expect("writes");
+        self.writer.flush().await.expect("writes");
+    }
+
     /// Sends packets: by datagrams where there are any and they fit, else by the stream.
     pub(crate) async fn send(&mut self, to: PublicKey, bytes: &[u8], segment: usize) {
         let batch = Batch::new(bytes, segment).expect("a batch");

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use proto::lane::{LaneId, LaneMessage, LaneSecret, Proof};
-use proto::relay::{ClientFrame, RelayFrame, finish_frame, start_frame};
+use proto::relay::{ClientFrame, Refusal, RelayFrame, finish_frame, start_frame};
+use relay_client::SessionError;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
@@ -140,16 +141,26 @@ async fn one_source_has_so_many_places_and_no_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_breaks_the_rules_is_told_and_let_go() {
     let scene = Scene::new().await;
-    for (node, wrong) in [(1, &[0, 0, 0, 1, 99][..]), (2, &[0xff; 8]), (3, &[0, 0, 0, 2, 4, 7])] {
+    let wrongs = [&[0, 0, 0, 1, 99][..], &[0xff; 8], &[0, 0, 0, 2, 4, 7]];
+    for wrong in wrongs {
         let mut stream = tcp(&scene).await;
         upgrade(&mut stream).await;
-        let _ = node;
         stream.write_all(wrong).await.expect("writes");
         let mut answer = Vec::new();
         timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("ends").ok();
         assert_eq!(answer, [0, 0, 0, 2, 24, 2], "refused: malformed");
     }
     assert_eq!(scene.status("/refused/malformed").await, 3);
+    // And so is one who was admitted.
+    for way in [Way::Quic, Way::Tls] {
+        for wrong in wrongs {
+            let mut client = Client::new(&scene, way, holder(1, 1)).await;
+            client.write(wrong).await;
+            let over = client.next().await;
+            assert_eq!(over, Err(SessionError::Refused(Refusal::Malformed)), "{way:?}");
+        }
+    }
+    assert_eq!(scene.status("/refused/malformed").await, 9);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -180,6 +180,7 @@ impl Relay {
         }
         let id = ClientId { node: index, connection: connection.number };
         if let Some(why) = why {
+            self.counters.refuse(why);
             let refused = Delivery::Control(RelayFrame::Refused(why));
             out.commands.push(Command::Deliver(id, refused));
         }
