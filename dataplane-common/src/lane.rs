@@ -18,13 +18,14 @@ mod switch;
 mod table;
 mod words;
 
-pub use checksum::Sum;
+pub(crate) use checksum::Sum;
 pub use end::{Egress, Lane, LaneCell, LaneEnd, LaneEntry, LaneId, LaneSlot, MAX_LANES};
 pub(crate) use frame::Outer;
 pub use frame::{Frame, PacketBytesMut};
 pub use header::{LANE_HEADER, LaneMessage, MAGIC};
 pub use judge::{Datagram, Judged, LaneTable, judge};
-pub use rate::{COARSEST_CLOCK, Rate, take};
+pub(crate) use rate::take;
+pub use rate::{COARSEST_CLOCK, Rate};
 pub use reflect::reflect;
 pub use switch::{Action, Forwarded, switch};
 pub use table::{Allowance, AskerNetwork, LaneCounters, MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS};

@@ -46,7 +46,7 @@ pub use lane::{
     Action as LaneAction, Allowance, AskerNetwork, COARSEST_CLOCK, Datagram, Egress, Forwarded,
     Frame, Judged, LANE_HEADER, Lane, LaneCell, LaneCounters, LaneEnd, LaneEntry, LaneId,
     LaneMessage, LaneSlot, LaneTable, MAGIC as LANE_MAGIC, MAX_ASKERS, MAX_INTERFACES, MAX_LANES,
-    MAX_LOCALS, PacketBytesMut, Rate, Sum, judge, reflect, switch, take,
+    MAX_LOCALS, PacketBytesMut, Rate, judge, reflect, switch,
 };
 pub use limits::{
     EVENTS_BYTES, FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS, MAX_OPENING,

@@ -3,34 +3,34 @@
 /// A sum in ones' complement. Its words are in the machine's own byte order: the sum of swapped
 /// words is the swapped sum, so only that both come from one machine matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum(u64);
+pub(crate) struct Sum(u64);
 
 impl Sum {
     /// Nothing yet.
     #[inline(always)]
     #[must_use]
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(0)
     }
 
     /// With this half-word, as it is on the wire.
     #[inline(always)]
     #[must_use]
-    pub const fn half(self, bytes: [u8; 2]) -> Self {
+    pub(crate) const fn half(self, bytes: [u8; 2]) -> Self {
         Self(self.0 + u16::from_ne_bytes(bytes) as u64)
     }
 
     /// With this word, as it is on the wire.
     #[inline(always)]
     #[must_use]
-    pub const fn word(self, bytes: [u8; 4]) -> Self {
+    pub(crate) const fn word(self, bytes: [u8; 4]) -> Self {
         Self(self.0 + u32::from_ne_bytes(bytes) as u64)
     }
 
     /// With this number, most significant byte first.
     #[inline(always)]
     #[must_use]
-    pub const fn number(self, number: u16) -> Self {
+    pub(crate) const fn number(self, number: u16) -> Self {
         self.half(number.to_be_bytes())
     }
 
@@ -44,14 +44,14 @@ impl Sum {
     /// With another sum.
     #[inline(always)]
     #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
+    pub(crate) const fn plus(self, other: Self) -> Self {
         Self(self.0 + other.fold() as u64)
     }
 
     /// Without another sum.
     #[inline(always)]
     #[must_use]
-    pub const fn minus(self, other: Self) -> Self {
+    pub(crate) const fn minus(self, other: Self) -> Self {
         Self(self.0 + !other.fold() as u64)
     }
 
@@ -59,7 +59,7 @@ impl Sum {
     #[inline(always)]
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "after folding nothing is above")]
-    pub const fn fold(self) -> u16 {
+    pub(crate) const fn fold(self) -> u16 {
         let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum & 0xffff) + (sum >> 16);
@@ -70,14 +70,14 @@ impl Sum {
     /// The checksum of what was summed, as it goes on the wire.
     #[inline(always)]
     #[must_use]
-    pub const fn checksum(self) -> [u8; 2] {
+    pub(crate) const fn checksum(self) -> [u8; 2] {
         (!self.fold()).to_ne_bytes()
     }
 
     /// As [`checksum`](Self::checksum) for UDP, where zero means that there is none.
     #[inline(always)]
     #[must_use]
-    pub const fn udp_checksum(self) -> [u8; 2] {
+    pub(crate) const fn udp_checksum(self) -> [u8; 2] {
         match self.checksum() {
             [0, 0] => [0xff, 0xff],
             bytes => bytes,
@@ -92,12 +92,5 @@ impl Sum {
         let sum = !u16::from_ne_bytes(checksum) as u32 + delta as u32;
         let sum = (sum & 0xffff) + (sum >> 16);
         (!(sum as u16)).to_ne_bytes()
-    }
-
-    /// The sum that this checksum was made of.
-    #[inline(always)]
-    #[must_use]
-    pub const fn of_checksum(bytes: [u8; 2]) -> Self {
-        Self(!u16::from_ne_bytes(bytes) as u64)
     }
 }

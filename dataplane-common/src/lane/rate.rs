@@ -63,7 +63,7 @@ impl Rate {
 /// that meet, one may be free. That bounds the error by the number of CPUs, and costs no lock.
 #[inline(always)]
 #[must_use]
-pub fn take(spent: Nanos, cost: u64, burst: u64, now: Nanos) -> Option<Nanos> {
+pub(crate) fn take(spent: Nanos, cost: u64, burst: u64, now: Nanos) -> Option<Nanos> {
     let earliest = now.0.saturating_sub(burst);
     let used = if spent.0 < earliest { earliest } else { spent.0 } + cost;
     if used > now.0 { None } else { Some(Nanos(used)) }

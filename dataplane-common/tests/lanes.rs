@@ -1,0 +1,169 @@
+//! The arithmetic of lanes: numbers, rates and judgement, with a clock moved by hand.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::net::SocketAddr;
+
+use dataplane_common::{
+    Address, Allowance, AskerNetwork, Datagram, DropReason, Judged, Lane, LaneCell, LaneEnd,
+    LaneId, LaneTable, MAX_LANES, Nanos, Rate, judge, stun,
+};
+use proptest::prelude::*;
+
+const RELAY: &str = "192.0.2.1:3478";
+const HERE: &str = "198.51.100.7:40001";
+const THERE: &str = "[2001:db8::7]:9";
+
+fn end(remote: &str, relay: &str) -> LaneEnd {
+    LaneEnd::new(remote.parse().unwrap(), relay.parse().unwrap()).unwrap()
+}
+
+fn lane(id: LaneId) -> Lane {
+    Lane::unbound(id, end(HERE, RELAY)).bound_to(LaneId(7), end(THERE, "[2001:db8::1]:3478"))
+}
+
+/// One lane, at one moment.
+struct Table(LaneCell, Nanos);
+
+impl<'a> LaneTable for &'a Table {
+    type Entry = &'a LaneCell;
+
+    fn port(&self) -> u16 {
+        3478
+    }
+
+    fn find(&self, id: LaneId) -> Option<&'a LaneCell> {
+        Some(&self.0).filter(|cell| cell.lane.id == id)
+    }
+
+    fn is_local(&self, _: &Address) -> bool {
+        true
+    }
+
+    fn now(&self) -> Nanos {
+        self.1
+    }
+
+    fn take_answer(&self, _: &Address) -> bool {
+        true
+    }
+}
+
+fn judged(table: &Table, from: &str, to: &str, payload: &[u8]) -> Result<LaneId, DropReason> {
+    let [from, to]: [SocketAddr; 2] = [from, to].map(|end| end.parse().unwrap());
+    match judge(&Datagram::new(payload, from, to), &table) {
+        Judged::Forward(cell) => Ok(cell.lane.onward().unwrap()),
+        Judged::Drop(reason, _) => Err(reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn data(id: LaneId, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0xb7, 0x6e, 0x77, 0];
+    bytes.extend(id.0.to_be_bytes());
+    bytes.resize(8 + length, 0);
+    bytes
+}
+
+#[test]
+fn a_socket_judges_as_the_kernel() {
+    let id = LaneId::new(5, 99);
+    let table = Table(LaneCell::new(lane(id).with_mtu(1_000)), Nanos(0));
+    assert_eq!(judged(&table, HERE, RELAY, &data(id, 944)), Ok(LaneId(7)));
+    // A dual-stack socket tells of IPv4 by mapped addresses.
+    let mapped = ["[::ffff:198.51.100.7]:40001", "[::ffff:192.0.2.1]:3478"];
+    assert_eq!(judged(&table, mapped[0], mapped[1], &data(id, 0)), Ok(LaneId(7)));
+    for (from, to, payload, reason) in [
+        (HERE, RELAY, data(id, 945), DropReason::LaneTooBig),
+        ("198.51.100.7:40002", RELAY, data(id, 0), DropReason::LaneSource),
+        (HERE, "192.0.2.2:3478", data(id, 0), DropReason::LaneSource),
+        (HERE, RELAY, data(LaneId::new(5, 98), 0), DropReason::LaneUnknown),
+        (HERE, RELAY, vec![0xb7], DropReason::LaneMalformed),
+        (HERE, RELAY, vec![], DropReason::LaneMalformed),
+    ] {
+        assert_eq!(judged(&table, from, to, &payload), Err(reason), "{from} {to}");
+    }
+    let alone = Table(LaneCell::new(Lane::unbound(id, end(HERE, RELAY))), Nanos(0));
+    assert_eq!(judged(&alone, HERE, RELAY, &data(id, 0)), Err(DropReason::LaneUnbound));
+    assert_eq!(LaneEnd::new(HERE.parse().unwrap(), THERE.parse().unwrap()), None);
+}
+
+#[test]
+fn a_bucket_fills_with_time() {
+    let id = LaneId::new(0, 0);
+    let mut table =
+        Table(LaneCell::new(lane(id).with_rate(Rate::new(1_000_000, 10_000))), Nanos::from_secs(9));
+    let sent = |table: &Table| {
+        (0..100).filter(|_| judged(table, HERE, RELAY, &data(id, 992)).is_ok()).count()
+    };
+    assert_eq!(sent(&table), 10, "ten thousand bytes at once");
+    table.1.0 += 5_000_000;
+    assert_eq!(sent(&table), 5, "five thousand in as many microseconds");
+    table.1 = Nanos::from_secs(99);
+    assert_eq!(sent(&table), 10, "and never more than the burst");
+    // What is dropped for another reason costs nothing.
+    table.1 = Nanos::from_secs(199);
+    for _ in 0..100 {
+        assert!(judged(&table, THERE, "[::1]:3478", &data(id, 992)).is_err());
+    }
+    assert_eq!(sent(&table), 10);
+}
+
+#[test]
+fn askers_share_what_their_network_may_have() {
+    let network = |address: &str| {
+        AskerNetwork::of(&Address::from(address.parse::<std::net::IpAddr>().unwrap()))
+    };
+    assert_eq!(network("192.0.2.1"), network("192.0.2.254"));
+    assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
+    assert_eq!(network("2001:db8:1:2200::1"), network("2001:db8:1:22ff::2"));
+    assert_ne!(network("2001:db8:1:2200::1"), network("2001:db8:1:2300::1"));
+    let allowance = Allowance::from_words(Allowance::new(100, 5).to_words());
+    let (mut spent, mut taken) = (Nanos(0), 0);
+    while let Some(until) = allowance.take(spent, Nanos::from_secs(7)) {
+        (spent, taken) = (until, taken + 1);
+    }
+    assert_eq!(taken, 5);
+    assert!(allowance.take(spent, Nanos(7_010_000_000)).is_some());
+}
+
+proptest! {
+    #[test]
+    fn a_number_tells_its_place(place in 0..MAX_LANES, random: u32) {
+        let id = LaneId::new(place, random);
+        prop_assert_eq!(id.place(), place);
+        prop_assert_ne!(id.0, 0);
+    }
+
+    #[test]
+    fn a_rate_is_kept(bytes_per_second in 20_000u64..20_000_000_000, length in 60u32..1_500) {
+        let rate = Rate::new(bytes_per_second, 0);
+        let (mut spent, mut now, mut sent) = (Nanos(0), 1_000_000_000u64, 0u64);
+        let start = now;
+        // As fast as there is room for a packet, for a thousand of them.
+        while sent < 1_000 {
+            match rate.take(spent, length, Nanos(now)) {
+                Some(until) => (spent, sent) = (until, sent + 1),
+                None => now += u64::from(length) * 1_000_000_000 / bytes_per_second / 4 + 1,
+            }
+        }
+        let allowed = (now - start + 10_000_000) as f64 * bytes_per_second as f64 / 1e9;
+        prop_assert!((sent * u64::from(length)) as f64 <= allowed * 1.05 + f64::from(length));
+    }
+
+    #[test]
+    fn any_bytes_are_no_trouble(bytes: Vec<u8>, length in 0u32..2_000) {
+        let _ = stun::parse(&bytes[..], 0, length);
+        let from: SocketAddr = HERE.parse().unwrap();
+        let table = Table(LaneCell::new(lane(LaneId(1))), Nanos(0));
+        let _ = judge(&Datagram::new(&bytes, from, RELAY.parse().unwrap()), &&table);
+    }
+
+    #[test]
+    fn an_answer_is_no_request(transaction: [u8; 12], fingerprint: bool, port: u16, v6: bool) {
+        let request = stun::Request { transaction, fingerprint };
+        let source = if v6 { THERE } else { HERE }.parse::<SocketAddr>().unwrap().ip();
+        let answer = stun::Response::new(&request, &Address::from(source), port);
+        let length = u32::try_from(answer.bytes().len()).unwrap();
+        prop_assert_eq!(stun::parse(answer.bytes(), 0, length), None);
+    }
+}
