@@ -118,8 +118,14 @@ mod tests {
     fn a_process_is_known_by_its_mark() {
         let mark = format!("{}-unit", process::id());
         let child = Owned::spawn(Command::new("sleep").arg("60").env(MARK, &mark)).unwrap();
-        assert_eq!(processes(&format!("{MARK}={mark}")).len(), 1);
+        let mark = format!("{MARK}={mark}");
+        // It has begun to be `sleep`, but its environment may not be in its place yet.
+        let deadline = Instant::now() + GRACE;
+        while processes(&mark).is_empty() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(processes(&mark).len(), 1);
         drop(child);
-        assert!(processes(&format!("{MARK}={mark}")).is_empty());
+        assert!(processes(&mark).is_empty());
     }
 }
