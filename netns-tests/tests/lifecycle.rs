@@ -226,7 +226,8 @@ fn down_and_up_in_one_breath_keeps_the_port() -> Result<()> {
         a.up()?;
         std::thread::sleep(INITIATION_INTERVAL);
         a.process().signal(Signal::CONT)?;
-        ping(&hosts[0], INNER_B[0])?;
+        // What is sent before it has heard of going down is of a session that ends.
+        wait_until(SOON, "traffic", || ping(&hosts[0], INNER_B[0]).is_ok());
         assert_eq!(a.show()?.listen_port, port);
     }
     Ok(())
