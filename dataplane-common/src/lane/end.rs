@@ -205,7 +205,7 @@ fn ports(one: (Words, u16), other: (Words, u16)) -> [u8; 4] {
 pub struct LaneSlot {
     /// What the table says.
     pub lane: Lane,
-    /// See [`take`](super::take).
+    /// See `take`.
     pub spent: Nanos,
 }
 

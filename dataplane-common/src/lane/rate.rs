@@ -47,7 +47,7 @@ impl Rate {
         self.price == 0
     }
 
-    /// Takes the time for these bytes, if it was saved up: see [`take`].
+    /// Takes the time for these bytes, if it was saved up: see `take`.
     #[inline(always)]
     #[must_use]
     pub fn take(self, spent: Nanos, bytes: u32, now: Nanos) -> Option<Nanos> {

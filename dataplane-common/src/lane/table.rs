@@ -99,7 +99,7 @@ impl Allowance {
         Self { cost, burst }
     }
 
-    /// Takes one answer from what a network has: see [`take`].
+    /// Takes one answer from what a network has: see `take`.
     #[inline(always)]
     #[must_use]
     pub fn take(self, spent: Nanos, now: Nanos) -> Option<Nanos> {
