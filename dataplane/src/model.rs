@@ -45,6 +45,14 @@ impl Model {
         mem::take(&mut self.state.events)
     }
 
+    /// The flows that one of the tables remembers, in no order.
+    pub fn flows(&self, table: FlowTable) -> impl Iterator<Item = &Flow> {
+        match table {
+            FlowTable::Answered => self.state.answered.values(),
+            FlowTable::Opening => self.state.opening.values(),
+        }
+    }
+
     /// Judges a packet, from its IP header on.
     pub fn judge(&mut self, direction: Direction, packet: &[u8], now: Nanos) -> Verdict {
         let traffic = Traffic { packets: 1, bytes: packet.len() as u64 };

@@ -9,10 +9,7 @@ use dataplane::{
     Address, Direction::In, Direction::Out, DropReason, EndReason, Event, EventKind, Events,
     EventsSize, FlowKey, Loss, Nanos, Opener, PolicyPrograms, RuleIndex,
 };
-use support::{ACK, FIN, RST, SYN, compiled, load, tcp, udp};
-
-const HOST: &str = "10.0.0.2";
-const PEER: &str = "10.0.0.7";
+use support::{ACK, FIN, HOST, PEER, RST, SYN, compiled, load, tcp, udp};
 
 const SSH_AND_DNS: &str = r#"
     { "action": "deny", "src": ["10.0.0.9"], "dst": ["*:*"] },

@@ -6,16 +6,11 @@ mod support;
 use dataplane::Direction::{In, Out};
 use dataplane::DropReason::{PolicyNoRule, PolicyNoSyn, PolicyRevoked, PolicyUnrelatedError};
 use support::{
-    ACK, FIN, ICMP, ICMPV6, RST, SYN, compiled, icmp, ip, load,
+    ACK, FIN, HOST, HOST6, ICMP, ICMPV6, PEER, PEER6, RST, SYN, compiled, icmp, ip, load,
     outcome::Outcome::{Dropped, DroppedBy, Flow, Rule},
     outcome::expect,
     sctp, tcp, udp,
 };
-
-const HOST: &str = "10.0.0.2";
-const PEER: &str = "10.0.0.7";
-const HOST6: &str = "fd00::2";
-const PEER6: &str = "fd00::7";
 
 /// Peers may open SSH here, and the host the web there.
 const SSH_AND_WEB: &str = r#"

@@ -8,16 +8,11 @@ use dataplane::DropReason::{
     PolicyFragment, PolicyNoRule, PolicyOverlappingFragment, PolicyTinyFragment,
 };
 use support::{
-    SYN, TCP, UDP, compiled, extended, fragment, ip, load,
+    HOST, HOST6, PEER, PEER6, SYN, TCP, UDP, compiled, extended, fragment, ip, load,
     outcome::Outcome::{Dropped, Flow, Rule},
     outcome::expect,
     ports, tcp, udp,
 };
-
-const HOST: &str = "10.0.0.2";
-const PEER: &str = "10.0.0.7";
-const HOST6: &str = "fd00::2";
-const PEER6: &str = "fd00::7";
 
 const RULES: &str = r#"
     { "action": "accept", "src": ["10.0.0.7", "fd00::/64"], "dst": ["10.0.0.2:22", "[fd00::2]:22"] },

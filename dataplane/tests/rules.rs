@@ -9,16 +9,11 @@ use dataplane::DropReason::{
     PolicyTruncated,
 };
 use support::{
-    ICMP, ICMPV6, SYN, TCP, compiled, extended, icmp, ip, load,
+    HOST, HOST6, ICMP, ICMPV6, PEER, PEER6, SYN, TCP, compiled, extended, icmp, ip, load,
     outcome::Outcome::{Dropped, DroppedBy, Flow, Rule},
     outcome::expect,
     ports, tcp, udp,
 };
-
-const HOST: &str = "10.0.0.2";
-const PEER: &str = "10.0.0.7";
-const HOST6: &str = "fd00::2";
-const PEER6: &str = "fd00::7";
 
 const SSH_AND_DNS: &str = r#"
     { "action": "accept", "src": ["10.0.0.0/24", "fd00::/64"], "dst": ["10.0.0.2:22", "[fd00::2]:22"],

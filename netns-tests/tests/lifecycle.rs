@@ -25,6 +25,12 @@ fn wg(host: &Host, words: &[&str]) -> Result<Output> {
     host.spawn(all)?.wait(SOON)
 }
 
+/// nearwire at both ends, not connected yet.
+fn both(hosts: &[Host; 2]) -> Result<[Tunnel<'_>; 2]> {
+    let [a, b] = hosts;
+    Ok([Tunnel::start(a, Implementation::Nearwire)?, Tunnel::start(b, Implementation::Nearwire)?])
+}
+
 fn interface_is_there(host: &Host, name: &str) -> Result<bool> {
     Ok(host.output(["ip", "link", "show", name])?.status.success())
 }
@@ -181,10 +187,7 @@ fn a_killed_daemon_leaves_nothing_that_stops_the_next() -> Result<()> {
 fn down_and_up_again_traffic_resumes() -> Result<()> {
     let lab = Lab::new("cycle")?;
     let hosts = wired_hosts(&lab)?;
-    let [a, b] = [
-        Tunnel::start(&hosts[0], Implementation::Nearwire)?,
-        Tunnel::start(&hosts[1], Implementation::Nearwire)?,
-    ];
+    let [a, b] = both(&hosts)?;
     Pairing::over_v4().connect(&a, &b)?;
     ping(&hosts[0], INNER_B[0])?;
     for _ in 0..CYCLES {
@@ -212,10 +215,7 @@ fn down_and_up_again_traffic_resumes() -> Result<()> {
 fn down_and_up_in_one_breath_keeps_the_port() -> Result<()> {
     let lab = Lab::new("breath")?;
     let hosts = wired_hosts(&lab)?;
-    let [a, b] = [
-        Tunnel::start(&hosts[0], Implementation::Nearwire)?,
-        Tunnel::start(&hosts[1], Implementation::Nearwire)?,
-    ];
+    let [a, b] = both(&hosts)?;
     Pairing::over_v4().connect(&a, &b)?;
     ping(&hosts[0], INNER_B[0])?;
     let port = a.port();
@@ -237,10 +237,7 @@ fn down_and_up_in_one_breath_keeps_the_port() -> Result<()> {
 fn packets_sent_before_it_hears_of_coming_up_are_not_lost() -> Result<()> {
     let lab = Lab::new("early")?;
     let hosts = wired_hosts(&lab)?;
-    let [a, b] = [
-        Tunnel::start(&hosts[0], Implementation::Nearwire)?,
-        Tunnel::start(&hosts[1], Implementation::Nearwire)?,
-    ];
+    let [a, b] = both(&hosts)?;
     Pairing::over_v4().connect(&a, &b)?;
     let receiver = udp_socket(&hosts[1], format!("{}:0", INNER_B[0]).parse()?)?;
     // Less than the five seconds after which a lost initiation would be sent again.
@@ -264,10 +261,7 @@ fn packets_sent_before_it_hears_of_coming_up_are_not_lost() -> Result<()> {
 fn coming_up_greets_peers_that_are_kept_alive() -> Result<()> {
     let lab = Lab::new("greet")?;
     let hosts = wired_hosts(&lab)?;
-    let [a, b] = [
-        Tunnel::start(&hosts[0], Implementation::Nearwire)?,
-        Tunnel::start(&hosts[1], Implementation::Nearwire)?,
-    ];
+    let [a, b] = both(&hosts)?;
     // A day apart: what greets is the coming up.
     Pairing { keepalive_a: 65535, endpoint_a: None, ..Pairing::over_v4() }.connect(&a, &b)?;
     b.wait_for_peer(&a, SOON, "greeted", |peer| peer.latest_handshake > 0)?;

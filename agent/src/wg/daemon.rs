@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use dataplane::Pins;
 use dataplane_common::{MAX_SHARDS, Shards};
 use tokio::signal::unix::Signal;
@@ -22,6 +22,7 @@ pub(super) struct Enforced {
 
 /// What commands act upon.
 pub(super) struct Daemon {
+    pub(super) interface: String,
     pub(super) node: SharedNode,
     pub(super) enforced: Option<Enforced>,
     pub(super) files: Option<Files>,
@@ -77,25 +78,18 @@ impl Daemon {
 
     async fn answer(&mut self, request: Request) -> anyhow::Result<Answer> {
         Ok(Answer::Once(match request {
-            Request::PolicyStatus => {
-                let status = self.enforced.as_ref().map(|enforced| enforced.policy.status());
-                Reply::PolicyStatus(status.transpose()?)
-            }
+            Request::PolicyStatus => Reply::PolicyStatus(self.enforced()?.policy.status()?),
             Request::PolicyApply { document, nodes } => {
                 Reply::PolicyApplied(self.apply(document, nodes.as_ref()).await?)
             }
             Request::Explain(question) => {
-                let explain = |enforced: &Enforced| enforced.policy.explain(&question);
-                Reply::Explained(self.enforced.as_ref().map(explain).transpose()?)
+                Reply::Explained(self.enforced()?.policy.explain(&question)?)
             }
             Request::Flows => {
-                let flows = |enforced: &Enforced| enforced.flows.flows(&enforced.policy);
-                Reply::Flows(self.enforced.as_ref().map(flows).transpose()?)
+                let Enforced { policy, flows } = self.enforced()?;
+                Reply::Flows(flows.flows(policy)?)
             }
-            Request::FollowFlows => match &self.enforced {
-                Some(enforced) => return Ok(Answer::Follow(enforced.flows.follow())),
-                None => Reply::Flows(None),
-            },
+            Request::FollowFlows => return Ok(Answer::Follow(self.enforced()?.flows.follow())),
             Request::Drops => {
                 let (drops, _) = self.node.lock().await.counters().await?;
                 let labelled =
@@ -120,9 +114,17 @@ impl Daemon {
         document: NamedText,
         nodes: Option<&NamedText>,
     ) -> anyhow::Result<u32> {
-        let policy = &mut self.enforced.as_mut().ok_or_else(no_policy)?.policy;
+        let policy = &mut self.enforced()?.policy;
         let proposal = policy.proposal(document, nodes)?;
         Ok(policy.apply(proposal).await?.0)
+    }
+
+    /// The policy, which a command needs.
+    fn enforced(&mut self) -> anyhow::Result<&mut Enforced> {
+        self.enforced.as_mut().with_context(|| {
+            let interface = &self.interface;
+            format!("{interface} has no policy; start it with: nearwire wg --policy FILE")
+        })
     }
 
     /// Reads the policy's files anew; what is wrong with them is logged, and the old policy stays.
@@ -154,8 +156,4 @@ async fn due(enforced: &mut Option<Enforced>) -> std::io::Result<Due> {
         Some(enforced) => enforced.flows.due().await,
         None => std::future::pending().await,
     }
-}
-
-fn no_policy() -> anyhow::Error {
-    anyhow!("the interface has no policy; start it with: nearwire wg --policy FILE")
 }

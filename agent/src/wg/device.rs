@@ -103,7 +103,12 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     tracing::info!(interface = name, policy = enforced.is_some(), "ready");
 
     let (calls, inbox) = mpsc::channel(16);
-    let mut daemon = Daemon { node: Arc::clone(&node), enforced, files: options.policy };
+    let mut daemon = Daemon {
+        interface: name.to_owned(),
+        node: Arc::clone(&node),
+        enforced,
+        files: options.policy.clone(),
+    };
     let reason = tokio::select! {
         result = uapi::serve(&uapi_socket, &node) => ended_by("the configuration socket", result),
         result = rpc::serve(&rpc_socket, &calls) => ended_by("the command socket", result),

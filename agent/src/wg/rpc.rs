@@ -55,8 +55,8 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    /// The counters of the policy; none if there is no policy.
-    PolicyStatus(Option<PolicyStatus>),
+    /// The counters of the policy.
+    PolicyStatus(PolicyStatus),
     /// The policy is in force, as this generation.
     PolicyApplied(u32),
     /// Packets dropped, by reason.
@@ -68,14 +68,14 @@ pub(crate) enum Reply {
         /// Packets that arrived at another shard than their peer's.
         handed_over: u64,
     },
-    /// The flows; none if there is no policy.
-    Flows(Option<Flows>),
+    /// The flows.
+    Flows(Flows),
     /// Something happened to a flow.
     Flow(Record),
     /// So many records were lost on the way to this client, which reads too slowly.
     FlowsLost(u64),
-    /// What is decided on each flow that was asked about; none if there is no policy.
-    Explained(Option<Vec<Explanation>>),
+    /// What is decided on each flow that was asked about.
+    Explained(Vec<Explanation>),
     /// It was not done, and why.
     Refused(String),
 }

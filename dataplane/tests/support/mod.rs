@@ -9,6 +9,12 @@ use std::net::IpAddr;
 use dataplane::PolicyPrograms;
 use policy::{Compiled, Document};
 
+/// This host and a peer beyond the tunnel.
+pub(crate) const HOST: &str = "10.0.0.2";
+pub(crate) const PEER: &str = "10.0.0.7";
+pub(crate) const HOST6: &str = "fd00::2";
+pub(crate) const PEER6: &str = "fd00::7";
+
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 pub(crate) const ICMP: u8 = 1;

@@ -1,13 +1,13 @@
 //! The files that the commands read, and what they say of those that they refuse.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use policy::{CompileError, Compiled, Diagnostic, Document, Nodes};
 use serde_json::{Value, json};
+
+use crate::wg::NamedText;
 
 /// A policy document from a file.
 pub(super) struct Policy {
@@ -27,7 +27,7 @@ struct Refused {
 
 /// Reads a policy document.
 pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
-    let (file, text) = read("policy", path)?;
+    let NamedText { name: file, text } = NamedText::read(path, "the policy")?;
     match Document::parse(&text) {
         Ok(document) => Ok(Policy { file, text, document }),
         Err(diagnostics) => Err(Refused { what: "policy", file, text, diagnostics }.into()),
@@ -37,16 +37,9 @@ pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
 /// Reads a file of nodes; without one there are none.
 pub(super) fn nodes(path: Option<&Path>) -> anyhow::Result<Nodes> {
     let Some(path) = path else { return Ok(Nodes::default()) };
-    let (file, text) = read("nodes", path)?;
+    let NamedText { name: file, text } = NamedText::read(path, "the nodes")?;
     Nodes::parse(&text)
         .map_err(|diagnostics| Refused { what: "file of nodes", file, text, diagnostics }.into())
-}
-
-fn read(what: &str, path: &Path) -> anyhow::Result<(String, String)> {
-    let file = path.display().to_string();
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read the {what} {file}"))?;
-    Ok((file, text))
 }
 
 impl Policy {

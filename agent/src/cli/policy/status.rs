@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
 use crate::wg::{self, PolicyStatus, Reply, Request};
 
@@ -22,10 +22,6 @@ impl Args {
         let Reply::PolicyStatus(status) = wg::call(&self.interface, &Request::PolicyStatus)? else {
             bail!("the daemon answered something else");
         };
-        let status = status.with_context(|| {
-            let interface = &self.interface;
-            format!("{interface} has no policy; start it with: nearwire wg --policy FILE")
-        })?;
         if self.json {
             println!("{}", serde_json::to_string(&status)?);
         } else {

@@ -58,10 +58,14 @@ impl Policy {
     pub(crate) fn explain(&self, question: &Question) -> anyhow::Result<Vec<Explanation>> {
         let query = Query::parse(&question.source, &question.destination)?;
         let packets = query.packets(&self.document, &self.scope.nodes)?;
-        packets.iter().map(|packet| self.explain_packet(packet)).collect()
+        let programs = self.enforced.programs();
+        let open = programs.flows().context("cannot read the policy's flows")?;
+        let open: Vec<Record> =
+            open.iter().map(|(key, flow)| flows::flow_record_now(key, flow, self)).collect();
+        packets.iter().map(|packet| self.explain_packet(packet, &open)).collect()
     }
 
-    fn explain_packet(&self, packet: &Packet) -> anyhow::Result<Explanation> {
+    fn explain_packet(&self, packet: &Packet, open: &[Record]) -> anyhow::Result<Explanation> {
         let programs = self.enforced.programs();
         let (host, peer) = (packet.destination.into(), packet.source.into());
         let key = FlowKey::new(packet.protocol, (host, packet.port), (peer, 0));
@@ -80,10 +84,8 @@ impl Policy {
             let Traffic { packets, bytes } = found.counted.unwrap_or_default();
             Some(DecidingRule { index, line: rule.line, text: rule.text.clone(), packets, bytes })
         });
-        let open = programs.flows().context("cannot read the policy's flows")?;
         let flows = open
             .iter()
-            .map(|(key, flow)| flows::flow_record_now(key, flow, self))
             .filter(|record| {
                 (record.source, record.destination) == (packet.source, packet.destination)
                     && record.protocol == policy::protocol::name(packet.protocol)
@@ -91,6 +93,7 @@ impl Policy {
                         || record.destination_port == packet.port)
             })
             .take(FLOWS_LIMIT)
+            .cloned()
             .collect();
         Ok(Explanation {
             source: packet.source,

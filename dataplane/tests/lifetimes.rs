@@ -1,106 +1,38 @@
 //! How long flows live, by a clock that the test moves.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::collections::HashMap;
+mod support;
 
-use dataplane_common::{
-    Class, Direction, Direction::In, Direction::Out, DropReason, EndReason, Event, EventKind,
-    ExactKey, Flow, FlowKey, FlowTable, Fragment, FragmentKey, Generation, Identity, Nanos,
-    PolicyTable, Ports, RuleIndex, RuleKey, Ruling, StateTable, TablePrefix, Traffic, Verdict,
-    verdict,
+use dataplane::{
+    Direction, Direction::In, Direction::Out, DropReason, EndReason, EventKind, FlowTable, Model,
+    Nanos, Verdict,
 };
+use support::{ACK, FIN, ICMP, RST, SCTP, SYN, TCP, UDP, compiled};
 
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 const GRE: u8 = 47;
-const SCTP: u8 = 132;
-
-const FIN: u8 = 1;
-const SYN: u8 = 2;
-const RST: u8 = 4;
-const ACK: u8 = 16;
 
 /// Whatever the peer opens is allowed; what the host opens, if the port is 1.
-struct Policy;
+const RULES: &str = r#"
+    { "action": "accept", "src": ["10.0.0.7"], "dst": ["10.0.0.2:*"] },
+    { "action": "accept", "src": ["10.0.0.7"], "dst": ["10.0.0.2:*"], "proto": "gre" },
+    { "action": "accept", "src": ["10.0.0.7"], "dst": ["10.0.0.2:*"], "proto": "sctp" },
+    { "action": "accept", "src": ["10.0.0.2"], "dst": ["10.0.0.7:1"], "proto": "udp" },
+    { "action": "accept", "src": ["10.0.0.2"], "dst": ["10.0.0.7:1"], "proto": "tcp" }
+"#;
 
 const PEER: [u8; 4] = [10, 0, 0, 7];
 const HOST: [u8; 4] = [10, 0, 0, 2];
 
-impl PolicyTable for Policy {
-    fn generation(&self) -> Generation {
-        Generation(1)
-    }
-
-    fn exact(&self, key: &ExactKey) -> Option<u64> {
-        let asks = |source, destination, protocol| {
-            let (identity, class) = (Identity(source), Class(destination));
-            *key == ExactKey::ports(&RuleKey { identity, class, protocol, port: 0 })
-        };
-        let ruling = Ruling::allow(RuleIndex(0));
-        (0..=u8::MAX).find_map(|protocol| {
-            let from_peer = asks(7, 2, protocol).then(|| Ports::one(0, 0, ruling).0);
-            from_peer.or_else(|| asks(2, 7, protocol).then(|| Ports::one(1, 16, ruling).0))
-        })
-    }
-
-    fn longest(&self, prefix: &TablePrefix) -> Option<u32> {
-        Some(u32::from(prefix.key.0[19]))
-    }
-}
-
-#[derive(Default)]
-struct State {
-    answered: HashMap<FlowKey, Flow>,
-    opening: HashMap<FlowKey, Flow>,
-    fragments: HashMap<FragmentKey, Fragment>,
-    told: Vec<EventKind>,
-}
-
-impl State {
-    fn table(&mut self, table: FlowTable) -> &mut HashMap<FlowKey, Flow> {
-        match table {
-            FlowTable::Answered => &mut self.answered,
-            FlowTable::Opening => &mut self.opening,
-        }
-    }
-}
-
-impl StateTable for State {
-    fn flow(&mut self, table: FlowTable, key: &FlowKey) -> Option<&mut Flow> {
-        self.table(table).get_mut(key)
-    }
-
-    fn store_flow(&mut self, table: FlowTable, key: &FlowKey, flow: &Flow) {
-        self.table(table).insert(*key, *flow);
-    }
-
-    fn remove_flow(&mut self, table: FlowTable, key: &FlowKey) {
-        self.table(table).remove(key);
-    }
-
-    fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {
-        self.fragments.get(key).copied()
-    }
-
-    fn store_fragment(&mut self, key: &FragmentKey, fragment: &Fragment) {
-        self.fragments.insert(*key, *fragment);
-    }
-
-    fn admit(&mut self, _: EventKind, _: Nanos) -> bool {
-        true
-    }
-
-    fn tell(&mut self, event: &Event) {
-        self.told.push(event.kind);
-    }
-}
-
 /// A clock and what is remembered.
-#[derive(Default)]
 struct Node {
     now: u64,
-    state: State,
+    model: Model,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { now: 0, model: Model::new(&compiled(RULES)) }
+    }
 }
 
 /// What becomes of a packet.
@@ -152,9 +84,7 @@ impl Node {
             packet.extend([0; 8]);
             packet.extend([mark, mark]);
         }
-        let traffic = Traffic { packets: 1, bytes: packet.len() as u64 };
-        let now = Nanos(self.now);
-        match verdict(&packet[..], traffic, direction, now, &Policy, &mut self.state) {
+        match self.model.judge(direction, &packet, Nanos(self.now)) {
             Verdict::Allow { flow_hit: true, .. } => Known,
             Verdict::Allow { flow_hit: false, .. } => New,
             Verdict::Drop { reason, .. } => Dropped(reason),
@@ -270,8 +200,8 @@ fn flows_count_both_ways_and_remember_their_times() {
     assert_eq!(node.later(1).packet(In, UDP, 0), Known);
     assert_eq!(node.later(1).packet(Out, UDP, 0), Known);
     assert_eq!(node.later(1).packet(In, UDP, 0), Known);
-    assert!(node.state.opening.is_empty());
-    let flow = node.state.answered.values().next().unwrap();
+    assert_eq!(node.model.flows(FlowTable::Opening).count(), 0);
+    let flow = node.model.flows(FlowTable::Answered).next().unwrap();
     assert_eq!((flow.received.packets, flow.received.bytes), (3, 102));
     assert_eq!((flow.sent.packets, flow.sent.bytes), (1, 34));
     assert_eq!((flow.opened, flow.seen), (Nanos::from_secs(5), Nanos::from_secs(8)));
@@ -293,5 +223,7 @@ fn ends_are_told_once() {
         end(EndReason::Expired),
         EventKind::Start,
     ];
-    assert_eq!(node.state.told, told);
+    let kinds: Vec<EventKind> =
+        node.model.take_events().into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, told);
 }
