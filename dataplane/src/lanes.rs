@@ -175,9 +175,9 @@ impl LaneSwitch {
         let name = object::ARRIVALS;
         let map = self.ebpf.map(name).ok_or(Error::Object { name })?;
         let map =
-            HashMap::<_, [u64; 3], [u8; 16]>::try_from(map).map_err(|_| Error::Object { name })?;
+            HashMap::<_, [u64; 3], [u64; 2]>::try_from(map).map_err(|_| Error::Object { name })?;
         match map.get(&Sender::new(end.ip().into(), end.port()).to_words(), 0) {
-            Ok(arrival) => Ok(Some(Arrival::from_bytes(arrival).back())),
+            Ok(arrival) => Ok(Some(Arrival::from_words(arrival).back())),
             Err(MapError::KeyNotFound) => Ok(None),
             Err(error) => Err(failed(name, "read", &error)),
         }

@@ -1,0 +1,12 @@
+//! The relay's process between hosts in namespaces, with the kernel switching its lanes.
+#![allow(dead_code, reason = "what `sockets` tests with is used here in part")]
+
+#[path = "../sockets/client.rs"]
+mod client;
+mod hosts;
+#[path = "../sockets/lane.rs"]
+mod lane;
+mod process;
+mod scene;
+mod strangers;
+mod switched;
