@@ -119,7 +119,8 @@ impl Udp {
             destination: self.on_the_wire(departure.to),
             ecn: departure.ecn,
             contents: departure.bytes,
-            segment_size: Some(departure.segment),
+            // A single one may be sent in pieces, which the kernel does to no segment.
+            segment_size: (count > 1).then_some(departure.segment),
             src_ip: departure.via,
         };
         let at_once = count == 1 || count <= self.state.max_gso_segments();

@@ -20,7 +20,7 @@ fn stranger(relay: &super::scene::Relay) -> UdpSocket {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_are_dropped_and_counted() {
     let relay = start("relay-strangers", &[], &[]);
-    let (_clients, [mut a, mut b]) = lanes(&relay, [1, 2], [false, true]).await;
+    let (_clients, [a, mut b]) = lanes(&relay, [1, 2], [false, true]).await;
     let stranger = stranger(&relay);
     let header = a.end.header();
     let mut unknown = header;

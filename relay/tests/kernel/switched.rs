@@ -99,7 +99,7 @@ async fn a_lane_moves_and_a_silent_one_ends() {
     let (_clients, mut ends) = lanes(&relay, [1, 2], [false, false]).await;
     exchange(&mut ends).await;
     // As behind a NAT that has forgotten us: another port.
-    let [a, b] = &mut ends;
+    let [a, _] = &mut ends;
     let local = a.socket.local_addr().expect("bound").ip();
     let socket = relay.hosts[0].run(async move { tokio::net::UdpSocket::bind((local, 0)).await });
     a.socket = socket.await.expect("a socket");
