@@ -13,6 +13,8 @@ use relay::server::Addresses;
 use super::hosts::Remote;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// The MTU of most links.
+const ETHERNET: u32 = 1500;
 const ADMIN: &str = "127.0.0.1:9443";
 pub(crate) const LANES: u16 = 3478;
 
@@ -76,8 +78,21 @@ pub(crate) fn holder(node: u8) -> Holder {
     Holder { key, identity: signing_key(node), ticket: signed }
 }
 
+/// A program that gives everything to the host.
+fn receiver(interface: &str) -> LaneSwitch {
+    let options = LaneOptions { capacity: 1, port: 1, answers: Allowance::new(1, 1) };
+    let mut receiver = LaneSwitch::load(options).expect("loads");
+    receiver.attach(interface, XdpMode::Driver).expect("attaches");
+    receiver
+}
+
 /// Two hosts with the relay between, whose program is started by these words (`setpriv ...`).
 pub(crate) fn start(name: &str, before: &[&str], flags: &[&str]) -> Relay {
+    start_with(name, before, flags, ETHERNET)
+}
+
+/// As [`start`], with links of this MTU.
+pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) -> Relay {
     let lab = Lab::new(name).expect("a lab");
     let host = lab.host("relay").expect("a host");
     let mut receivers = Vec::new();
@@ -90,16 +105,13 @@ pub(crate) fn start(name: &str, before: &[&str], flags: &[&str]) -> Relay {
             .link(&host, &remote)
             .at_a(&near.each_ref().map(String::as_str))
             .at_b(&far.each_ref().map(String::as_str))
+            .mtu(mtu)
             .without_tx_checksum_offload()
             .veth()
             .expect("a link");
-        let receiver = remote.enter(|| {
-            let options = LaneOptions { capacity: 1, port: 1, answers: Allowance::new(1, 1) };
-            let mut receiver = LaneSwitch::load(options).expect("loads");
-            receiver.attach(&link.device_b, XdpMode::Driver).expect("attaches");
-            receiver
-        });
-        receivers.push(receiver.expect("enters"));
+        // In generic mode frames are sent as any others.
+        let receiver = (mtu == ETHERNET).then(|| remote.enter(|| receiver(&link.device_b)));
+        receivers.extend(receiver.transpose().expect("enters"));
         for gateway in RELAYS[side] {
             remote.route("default", gateway).expect("a route");
         }

@@ -7,7 +7,7 @@ use netns_tests::tcp_transfer;
 use super::client::Way;
 use super::hosts::{lanes, pair};
 use super::lane::Lane;
-use super::scene::{RELAYS, Relay, start};
+use super::scene::{RELAYS, Relay, start, start_with};
 
 const KERNEL: &str = "/counters/kernel_packets";
 const LENGTHS: [usize; 6] = [1, 32, 148, 1_000, 1_300, 1_400];
@@ -52,6 +52,18 @@ async fn lanes_of_any_family_are_switched_beside_other_traffic() {
         }
     }
     assert_eq!(relay.number("/drops/lane_malformed"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_driver_cannot_the_generic_path_switches() {
+    // No veth has XDP in its driver for frames larger than a page.
+    let relay = start_with("relay-generic", &[], &[], 9_000);
+    let status = relay.status();
+    for interface in status["xdp"]["interfaces"].as_array().expect("interfaces") {
+        assert_eq!(interface["mode"], "generic", "{status}");
+        assert!(interface["why"].to_string().contains("driver mode"), "{status}");
+    }
+    any_families(&relay, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

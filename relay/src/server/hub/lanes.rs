@@ -34,6 +34,9 @@ impl Hub {
     /// Switches datagrams of one source: those of one lane together.
     fn switch_run(&mut self, run: Run<'_>) {
         let Run { arrival, stride, mut bytes } = run;
+        if bytes.is_empty() {
+            self.lanes.drop(Drop::LaneMalformed, 1);
+        }
         while !bytes.is_empty() {
             let same = same_lane(bytes, stride);
             let (these, rest) = std::mem::take(&mut bytes).split_at_mut(same);
