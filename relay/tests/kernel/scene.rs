@@ -135,8 +135,8 @@ pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) 
     let process = host.spawn(words).expect("starts");
     let line = process.wait_for_line("serving", SOON).expect("serves");
     // In colours or not.
-    let hexadecimal = line.split(|c: char| !c.is_ascii_hexdigit());
-    let fingerprint = hexadecimal.filter(|word| word.len() == 64).last().expect("a fingerprint");
+    let mut words = line.rsplit(|c: char| !c.is_ascii_hexdigit());
+    let fingerprint = words.find(|word| word.len() == 64).expect("a fingerprint");
     Relay {
         host,
         process,
