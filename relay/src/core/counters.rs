@@ -34,11 +34,15 @@ pub enum Drop {
     LaneBusy,
     /// The network refused a datagram of a lane.
     LaneSend,
+    /// It came by a link to another relay, but the receiver is not here (any more).
+    LinkAbsent,
+    /// Another relay sent what is from a node that is not there by what it has said.
+    LinkStranger,
 }
 
 impl Drop {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::ClientRate,
         Self::NetworkRate,
         Self::PeerAbsent,
@@ -53,6 +57,8 @@ impl Drop {
         Self::LaneMalformed,
         Self::LaneBusy,
         Self::LaneSend,
+        Self::LinkAbsent,
+        Self::LinkStranger,
     ];
 
     /// The name that metrics and JSON use.
@@ -73,6 +79,8 @@ impl Drop {
             Self::LaneMalformed => "lane_malformed",
             Self::LaneBusy => "lane_busy",
             Self::LaneSend => "lane_send",
+            Self::LinkAbsent => "link_absent",
+            Self::LinkStranger => "link_stranger",
         }
     }
 }
@@ -90,6 +98,14 @@ pub struct Counters {
     pub packets_out: u64,
     /// Their bytes.
     pub bytes_out: u64,
+    /// Packets that came by links to other relays.
+    pub link_packets_in: u64,
+    /// Their bytes.
+    pub link_bytes_in: u64,
+    /// Packets handed to links to other relays.
+    pub link_packets_out: u64,
+    /// Their bytes.
+    pub link_bytes_out: u64,
     /// Packets that went out by lanes, from wherever they came.
     pub lane_packets: u64,
     /// Their bytes, headers of lanes not counted.
@@ -131,6 +147,10 @@ impl Counters {
         self.bytes_in += other.bytes_in;
         self.packets_out += other.packets_out;
         self.bytes_out += other.bytes_out;
+        self.link_packets_in += other.link_packets_in;
+        self.link_bytes_in += other.link_bytes_in;
+        self.link_packets_out += other.link_packets_out;
+        self.link_bytes_out += other.link_bytes_out;
         self.lane_packets += other.lane_packets;
         self.lane_bytes += other.lane_bytes;
     }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use proto::relay::Refusal;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::core::{Admitted, ClientId, Counters, Delivery, Totals, Way};
+use super::mesh::ToMesh;
+use crate::core::{Admitted, ClientId, Counters, Delivery, MeshStatus, Totals, Way};
 
 /// Messages that wait for the hub; who has more to say waits.
 const WAITING: usize = 4096;
@@ -38,6 +39,8 @@ pub(super) enum ToHub {
     Refuse(ClientId, Refusal),
     /// A connection has ended.
     Left(ClientId),
+    /// What concerns other relays of the region.
+    Mesh(ToMesh),
     /// An operator wants to know.
     Report(oneshot::Sender<Report>),
     /// The relay is to end.
@@ -58,6 +61,8 @@ pub(super) struct Report {
     pub(super) counters: Counters,
     /// Ends of lanes that are bound.
     pub(super) bound: usize,
+    /// The region, if there is one.
+    pub(super) mesh: Option<MeshStatus>,
 }
 
 /// Rings when the hub sleeps.

@@ -40,7 +40,7 @@ impl Snapshot {
         ]
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 8] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 12] {
         let counters = &self.report.counters;
         [
             ("packets_in", "Packets from connections of clients", counters.packets_in),
@@ -49,6 +49,10 @@ impl Snapshot {
             ("bytes_out", "Bytes of packets to connections of clients", counters.bytes_out),
             ("lane_packets", "Packets that left by lanes", counters.lane_packets),
             ("lane_bytes", "Bytes of packets that left by lanes", counters.lane_bytes),
+            ("link_packets_in", "Packets from other relays", counters.link_packets_in),
+            ("link_bytes_in", "Bytes of packets from other relays", counters.link_bytes_in),
+            ("link_packets_out", "Packets to other relays", counters.link_packets_out),
+            ("link_bytes_out", "Bytes of packets to other relays", counters.link_bytes_out),
             ("crowded", "Connections turned away in a crowd", self.turned.crowded),
             ("failed", "Connections that failed before admission", self.turned.failed),
         ]
@@ -85,6 +89,7 @@ impl Snapshot {
         let status = json!({
             "totals": self.report.totals,
             "lane_ends_bound": self.report.bound,
+            "mesh": self.report.mesh,
             "lane_switch": "userspace",
             "counters": counters,
             "drops": drops,
@@ -119,6 +124,13 @@ impl Collector for Snapshot {
         let mut metric = encoder.encode_descriptor("clients", help, None, MetricType::Gauge)?;
         for (way, count) in self.clients() {
             gauge(count).encode(metric.encode_family(&[("way", way)])?)?;
+        }
+        let links = self.report.mesh.as_ref().map(|mesh| mesh.links.as_slice()).unwrap_or_default();
+        let help = "1 if the link to another relay of the region is up";
+        let mut metric = encoder.encode_descriptor("link_up", help, None, MetricType::Gauge)?;
+        for link in links {
+            let relay = link.relay.to_string();
+            gauge(usize::from(link.up)).encode(metric.encode_family(&[("relay", &*relay)])?)?;
         }
         let help = "Packets that were dropped, by reason";
         let mut metric = encoder.encode_descriptor("drops", help, None, MetricType::Counter)?;

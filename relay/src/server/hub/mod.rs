@@ -4,6 +4,7 @@
 //! what time brings. Nothing here waits for anybody.
 
 mod lanes;
+mod mesh;
 mod outbox;
 
 use std::collections::HashMap;
@@ -21,8 +22,9 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::{mpsc, watch};
 
 use super::hub_handle::{Bell, HubHandle, Join, Report, ToConnection, ToHub};
+use super::mesh::ToLine;
 use super::udp::{Departure, Received, Udp};
-use crate::core::{ClientId, Command, Counters, Now, Output, Relay, Settings, Switch};
+use crate::core::{ClientId, Command, Counters, LinkId, Now, Output, Relay, Settings, Switch};
 use outbox::Outbox;
 
 /// Messages of connections in a round, so that lanes have their turn soon.
@@ -37,6 +39,7 @@ struct Hub {
     inbox: mpsc::Receiver<ToHub>,
     bell: Arc<Bell>,
     lines: HashMap<ClientId, mpsc::UnboundedSender<ToConnection>>,
+    links: HashMap<LinkId, mpsc::UnboundedSender<ToLine>>,
     out: Output,
     now: Now,
     ended: bool,
@@ -61,6 +64,7 @@ pub(super) fn start(settings: Settings, udp: Option<Udp>) -> Result<HubHandle> {
         inbox,
         bell,
         lines: HashMap::new(),
+        links: HashMap::new(),
         out: Output::default(),
         now,
         ended: false,
@@ -154,12 +158,14 @@ impl Hub {
                     self.lines.remove(&client);
                     self.relay.leave(client, now.at, out);
                 }
+                ToHub::Mesh(message) => self.mesh(message),
                 ToHub::Report(reply) => {
                     let mut counters = self.relay.counters().clone();
                     counters.add(&self.lanes);
                     let (totals, bound) = (self.relay.totals(), self.switch.len());
+                    let mesh = self.relay.mesh_status();
                     // Who asked may have gone.
-                    let _ = reply.send(Report { totals, counters, bound });
+                    let _ = reply.send(Report { totals, counters, bound, mesh });
                 }
                 ToHub::Drain(within) => self.relay.drain(within, now.at, out),
             }
@@ -220,6 +226,17 @@ impl Hub {
                 Command::Close(client) => {
                     if let Some(line) = self.lines.remove(&client) {
                         let _ = line.send(ToConnection::Close);
+                    }
+                }
+                Command::Link(link, delivery) => {
+                    if let Some(line) = self.links.get(&link) {
+                        // A link that has ended says so by itself.
+                        let _ = line.send(ToLine::Deliver(Box::new(delivery)));
+                    }
+                }
+                Command::CloseLink(link) => {
+                    if let Some(line) = self.links.remove(&link) {
+                        let _ = line.send(ToLine::Close);
                     }
                 }
                 Command::Switch(change) => self.switch.change(change, self.now.at),
