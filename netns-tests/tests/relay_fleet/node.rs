@@ -1,0 +1,229 @@
+//! A node: `Homing` with QUIC around it, on a task of its own.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use netns_tests::{Host, udp_socket};
+use proto::key::PublicKey;
+use relay_client::{Action, ConnectionId, Event, Homing, Path};
+use tokio::sync::{mpsc, watch};
+
+use super::connect::{Incoming, Line, run};
+use super::relays::{PATIENCE, Place, node_key};
+
+/// Packets to send: to whom, and their bytes.
+pub(crate) type Sender = mpsc::UnboundedSender<(PublicKey, Vec<u8>)>;
+
+/// A node that runs as long as this is held.
+pub(crate) struct Node {
+    number: u8,
+    pub(crate) sender: Sender,
+    pub(crate) received: mpsc::UnboundedReceiver<(PublicKey, Vec<u8>)>,
+    home: watch::Receiver<Option<usize>>,
+    absent: mpsc::UnboundedReceiver<PublicKey>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Shell {
+    who: (u8, u8),
+    endpoint: quinn::Endpoint,
+    places: Vec<Place>,
+    homing: Homing,
+    lines: HashMap<ConnectionId, Line>,
+    /// Which relay a connection is to.
+    relays: HashMap<ConnectionId, usize>,
+    incoming: mpsc::UnboundedSender<Incoming>,
+    received: mpsc::UnboundedSender<(PublicKey, Vec<u8>)>,
+    absent: mpsc::UnboundedSender<PublicKey>,
+    home: watch::Sender<Option<usize>>,
+}
+
+impl Node {
+    /// Starts a node of a network on a host; it prefers the relays in their order. Must be called within
+    /// a runtime.
+    pub(crate) fn start(host: &Host, network: u8, number: u8, places: Vec<Place>) -> Result<Self> {
+        let socket = udp_socket(host, "0.0.0.0:0".parse()?)?;
+        let endpoint = quinn::Endpoint::new(
+            quinn::EndpointConfig::default(),
+            None,
+            socket,
+            std::sync::Arc::new(quinn::TokioRuntime),
+        )?;
+        let (sender, outgoing) = mpsc::unbounded_channel();
+        let (to_us, received) = mpsc::unbounded_channel();
+        let (to_absent, absent) = mpsc::unbounded_channel();
+        let (incoming, events) = mpsc::unbounded_channel();
+        let (home, at) = watch::channel(None);
+        let random = u32::from(number).wrapping_mul(0x9e37_79b9);
+        let shell = Shell {
+            who: (network, number),
+            endpoint,
+            homing: Homing::new(places.len(), random, Instant::now()),
+            places,
+            lines: HashMap::new(),
+            relays: HashMap::new(),
+            incoming,
+            received: to_us,
+            absent: to_absent,
+            home,
+        };
+        let task = tokio::spawn(shell.run(events, outgoing));
+        Ok(Self { number, sender, received, home: at, absent, task })
+    }
+
+    pub(crate) fn key(&self) -> PublicKey {
+        node_key(self.number)
+    }
+
+    /// Waits until the node is at home at this relay of its list.
+    pub(crate) async fn at_home(&mut self, relay: usize) -> Result<()> {
+        let wait = self.home.wait_for(|home| *home == Some(relay));
+        tokio::time::timeout(PATIENCE, wait).await.with_context(|| {
+            format!("node {} did not come home to relay {relay} of its list", self.number)
+        })??;
+        Ok(())
+    }
+
+    /// Sends until one packet arrives at another node: who has just come is known a moment later.
+    pub(crate) async fn reaches(&self, other: &mut Self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let text = format!("from {} to {}", self.number, other.number).into_bytes();
+        while Instant::now() < deadline {
+            let _ = self.sender.send((other.key(), text.clone()));
+            let next = tokio::time::timeout(Duration::from_millis(50), other.received.recv());
+            if let Ok(Some((from, packet))) = next.await
+                && (from, &packet) == (self.key(), &text)
+            {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("node {} does not reach node {}", self.number, other.number)
+    }
+
+    /// Sends until the relay says that the other is not there.
+    pub(crate) async fn misses(&mut self, other: u8) -> Result<()> {
+        while self.absent.try_recv().is_ok() {}
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let _ = self.sender.send((node_key(other), b"who is there".to_vec()));
+            let next = tokio::time::timeout(Duration::from_millis(50), self.absent.recv());
+            if let Ok(Some(absent)) = next.await
+                && absent == node_key(other)
+            {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("node {} is not told that node {other} is gone", self.number)
+    }
+}
+
+impl Shell {
+    async fn run(
+        mut self,
+        mut events: mpsc::UnboundedReceiver<Incoming>,
+        mut outgoing: mpsc::UnboundedReceiver<(PublicKey, Vec<u8>)>,
+    ) {
+        self.homing.handle_timeout(Instant::now());
+        loop {
+            self.act();
+            let due = self.homing.poll_timeout().unwrap_or(Instant::now() + PATIENCE);
+            tokio::select! {
+                biased;
+                Some(incoming) = events.recv() => self.take(incoming),
+                Some((to, packet)) = outgoing.recv() => self.send(to, &packet),
+                () = tokio::time::sleep_until(due.into()) => {}
+            }
+            self.homing.handle_timeout(Instant::now());
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.homing.poll_action() {
+            match action {
+                Action::Connect(id, relay) => {
+                    self.relays.insert(id, relay.0);
+                    let (endpoint, place) = (self.endpoint.clone(), self.places[relay.0].clone());
+                    tokio::spawn(run(endpoint, place, id, self.who, self.incoming.clone()));
+                }
+                Action::Home(id) => {
+                    self.say(id, |line| line.session.home(true));
+                    self.home.send_replace(self.relays.get(&id).copied());
+                }
+                Action::Ping(id, number) => self.say(id, |line| line.session.ping(number)),
+                Action::OpenLane(id, peer) => self.say(id, |line| line.session.open_lane(peer)),
+                Action::Close(id) => {
+                    self.lines.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, id: ConnectionId, what: impl FnOnce(&mut Line)) {
+        if let Some(line) = self.lines.get_mut(&id) {
+            what(line);
+            line.flush();
+        }
+    }
+
+    fn send(&mut self, to: PublicKey, packet: &[u8]) {
+        if let Some(Path::Connection(id)) = self.homing.path(&to)
+            && let Some(line) = self.lines.get_mut(&id)
+        {
+            line.send(to, packet);
+            self.homing.sent(id, Instant::now());
+        }
+    }
+
+    fn take(&mut self, incoming: Incoming) {
+        let now = Instant::now();
+        match incoming {
+            Incoming::Connected(id, line) => {
+                self.lines.insert(id, *line);
+            }
+            Incoming::Ended(id) => {
+                self.lines.remove(&id);
+                self.homing.ended(id, now);
+            }
+            Incoming::Datagram(id, bytes) => {
+                let Some(line) = self.lines.get_mut(&id) else { return };
+                if let Ok((from, batch)) = line.session.receive_datagram(&bytes) {
+                    self.homing.heard(id, now);
+                    let _ = self.received.send((from, batch.bytes().to_vec()));
+                }
+            }
+            Incoming::Frame(id, frame) => self.frame(id, &frame, now),
+        }
+    }
+
+    fn frame(&mut self, id: ConnectionId, frame: &[u8], now: Instant) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let event = match line.session.receive(frame) {
+            Ok(event) => event,
+            Err(_) => {
+                self.lines.remove(&id);
+                return self.homing.ended(id, now);
+            }
+        };
+        match event {
+            Some(Event::Admitted(_)) => self.homing.admitted(id, now),
+            Some(Event::Pong(number)) => self.homing.pong(id, number, now),
+            Some(Event::Drain(within)) => self.homing.draining(id, within, now),
+            Some(Event::PeerGone(peer)) => {
+                let _ = self.absent.send(peer);
+            }
+            Some(Event::Received(from, batch)) => {
+                self.homing.heard(id, now);
+                let _ = self.received.send((from, batch.bytes().to_vec()));
+            }
+            Some(Event::LaneOpened(_) | Event::LaneRefused(..) | Event::LaneClosed(_)) | None => {}
+        }
+        self.say(id, |_| {});
+    }
+}
