@@ -28,8 +28,10 @@ use relays::Relays;
 
 /// How long the old home is listened to after the new one is there.
 pub const LINGER: Duration = Duration::from_millis(500);
-/// How long to wait for a connection before another relay is tried beside it.
-const HEDGE: Duration = Duration::from_millis(200);
+/// How long to wait for a connection before another relay is tried beside it: at leisure, because the
+/// best is worth it, and in a hurry, because there is no home any more.
+const LEISURE: Duration = Duration::from_secs(1);
+const HURRY: Duration = Duration::from_millis(200);
 /// How long a connection may take to be admitted.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that are being made at one time.
@@ -68,6 +70,8 @@ pub struct Homing {
     /// When to look for a home, if that is not under way.
     look: Option<Instant>,
     numbers: u32,
+    /// Whether we had a home and have none.
+    lost: bool,
     /// Decides how soon this node leaves a relay that ends, so that not all come to the next at once.
     random: u32,
     actions: VecDeque<Action>,
@@ -84,6 +88,7 @@ impl Homing {
             home: None,
             look: Some(now),
             numbers: 0,
+            lost: false,
             random,
             actions: VecDeque::new(),
         }
@@ -124,7 +129,7 @@ impl Homing {
             return self.close(id);
         }
         let old = self.home.replace(id);
-        self.look = None;
+        (self.look, self.lost) = (None, false);
         self.actions.push_back(Action::Home(id));
         if let Some(old) = old.and_then(|old| self.find(old)) {
             let leave = now + LINGER;
@@ -149,7 +154,7 @@ impl Homing {
             self.relays.fails(gone.relay, now);
         }
         if self.home == Some(id) {
-            self.home = None;
+            (self.home, self.lost) = (None, true);
         }
         if self.needs_home() && gone.close.is_none() {
             self.look = Some(now);
@@ -253,7 +258,7 @@ impl Homing {
                 let relay = connection.relay;
                 self.relays.fails(relay, now);
                 self.close(home);
-                self.home = None;
+                (self.home, self.lost) = (None, true);
                 self.look = Some(now);
             }
         }
@@ -265,6 +270,7 @@ impl Homing {
         if !self.needs_home() {
             return;
         }
+        let wait = now + if self.lost { HURRY } else { LEISURE };
         let trying = self.connections.iter().filter(|c| !c.is_admitted()).count();
         let used: Vec<_> = self.connections.iter().map(|connection| connection.relay).collect();
         match self.relays.best(&used, now) {
@@ -273,10 +279,10 @@ impl Homing {
                 let id = ConnectionId(self.numbers);
                 self.connections.push(Connection::new(id, relay, now + PATIENCE, now));
                 self.actions.push_back(Action::Connect(id, relay));
-                self.look = Some(now + HEDGE);
+                self.look = Some(wait);
             }
-            Ok(_) => self.look = Some(now + HEDGE),
-            Err(next) => self.look = next.map(|at| at.max(now + HEDGE)),
+            Ok(_) => self.look = Some(wait),
+            Err(next) => self.look = next.map(|at| at.max(now + HURRY)),
         }
     }
 

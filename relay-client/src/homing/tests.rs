@@ -74,7 +74,7 @@ fn peer(byte: u8) -> PublicKey {
 fn a_relay_that_does_not_answer_is_not_waited_for() {
     let mut scene = Scene::new(3);
     let first = scene.connect(0);
-    let done = scene.pass(1000);
+    let done = scene.pass(4000);
     let connects: Vec<_> = done
         .iter()
         .filter_map(|(at, action)| match action {
@@ -82,7 +82,7 @@ fn a_relay_that_does_not_answer_is_not_waited_for() {
             _ => None,
         })
         .collect();
-    assert_eq!(connects, [(200, 1), (400, 2)]);
+    assert_eq!(connects, [(1000, 1), (2000, 2)]);
     let Action::Connect(second, _) = done[0].1 else { panic!("{done:?}") };
     scene.homing.admitted(second, scene.now);
     let actions = scene.actions();
