@@ -96,6 +96,8 @@ fn run(config: Config) -> Result<()> {
         let drain_time = config.drain_time;
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        // It has files read again where there are such; it ends nothing.
+        let _hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let server = Server::start(config).await?;
         let addresses = server.addresses();
         tracing::info!(
