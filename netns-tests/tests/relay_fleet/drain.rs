@@ -17,13 +17,25 @@ const GAP: Duration = Duration::from_millis(100);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_by_signal_costs_no_connection() -> Result<()> {
     let region = Region::start("drain")?;
-    drained(&region, |region| region.relays[0].process.signal(Signal::TERM)).await
+    drained(&region, false, |region| region.relays[0].process.signal(Signal::TERM)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_of_a_lane_go_on_without_it() -> Result<()> {
+    let region = Region::start("drain")?;
+    drained(&region, true, |region| {
+        let status = region.status(0)?;
+        let packets = status.pointer("/counters/lane_packets").and_then(|packets| packets.as_u64());
+        ensure!(packets.is_some_and(|packets| packets > 500), "{status}");
+        region.relays[0].process.signal(Signal::TERM)
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_by_command_does_the_same() -> Result<()> {
     let region = Region::start("drain")?;
-    drained(&region, |region| {
+    drained(&region, false, |region| {
         let said = region.operate(0, "drain")?;
         ensure!(said.contains("ends in 2000 ms"), "{said}");
         Ok(())
@@ -32,12 +44,16 @@ async fn a_drain_by_command_does_the_same() -> Result<()> {
 }
 
 /// Two nodes at one relay, which ends: each goes to another.
-async fn drained(region: &Region, drain: impl Fn(&Region) -> Result<()>) -> Result<()> {
+async fn drained(region: &Region, lane: bool, drain: impl Fn(&Region) -> Result<()>) -> Result<()> {
     let (a, b) = (region.host("a", 11)?, region.host("b", 12)?);
     let mut one = Node::start(&a, 1, 11, region.places(&[0, 1, 2]))?;
     let mut two = Node::start(&b, 1, 12, region.places(&[0, 2, 1]))?;
     one.at_home(0).await?;
     two.at_home(0).await?;
+    if lane {
+        one.opens_lane(12).await?;
+        two.has_lane().await?;
+    }
     let (mut one, mut two) = (Tunnel::new(&a, 11, one)?, Tunnel::new(&b, 12, two)?);
     let stream = Stream::start(&a, &b, "10.9.0.12:80")?;
     let datagrams = Datagrams::start(&b, &a, "10.9.0.11:53")?;

@@ -5,6 +5,7 @@ mod connect;
 mod drain;
 mod failover;
 mod gaps;
+mod lanes;
 mod mesh;
 mod node;
 mod relays;

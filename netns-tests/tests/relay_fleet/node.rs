@@ -1,15 +1,17 @@
 //! A node: `Homing` with QUIC around it, on a task of its own.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use netns_tests::{Host, udp_socket};
 use proto::key::PublicKey;
-use relay_client::{Action, ConnectionId, Event, Homing, Path};
+use relay_client::{Action, ConnectionId, Event, Homing, LaneEvent, Path};
 use tokio::sync::{mpsc, watch};
 
 use super::connect::{Incoming, Line, run};
+use super::lanes::{Datagram, Lanes};
 use super::relays::{PATIENCE, Place, node_key};
 
 /// Packets to send: to whom, and their bytes.
@@ -22,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) received: mpsc::UnboundedReceiver<(PublicKey, Vec<u8>)>,
     home: watch::Receiver<Option<usize>>,
     absent: mpsc::UnboundedReceiver<PublicKey>,
+    lanes: watch::Receiver<usize>,
+    ask: mpsc::UnboundedSender<PublicKey>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -37,6 +41,8 @@ struct Shell {
     places: Vec<Place>,
     homing: Homing,
     lines: HashMap<ConnectionId, Line>,
+    lanes: Lanes,
+    lanes_bound: watch::Sender<usize>,
     /// Which relay a connection is to.
     relays: HashMap<ConnectionId, usize>,
     incoming: mpsc::UnboundedSender<Incoming>,
@@ -54,13 +60,16 @@ impl Node {
             quinn::EndpointConfig::default(),
             None,
             socket,
-            std::sync::Arc::new(quinn::TokioRuntime),
+            Arc::new(quinn::TokioRuntime),
         )?;
         let (sender, outgoing) = mpsc::unbounded_channel();
         let (to_us, received) = mpsc::unbounded_channel();
         let (to_absent, absent) = mpsc::unbounded_channel();
         let (incoming, events) = mpsc::unbounded_channel();
         let (home, at) = watch::channel(None);
+        let (lanes_bound, lanes) = watch::channel(0);
+        let (ask, asked) = mpsc::unbounded_channel();
+        let socket = udp_socket(host, "0.0.0.0:0".parse()?)?;
         let random = u32::from(number).wrapping_mul(0x9e37_79b9);
         let shell = Shell {
             who: (network, number),
@@ -68,14 +77,16 @@ impl Node {
             homing: Homing::new(places.len(), random, Instant::now()),
             places,
             lines: HashMap::new(),
+            lanes: Lanes::new(socket)?,
+            lanes_bound,
             relays: HashMap::new(),
             incoming,
             received: to_us,
             absent: to_absent,
             home,
         };
-        let task = tokio::spawn(shell.run(events, outgoing));
-        Ok(Self { number, sender, received, home: at, absent, task })
+        let task = tokio::spawn(shell.run(events, outgoing, asked));
+        Ok(Self { number, sender, received, home: at, absent, lanes, ask, task })
     }
 
     pub(crate) fn key(&self) -> PublicKey {
@@ -88,6 +99,20 @@ impl Node {
         tokio::time::timeout(PATIENCE, wait).await.with_context(|| {
             format!("node {} did not come home to relay {relay} of its list", self.number)
         })??;
+        Ok(())
+    }
+
+    /// Has a lane to a peer opened, and waits until this end is bound.
+    pub(crate) async fn opens_lane(&mut self, peer: u8) -> Result<()> {
+        self.ask.send(node_key(peer))?;
+        self.has_lane().await
+    }
+
+    /// Waits until an end of a lane is bound here.
+    pub(crate) async fn has_lane(&mut self) -> Result<()> {
+        let wait = self.lanes.wait_for(|lanes| *lanes > 0);
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        waited.with_context(|| format!("node {} has no lane", self.number))??;
         Ok(())
     }
 
@@ -129,14 +154,22 @@ impl Shell {
         mut self,
         mut events: mpsc::UnboundedReceiver<Incoming>,
         mut outgoing: mpsc::UnboundedReceiver<(PublicKey, Vec<u8>)>,
+        mut asked: mpsc::UnboundedReceiver<PublicKey>,
     ) {
         self.homing.handle_timeout(Instant::now());
         loop {
             self.act();
-            let due = self.homing.poll_timeout().unwrap_or(Instant::now() + PATIENCE);
+            self.lanes.transmit();
+            let due = self.homing.poll_timeout().into_iter().chain(self.lanes.poll_timeout()).min();
+            let due = due.unwrap_or(Instant::now() + PATIENCE);
             tokio::select! {
                 biased;
                 Some(incoming) = events.recv() => self.take(incoming),
+                datagram = self.lanes.receive() => self.lane_datagram(&datagram),
+                Some(peer) = asked.recv() => {
+                    let home = self.homing.home();
+                    home.into_iter().for_each(|id| self.say(id, |line| line.session.open_lane(peer)));
+                }
                 Some((to, packet)) = outgoing.recv() => self.send(to, &packet),
                 () = tokio::time::sleep_until(due.into()) => {}
             }
@@ -160,6 +193,7 @@ impl Shell {
                 Action::OpenLane(id, peer) => self.say(id, |line| line.session.open_lane(peer)),
                 Action::Close(id) => {
                     self.lines.remove(&id);
+                    self.lanes.forget(id);
                 }
             }
         }
@@ -173,11 +207,35 @@ impl Shell {
     }
 
     fn send(&mut self, to: PublicKey, packet: &[u8]) {
-        if let Some(Path::Connection(id)) = self.homing.path(&to)
-            && let Some(line) = self.lines.get_mut(&id)
-        {
-            line.send(to, packet);
-            self.homing.sent(id, Instant::now());
+        let id = match self.homing.path(&to) {
+            None => return,
+            Some(Path::Lane(id, lane)) => {
+                self.lanes.send(id, lane, packet);
+                id
+            }
+            Some(Path::Connection(id)) => {
+                if let Some(line) = self.lines.get_mut(&id) {
+                    line.send(to, packet);
+                }
+                id
+            }
+        };
+        self.homing.sent(id, Instant::now());
+    }
+
+    fn lane_datagram(&mut self, datagram: &Datagram) {
+        let now = Instant::now();
+        let Some((id, lane, peer, event)) = self.lanes.take(datagram, now) else { return };
+        match event {
+            LaneEvent::Packet(packet) => {
+                self.homing.heard(id, now);
+                let _ = self.received.send((peer, packet.to_vec()));
+            }
+            LaneEvent::Bound(_) => {
+                self.homing.lane_bound(id, lane, true);
+                self.lanes_bound.send_modify(|bound| *bound += 1);
+            }
+            LaneEvent::Lost => self.homing.lane_closed(id, lane),
         }
     }
 
@@ -222,7 +280,15 @@ impl Shell {
                 self.homing.heard(id, now);
                 let _ = self.received.send((from, batch.bytes().to_vec()));
             }
-            Some(Event::LaneOpened(_) | Event::LaneRefused(..) | Event::LaneClosed(_)) | None => {}
+            Some(Event::LaneOpened(opened)) => {
+                self.homing.lane_opened(id, opened.peer, opened.lane);
+                self.lanes.open(id, &opened, now);
+            }
+            Some(Event::LaneClosed(lane)) => {
+                self.homing.lane_closed(id, lane);
+                self.lanes.close(id, lane);
+            }
+            Some(Event::LaneRefused(..)) | None => {}
         }
         self.say(id, |_| {});
     }
