@@ -262,12 +262,9 @@ impl Shell {
 
     fn frame(&mut self, id: ConnectionId, frame: &[u8], now: Instant) {
         let Some(line) = self.lines.get_mut(&id) else { return };
-        let event = match line.session.receive(frame) {
-            Ok(event) => event,
-            Err(_) => {
-                self.lines.remove(&id);
-                return self.homing.ended(id, now);
-            }
+        let Ok(event) = line.session.receive(frame) else {
+            self.lines.remove(&id);
+            return self.homing.ended(id, now);
         };
         match event {
             Some(Event::Admitted(_)) => self.homing.admitted(id, now),

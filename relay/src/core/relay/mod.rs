@@ -3,6 +3,7 @@
 mod clients;
 mod forward;
 mod lanes;
+mod links;
 mod mesh;
 #[cfg(test)]
 mod tests;

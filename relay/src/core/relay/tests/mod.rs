@@ -3,6 +3,7 @@
 mod admission;
 mod lanes;
 mod mesh;
+mod mesh_stories;
 mod packets;
 mod region;
 mod strangers;
