@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use operator::Admin;
-use relay::server::{Config, Options, Server, make_key};
+use relay::server::{Config, Options, Server, foretell, make_key};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A relay for nearwire: QUIC, TLS on TCP, and UDP lanes
@@ -64,7 +64,11 @@ fn main() -> ExitCode {
         Some(Command::Check { config }) => Options::read(&config)
             .and_then(Options::check)
             .with_context(|| format!("{} is not a good configuration", config.display()))
-            .map(|_| println!("{} is a good configuration", config.display())),
+            .and_then(|checked| {
+                println!("{} is a good configuration", config.display());
+                println!("{}", runtime()?.block_on(foretell(&checked)));
+                Ok(())
+            }),
         Some(Command::Key { file }) => make_key(&file).map(|public| println!("{public}")),
         Some(Command::Status { admin, json }) => operator::status(&admin, json),
         Some(Command::Drain { admin }) => operator::drain(&admin),
@@ -87,12 +91,13 @@ fn configured(options: Options, file: Option<PathBuf>) -> Result<Config> {
     options.check()
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().context("starting the runtime")
+}
+
 fn run(config: Config) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let drain_time = config.drain_time;
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;

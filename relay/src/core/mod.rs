@@ -21,6 +21,7 @@ mod relay;
 mod settings;
 mod share;
 mod slab;
+mod stun;
 mod timers;
 
 pub use admission::{Admitted, ControlKeys, admit};
@@ -32,6 +33,7 @@ pub use output::{Command, Delivery, Made, Output, Packet};
 pub use queue::{Control, Queued};
 pub use relay::{Relay, Totals};
 pub use settings::Settings;
+pub use stun::Stun;
 
 use std::time::Instant;
 

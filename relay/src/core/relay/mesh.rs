@@ -192,7 +192,7 @@ impl Relay {
         let transit = Transit { network: receiver.network, to: receiver.key, packet };
         let dropped = link.queue.push(transit, QUEUE_BYTES);
         self.waiting = self.waiting + link.queue.bytes() - before;
-        self.counters.drop(Drop::QueueFull, dropped.full);
+        self.counters.drop(Drop::ReceiverFull, dropped.full);
         self.pump_link(relay, now, out);
         true
     }

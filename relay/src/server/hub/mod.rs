@@ -3,6 +3,7 @@
 //! A round: wait; read the clock, once; what the port has, switched at once; what connections say;
 //! what time brings. Nothing here waits for anybody.
 
+mod kernel;
 mod lanes;
 mod mesh;
 mod outbox;
@@ -21,10 +22,14 @@ use proto::ticket::UnixSeconds;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::{mpsc, watch};
 
-use super::hub_handle::{Bell, HubHandle, Join, Report, ToConnection, ToHub};
+use super::hub_handle::{Bell, HubHandle, Join, ToConnection, ToHub};
+use super::kernel_switch::KernelSwitch;
 use super::mesh::ToLine;
 use super::udp::{Departure, Received, Udp};
-use crate::core::{ClientId, Command, Counters, LinkId, Now, Output, Relay, Settings, Switch};
+use super::xdp::XdpStatus;
+use crate::core::{
+    ClientId, Command, Counters, LinkId, Now, Output, Relay, Settings, Stun, Switch,
+};
 use outbox::Outbox;
 
 /// Messages of connections in a round, so that lanes have their turn soon.
@@ -33,6 +38,9 @@ const MESSAGES: usize = 256;
 struct Hub {
     relay: Relay,
     switch: Switch,
+    kernel: Option<KernelSwitch>,
+    xdp: XdpStatus,
+    stun: Stun,
     lanes: Counters,
     udp: Option<Udp>,
     outbox: Outbox,
@@ -46,7 +54,12 @@ struct Hub {
 }
 
 /// Starts the hub's thread.
-pub(super) fn start(settings: Settings, udp: Option<Udp>) -> Result<HubHandle> {
+pub(super) fn start(
+    settings: Settings,
+    udp: Option<Udp>,
+    kernel: Option<KernelSwitch>,
+    xdp: XdpStatus,
+) -> Result<HubHandle> {
     let file = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("eventfd")?;
     let bell = Arc::new(Bell { file, sleeping: AtomicBool::new(false) });
     let (end, ended) = watch::channel(false);
@@ -55,9 +68,14 @@ pub(super) fn start(settings: Settings, udp: Option<Udp>) -> Result<HubHandle> {
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)
         .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
     let now = clock();
+    // Without a port there are no lanes.
+    let port = udp.as_ref().map(Udp::local_address).transpose()?.map_or(0, |at| at.port());
     let hub = Hub {
         relay: Relay::new(settings, &seed, now.at),
-        switch: Switch::default(),
+        switch: Switch::new(port, now.at),
+        kernel,
+        xdp,
+        stun: Stun::new(now.at),
         lanes: Counters::default(),
         udp,
         outbox: Outbox::default(),
@@ -160,12 +178,11 @@ impl Hub {
                 }
                 ToHub::Mesh(message) => self.mesh(message),
                 ToHub::Report(reply) => {
-                    let mut counters = self.relay.counters().clone();
-                    counters.add(&self.lanes);
-                    let (totals, bound) = (self.relay.totals(), self.switch.len());
-                    let mesh = self.relay.mesh_status();
                     // Who asked may have gone.
-                    let _ = reply.send(Report { totals, counters, bound, mesh });
+                    let _ = reply.send(self.report());
+                }
+                ToHub::Interfaces(interfaces) => {
+                    self.in_kernel(|kernel| kernel.follow(&interfaces));
                 }
                 ToHub::Drain(within) => self.relay.drain(within, now.at, out),
             }
@@ -215,7 +232,7 @@ impl Hub {
 
     /// Does what the core wants done.
     fn apply(&mut self) {
-        for command in self.out.commands.drain(..) {
+        for command in std::mem::take(&mut self.out.commands) {
             match command {
                 Command::Deliver(client, delivery) => {
                     if let Some(line) = self.lines.get(&client) {
@@ -239,7 +256,10 @@ impl Hub {
                         let _ = line.send(ToLine::Close);
                     }
                 }
-                Command::Switch(change) => self.switch.change(change, self.now.at),
+                Command::Switch(change) => {
+                    self.switch.change(change);
+                    self.in_kernel(|kernel| kernel.change(change));
+                }
                 Command::End => self.ended = true,
             }
         }

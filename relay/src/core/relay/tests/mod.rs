@@ -88,7 +88,7 @@ impl Scene {
         let now = Now { at: Instant::now(), wall: EPOCH };
         Self {
             relay: Relay::new(settings, &[9; 32], now.at),
-            switch: Switch::default(),
+            switch: Switch::new(3478, now.at),
             start: now.at,
             now,
             delivered: Vec::new(),
@@ -127,7 +127,7 @@ impl Scene {
                         self.linked.push((to, delivery));
                     }
                     Command::CloseLink(link) => self.closed_links.push(link),
-                    Command::Switch(change) => self.switch.change(change, self.now.at),
+                    Command::Switch(change) => self.switch.change(change),
                     Command::End => self.ended = true,
                 }
             }
