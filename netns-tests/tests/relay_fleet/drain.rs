@@ -46,10 +46,8 @@ async fn a_drain_by_command_does_the_same() -> Result<()> {
 /// Two nodes at one relay, which ends: each goes to another.
 async fn drained(region: &Region, lane: bool, drain: impl Fn(&Region) -> Result<()>) -> Result<()> {
     let (a, b) = (region.host("a", 11)?, region.host("b", 12)?);
-    let mut one = Node::start(&a, 1, 11, region.places(&[0, 1, 2]))?;
-    let mut two = Node::start(&b, 1, 12, region.places(&[0, 2, 1]))?;
-    one.at_home(0).await?;
-    two.at_home(0).await?;
+    let mut one = Node::at_first(&a, 1, 11, &region.places(&[0, 1, 2])).await?;
+    let mut two = Node::at_first(&b, 1, 12, &region.places(&[0, 2, 1])).await?;
     if lane {
         one.opens_lane(12).await?;
         two.has_lane().await?;

@@ -17,10 +17,8 @@ const BACK: Duration = Duration::from_millis(500);
 async fn a_killed_relays_nodes_are_back_through_another() -> Result<()> {
     let region = Region::start("failover")?;
     let (a, b) = (region.host("a", 11)?, region.host("b", 12)?);
-    let mut one = Node::start(&a, 1, 11, region.places(&[0, 1, 2]))?;
-    let mut two = Node::start(&b, 1, 12, region.places(&[1, 2, 0]))?;
-    one.at_home(0).await?;
-    two.at_home(0).await?;
+    let one = Node::at_first(&a, 1, 11, &region.places(&[0, 1, 2])).await?;
+    let two = Node::at_first(&b, 1, 12, &region.places(&[1, 2, 0])).await?;
     let (mut one, _two) = (Tunnel::new(&a, 11, one)?, Tunnel::new(&b, 12, two)?);
     let stream = Stream::start(&a, &b, "10.9.0.12:80")?;
     let there = Datagrams::start(&a, &b, "10.9.0.12:53")?;
@@ -44,10 +42,8 @@ const NOTICED: Duration = Duration::from_millis(300);
 async fn a_relay_that_stands_still_is_noticed_and_comes_back() -> Result<()> {
     let region = Region::start("stopped")?;
     let (a, b) = (region.host("a", 11)?, region.host("b", 12)?);
-    let mut one = Node::start(&a, 1, 11, region.places(&[0]))?;
-    let mut two = Node::start(&b, 1, 12, region.places(&[1]))?;
-    one.at_home(0).await?;
-    two.at_home(0).await?;
+    let mut one = Node::at_first(&a, 1, 11, &region.places(&[0])).await?;
+    let mut two = Node::at_first(&b, 1, 12, &region.places(&[1])).await?;
     one.reaches(&mut two).await?;
     let stopped = Instant::now();
     region.relays[1].process.signal(Signal::STOP)?;
