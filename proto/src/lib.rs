@@ -3,6 +3,7 @@
 //!
 //! - [`key`]: WireGuard keys, as 32 bytes that print as base64 or hexadecimal.
 //! - [`lane`]: WireGuard packets through a relay, in plain UDP.
+//! - [`mesh`]: what relays of one region say to each other.
 //! - [`message`]: the outside of WireGuard messages, as far as it is readable without keys.
 //! - [`relay`]: what a node and a relay say to each other.
 //! - [`ticket`]: what the control plane signs so that a relay serves a node.
@@ -12,6 +13,7 @@
 mod bytes;
 pub mod key;
 pub mod lane;
+pub mod mesh;
 pub mod message;
 pub mod relay;
 pub mod ticket;

@@ -32,7 +32,8 @@ fn every_key_is_read() {
     let text = format!(
         "{}quic = \"[::]:443\"\ntls = \"0.0.0.0:443\"\nlanes = \"[::]:3478\"\n\
          lane-addresses = [\"203.0.113.1:3478\", \"[2001:db8::1]:3478\"]\n\
-         admin = \"127.0.0.1:9443\"\nclients = 10\nnetwork-clients = 5\nclient-rate = 1000\n\
+         admin = \"127.0.0.1:9443\"\nmesh = \"[::]:444\"\n\
+         region = \"region.toml\"\nrelay-key = \"relay.key\"\nclients = 10\nnetwork-clients = 5\nclient-rate = 1000\n\
          network-rate = 1000\nlane-limit = 10\nclient-lanes = 2\nlane-lifetime = 30\n\
          queue-age = 100\nqueue-bytes = 65536\nqueue-total = 100000\nidle = 30\n\
          admission-time = 5\nadmissions = 10\nsource-admissions = 2\ndrain-time = 100\n",
@@ -51,6 +52,7 @@ fn an_error_names_its_place_and_the_mend() {
         ("lanes = \"[::]:3478\"\n", "`lane-addresses`", "no client can send to"),
         ("lane-addresses = [\"192.0.2.1:1\"]\n", "`lanes` is not", "say where"),
         ("certificate = \"c.pem\"\n", "`private-key` is not", "`certificate` is set"),
+        ("mesh = \"[::]:444\"\n", "`region` is not set", "`relay-key` together"),
         ("lane-lifetime = 1\n", "`lane-lifetime`", "below 5"),
         ("queue-bytes = 1000\n", "`queue-bytes`", "longest batch"),
     ];

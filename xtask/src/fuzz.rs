@@ -7,11 +7,12 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 11] = [
     "datagram",
     "host_packet",
     "inner_packet",
     "lane",
+    "mesh_frame",
     "offload",
     "policy_document",
     "policy_network",

@@ -18,6 +18,14 @@ pub struct Counters {
     pub packets_out: u64,
     /// Their bytes.
     pub bytes_out: u64,
+    /// Packets that came by links to other relays.
+    pub link_packets_in: u64,
+    /// Their bytes.
+    pub link_bytes_in: u64,
+    /// Packets handed to links to other relays.
+    pub link_packets_out: u64,
+    /// Their bytes.
+    pub link_bytes_out: u64,
     /// Packets that went out by lanes, from wherever they came.
     pub lane_packets: u64,
     /// Their bytes, headers of lanes not counted.
@@ -35,6 +43,10 @@ impl Default for Counters {
             bytes_in: 0,
             packets_out: 0,
             bytes_out: 0,
+            link_packets_in: 0,
+            link_bytes_in: 0,
+            link_packets_out: 0,
+            link_bytes_out: 0,
             lane_packets: 0,
             lane_bytes: 0,
             stun_answers: 0,
@@ -77,6 +89,10 @@ impl Counters {
         self.bytes_in += other.bytes_in;
         self.packets_out += other.packets_out;
         self.bytes_out += other.bytes_out;
+        self.link_packets_in += other.link_packets_in;
+        self.link_bytes_in += other.link_bytes_in;
+        self.link_packets_out += other.link_packets_out;
+        self.link_bytes_out += other.link_bytes_out;
         self.lane_packets += other.lane_packets;
         self.lane_bytes += other.lane_bytes;
         self.stun_answers += other.stun_answers;

@@ -1,4 +1,4 @@
-//! The page for operators: `/metrics`, `/healthz`, `/status`, over plain HTTP.
+//! The page for operators: `/metrics`, `/healthz`, `/status`, and `/drain`, over plain HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,10 @@ const AT_ONCE: usize = 32;
 const TIME: Duration = Duration::from_secs(5);
 /// The longest head of a request.
 const HEAD: usize = 8 << 10;
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers for ever.
-pub(super) async fn serve(listener: TcpListener, door: Arc<Door>) {
+pub(super) async fn serve(listener: TcpListener, door: Arc<Door>, drain_time: Duration) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         // Who comes when all places are taken waits in the listener's queue.
@@ -30,7 +31,7 @@ pub(super) async fn serve(listener: TcpListener, door: Arc<Door>) {
                 let door = door.clone();
                 tokio::spawn(async move {
                     // Late or gone: nobody to tell.
-                    let _ = timeout(TIME, answer(stream, &door)).await;
+                    let _ = timeout(TIME, answer(stream, &door, drain_time)).await;
                     drop(place);
                 });
             }
@@ -42,21 +43,33 @@ pub(super) async fn serve(listener: TcpListener, door: Arc<Door>) {
     }
 }
 
-async fn answer(mut stream: TcpStream, door: &Door) -> std::io::Result<()> {
+async fn answer(mut stream: TcpStream, door: &Door, drain_time: Duration) -> std::io::Result<()> {
     let mut head = BytesMut::with_capacity(1024);
-    let path = loop {
+    let (path, may_change) = loop {
         if stream.read_buf(&mut head).await? == 0 || head.len() > HEAD {
             return Ok(());
         }
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(&head) {
-            Ok(httparse::Status::Complete(_)) => break request.path.unwrap_or("").to_owned(),
+            Ok(httparse::Status::Complete(_)) => {
+                // A page in an operator's browser may send a POST here; it cannot hide that it is one.
+                let by_page = request.headers.iter().any(|h| h.name.eq_ignore_ascii_case("origin"));
+                let may_change = request.method == Some("POST") && !by_page;
+                break (request.path.unwrap_or("").to_owned(), may_change);
+            }
             Ok(httparse::Status::Partial) => {}
             Err(_) => return Ok(()),
         }
     };
-    let (status, kind, body) = page(&path, door).await;
+    let (status, kind, body) = match (&*path, may_change) {
+        ("/drain", true) => {
+            door.hub.drain(drain_time).await;
+            ("202 Accepted", TEXT, format!("{}\n", drain_time.as_millis()))
+        }
+        ("/drain", false) => ("405 Method Not Allowed", TEXT, "POST, not by a page\n".to_owned()),
+        _ => page(&path, door).await,
+    };
     let answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{body}",
@@ -67,10 +80,9 @@ async fn answer(mut stream: TcpStream, door: &Door) -> std::io::Result<()> {
 }
 
 async fn page(path: &str, door: &Door) -> (&'static str, &'static str, String) {
-    const TEXT: &str = "text/plain; charset=utf-8";
     const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     if !["/healthz", "/status", "/metrics"].contains(&path) {
-        return ("404 Not Found", TEXT, "/healthz, /metrics, /status\n".to_owned());
+        return ("404 Not Found", TEXT, "/healthz, /metrics, /status, POST /drain\n".to_owned());
     }
     let Ok(report) = door.hub.report().await else {
         return ("503 Service Unavailable", TEXT, "the relay has ended\n".to_owned());

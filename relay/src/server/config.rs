@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use proto::ticket::{ControlKeyId, VerifyingKey};
 
+use super::mesh::MeshConfig;
 use super::tls::IdentitySource;
 use super::xdp::XdpChoice;
 use crate::core::{ControlKeys, Settings};
@@ -55,6 +56,15 @@ pub struct Options {
     /// Control keys whose tickets are good, as ID:BASE64; several while they are changed
     #[arg(long, env = "NEARWIRE_RELAY_CONTROL_KEYS", value_name = "ID:KEY", value_delimiter = ',')]
     pub control_keys: Option<Vec<ControlKeyText>>,
+    /// UDP address on which other relays of the region are taken; needs `region` and `relay-key`
+    #[arg(long, env = "NEARWIRE_RELAY_MESH", value_name = "ADDRESS")]
+    pub mesh: Option<SocketAddr>,
+    /// File that names the relays of the region (TOML); read again when it changes and on SIGHUP
+    #[arg(long, env = "NEARWIRE_RELAY_REGION", value_name = "FILE")]
+    pub region: Option<PathBuf>,
+    /// File with this relay's secret key; `nearwire-relay key FILE` makes one
+    #[arg(long, env = "NEARWIRE_RELAY_KEY", value_name = "FILE")]
+    pub relay_key: Option<PathBuf>,
     /// Clients at one time (default: 20000)
     #[arg(long, env = "NEARWIRE_RELAY_CLIENTS", value_name = "NUMBER")]
     pub clients: Option<usize>,
@@ -123,6 +133,8 @@ pub struct Config {
     pub xdp: XdpChoice,
     /// Where operators ask.
     pub admin: Option<SocketAddr>,
+    /// What it needs to be of a region.
+    pub mesh: Option<MeshConfig>,
     /// Where the certificate comes from.
     pub identity: IdentitySource,
     /// Whose tickets are good.
@@ -186,6 +198,9 @@ impl Options {
             private_key,
             self_signed,
             control_keys,
+            mesh,
+            region,
+            relay_key,
             clients,
             network_clients,
             client_rate,
@@ -208,6 +223,7 @@ impl Options {
     pub fn check(self) -> Result<Config> {
         let identity = self.identity()?;
         let settings = self.settings()?;
+        let mesh = MeshConfig::of(self.mesh, self.region.clone(), self.relay_key.clone())?;
         let any: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, 443).into();
         let control_keys = self.control_keys.unwrap_or_default();
         ensure!(
@@ -221,6 +237,7 @@ impl Options {
             lanes: self.lanes,
             xdp: self.xdp.unwrap_or_default(),
             admin: self.admin,
+            mesh,
             identity,
             control_keys: control_keys.into_iter().map(|text| (text.id, text.key)).collect(),
             settings,

@@ -72,7 +72,7 @@ impl Snapshot {
         lanes.map(json).collect()
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 11] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 15] {
         let counters = &self.report.counters;
         let [kernel_packets, kernel_bytes] = self.in_kernel();
         [
@@ -85,6 +85,10 @@ impl Snapshot {
             ("kernel_packets", "Packets of lanes switched by the kernel", kernel_packets),
             ("kernel_bytes", "Their bytes, headers of lanes counted", kernel_bytes),
             ("stun_answers", "Answers to STUN", counters.stun_answers),
+            ("link_packets_in", "Packets from other relays", counters.link_packets_in),
+            ("link_bytes_in", "Bytes of packets from other relays", counters.link_bytes_in),
+            ("link_packets_out", "Packets to other relays", counters.link_packets_out),
+            ("link_bytes_out", "Bytes of packets to other relays", counters.link_bytes_out),
             ("crowded", "Connections turned away in a crowd", self.turned.crowded),
             ("failed", "Connections that failed before admission", self.turned.failed),
         ]
@@ -122,6 +126,7 @@ impl Snapshot {
         let status = json!({
             "totals": self.report.totals,
             "lane_ends_bound": self.report.bound,
+            "mesh": self.report.mesh,
             "lane_switch": if self.report.kernel.is_some() { "xdp" } else { "userspace" },
             "xdp": self.report.xdp,
             "busiest_lanes": self.busiest(),
@@ -158,6 +163,13 @@ impl Collector for Snapshot {
         let mut metric = encoder.encode_descriptor("clients", help, None, MetricType::Gauge)?;
         for (way, count) in self.clients() {
             gauge(count).encode(metric.encode_family(&[("way", way)])?)?;
+        }
+        let links = self.report.mesh.as_ref().map(|mesh| mesh.links.as_slice()).unwrap_or_default();
+        let help = "1 if the link to another relay of the region is up";
+        let mut metric = encoder.encode_descriptor("link_up", help, None, MetricType::Gauge)?;
+        for link in links {
+            let relay = link.relay.to_string();
+            gauge(usize::from(link.up)).encode(metric.encode_family(&[("relay", &*relay)])?)?;
         }
         let help = "Interfaces on which the kernel switches lanes, by mode";
         let mut metric =

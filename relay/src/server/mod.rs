@@ -12,6 +12,7 @@ mod hub_handle;
 mod interfaces;
 mod io_limits;
 mod kernel_switch;
+mod mesh;
 mod metrics;
 mod quic;
 mod sources;
@@ -32,6 +33,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use config::{Config, ControlKeyText, Options};
+pub use mesh::{MeshConfig, make_key};
 pub use xdp::XdpChoice;
 
 use admission::Door;
@@ -49,6 +51,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A running relay.
 pub struct Server {
     hub: HubHandle,
+    mesh: Option<quinn::Endpoint>,
     quic: quinn::Endpoint,
     addresses: Addresses,
     fingerprint: String,
@@ -66,6 +69,8 @@ pub struct Addresses {
     pub tls: SocketAddr,
     /// Lanes, over UDP.
     pub lanes: Option<SocketAddr>,
+    /// Other relays of the region, over QUIC.
+    pub mesh: Option<SocketAddr>,
     /// Metrics, health and status, over HTTP.
     pub admin: Option<SocketAddr>,
 }
@@ -95,6 +100,11 @@ impl Server {
             lanes.keep_apart().context("having datagrams of lanes come one by one")?;
         }
         let hub = hub::start(settings, lanes, kernel, xdp)?;
+        let mut tasks = JoinSet::new();
+        let mesh = match &config.mesh {
+            Some(mesh) => Some(mesh::start(mesh, hub.clone(), &mut tasks).await?),
+            None => None,
+        };
         let (door, gone) = Door::new(&config, hub.clone());
         let door = Arc::new(door);
         let quic = quic::endpoint(config.quic, &identity)?;
@@ -111,19 +121,19 @@ impl Server {
             quic: quic.local_addr().context("the address of QUIC")?,
             tls: tcp.local_addr().context("the address of TLS")?,
             lanes: lane_address,
+            mesh: mesh.as_ref().map(quinn::Endpoint::local_addr).transpose()?,
             admin: admin.as_ref().map(TcpListener::local_addr).transpose()?,
         };
-        let mut tasks = JoinSet::new();
         tasks.spawn(quic::serve(quic.clone(), door.clone()));
         tasks.spawn(tcp::serve(tcp, identity.tcp_config()?, door.clone()));
         if let Some(netlink) = netlink {
             tasks.spawn(netlink.follow(hub.clone()));
         }
         if let Some(admin) = admin {
-            tasks.spawn(admin::serve(admin, door));
+            tasks.spawn(admin::serve(admin, door, config.drain_time));
         }
         tasks.spawn(tls::reload(identity));
-        Ok(Self { hub, quic, addresses, fingerprint, tasks, gone })
+        Ok(Self { hub, mesh, quic, addresses, fingerprint, tasks, gone })
     }
 
     /// Where it listens.
@@ -138,6 +148,11 @@ impl Server {
         &self.fingerprint
     }
 
+    /// Waits until the relay has ended, because an operator has told it to.
+    pub async fn ended(&self) {
+        self.hub.clone().ended().await;
+    }
+
     /// Tells the clients that the relay ends in `within`, and waits for that.
     pub async fn drain(mut self, within: Duration) {
         self.hub.drain(within).await;
@@ -147,6 +162,10 @@ impl Server {
         let _ = tokio::time::timeout(LAST_WORDS, self.gone.recv()).await;
         self.quic.close(quinn::VarInt::from_u32(0), b"drained");
         let _ = tokio::time::timeout(LAST_WORDS, self.quic.wait_idle()).await;
+        if let Some(mesh) = self.mesh {
+            mesh.close(quinn::VarInt::from_u32(0), b"drained");
+            let _ = tokio::time::timeout(LAST_WORDS, mesh.wait_idle()).await;
+        }
     }
 }
 

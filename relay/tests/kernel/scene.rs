@@ -152,7 +152,7 @@ impl Relay {
     /// The relay as the host on this side sees it.
     pub(crate) fn seen_from(&self, side: usize) -> Scene {
         let at = SocketAddr::new(RELAYS[side][0].parse().expect("an address"), 443);
-        let addresses = Addresses { quic: at, tls: at, lanes: None, admin: None };
+        let addresses = Addresses { quic: at, tls: at, lanes: None, mesh: None, admin: None };
         Scene { addresses, fingerprint: self.fingerprint.clone() }
     }
 

@@ -9,6 +9,7 @@ use proto::lane::{LANE_HEADER_LEN, LaneId, data_header};
 use proto::relay::{Batch, RelayFrame};
 
 use super::Relay;
+use super::mesh::{Receiver, Road};
 use crate::core::counters::Drop;
 use crate::core::node::ClientId;
 use crate::core::output::{Made, Output, Packet};
@@ -38,7 +39,10 @@ impl Relay {
         }
         let from = node.key;
         let lane = node.lanes.get(to).copied();
-        let receiver = network.members.get(to).copied();
+        let receiver =
+            Receiver { network: network.id, key: *to, here: network.members.get(to).copied() };
+        let road = self.road(&receiver);
+        let lane = lane.filter(|_| !matches!(road, Some(Road::Link(_))));
         if let Some((address, via, lane)) = lane.and_then(|lane| self.far_end(lane, id.node)) {
             self.counters.lane_packets += count as u64;
             self.counters.lane_bytes += bytes as u64;
@@ -46,7 +50,12 @@ impl Relay {
         }
         let segment = u16::try_from(batch.segment()).unwrap_or(u16::MAX);
         let packet = Packet { from, segment, payload, at: now };
-        if receiver.is_none_or(|receiver| !self.queue(receiver, packet, now, out)) {
+        let sent = match road {
+            Some(Road::Here(index)) => self.queue(index, packet, now, out),
+            Some(Road::Link(relay)) => self.pass_on(relay, &receiver, packet, now, out),
+            None => false,
+        };
+        if !sent {
             self.counters.drop(Drop::PeerAbsent, count);
             if self.may_ask(id.node, now) {
                 self.tell(id.node, RelayFrame::PeerGone(*to), now, out);
@@ -88,7 +97,13 @@ impl Relay {
     }
 
     /// Queues packets for a node's connection; false if it has none.
-    fn queue(&mut self, to: Index, packet: Packet, now: Instant, out: &mut Output) -> bool {
+    pub(super) fn queue(
+        &mut self,
+        to: Index,
+        packet: Packet,
+        now: Instant,
+        out: &mut Output,
+    ) -> bool {
         let Some(node) = self.nodes.get_mut(to) else { return false };
         let Some(connection) = &mut node.connection else { return false };
         if self.waiting + packet.payload.len() > self.settings.queue_total {

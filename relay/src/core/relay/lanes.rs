@@ -57,8 +57,10 @@ impl Relay {
         let full = node.lanes.len() >= node.lanes_allowed as usize;
         let found = self.networks.get(node.network).and_then(|n| n.members.get(peer).copied());
         let far = found.and_then(|index| Some((index, self.nodes.get(index)?)));
-        let (other, far) =
-            far.filter(|(_, far)| far.connection.is_some()).ok_or(LaneRefused::PeerAbsent)?;
+        let elsewhere =
+            self.networks.get(node.network).is_some_and(|n| self.mesh.find(n.id, peer).is_some());
+        let absent = if elsewhere { LaneRefused::PeerElsewhere } else { LaneRefused::PeerAbsent };
+        let (other, far) = far.filter(|(_, far)| far.connection.is_some()).ok_or(absent)?;
         let (far_rate, far_full) = (far.rate, far.lanes.len() >= far.lanes_allowed as usize);
         if full || far_full || !self.may_ask(asker, now) {
             return Err(LaneRefused::TooMany);

@@ -3,6 +3,8 @@
 mod clients;
 mod forward;
 mod lanes;
+mod links;
+mod mesh;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -20,6 +22,7 @@ use super::Now;
 use super::bucket::Bucket;
 use super::counters::{Counters, Drop};
 use super::lanes::{Cookies, Lanes};
+use super::mesh::Mesh;
 use super::node::{ClientId, Connection, Node, Way};
 use super::output::{Command, Output};
 use super::queue::Dropped;
@@ -43,6 +46,7 @@ pub struct Relay {
     connected: usize,
     lanes: Lanes,
     cookies: Cookies,
+    mesh: Mesh,
     /// Questions about lanes, from anybody.
     questions: Bucket,
     timers: Timers,
@@ -93,6 +97,7 @@ impl Relay {
             lanes: Lanes::new(&derived(seed, b"lanes")),
             cookies: Cookies::new(&derived(seed, b"cookies"), now),
             questions: Bucket::full(now),
+            mesh: Mesh::default(),
             timers: Timers::default(),
             counters: Counters::default(),
             waiting: 0,
@@ -119,7 +124,14 @@ impl Relay {
             ClientFrame::Send(to, batch) => {
                 self.send(id, to, batch, chunk.slice_ref(batch.bytes()), now.at, out);
             }
-            ClientFrame::Home(home) => connection.home = *home,
+            ClientFrame::Home(home) => {
+                let moved = connection.home != *home;
+                connection.home = *home;
+                if moved {
+                    connection.since = now.at;
+                    self.announce(id.node, now.at, out);
+                }
+            }
             ClientFrame::Ping(number) => self.tell(id.node, RelayFrame::Pong(*number), now.at, out),
             ClientFrame::OpenLane(peer) => self.open_lane(id.node, peer, now.at, out),
             ClientFrame::CloseLane(lane) => self.close_own_lane(id.node, *lane, now.at, out),
