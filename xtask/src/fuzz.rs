@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 13] = [
     "datagram",
     "host_packet",
     "inner_packet",
@@ -17,7 +17,10 @@ const TARGETS: [&str; 10] = [
     "policy_network",
     "policy_packet",
     "relay_frame",
+    "stun",
+    "ticket",
     "uapi",
+    "upgrade",
 ];
 
 /// What libFuzzer needs of the compiler: counters on edges and traced comparisons.

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::admission::Door;
+use super::certificate::Current;
 use super::metrics::Snapshot;
 
 /// Questions at one time.
@@ -20,17 +21,17 @@ const TIME: Duration = Duration::from_secs(5);
 const HEAD: usize = 8 << 10;
 
 /// Answers for ever.
-pub(super) async fn serve(listener: TcpListener, door: Arc<Door>) {
+pub(super) async fn serve(listener: TcpListener, door: Arc<Door>, current: Arc<Current>) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         // Who comes when all places are taken waits in the listener's queue.
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let door = door.clone();
+                let (door, current) = (door.clone(), current.clone());
                 tokio::spawn(async move {
                     // Late or gone: nobody to tell.
-                    let _ = timeout(TIME, answer(stream, &door)).await;
+                    let _ = timeout(TIME, answer(stream, &door, &current)).await;
                     drop(place);
                 });
             }
@@ -42,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, door: Arc<Door>) {
     }
 }
 
-async fn answer(mut stream: TcpStream, door: &Door) -> std::io::Result<()> {
+async fn answer(mut stream: TcpStream, door: &Door, current: &Current) -> std::io::Result<()> {
     let mut head = BytesMut::with_capacity(1024);
     let path = loop {
         if stream.read_buf(&mut head).await? == 0 || head.len() > HEAD {
@@ -56,7 +57,7 @@ async fn answer(mut stream: TcpStream, door: &Door) -> std::io::Result<()> {
             Err(_) => return Ok(()),
         }
     };
-    let (status, kind, body) = page(&path, door).await;
+    let (status, kind, body) = page(&path, door, current).await;
     let answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{body}",
@@ -66,7 +67,7 @@ async fn answer(mut stream: TcpStream, door: &Door) -> std::io::Result<()> {
     stream.shutdown().await
 }
 
-async fn page(path: &str, door: &Door) -> (&'static str, &'static str, String) {
+async fn page(path: &str, door: &Door, current: &Current) -> (&'static str, &'static str, String) {
     const TEXT: &str = "text/plain; charset=utf-8";
     const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     if !["/healthz", "/status", "/metrics"].contains(&path) {
@@ -76,11 +77,16 @@ async fn page(path: &str, door: &Door) -> (&'static str, &'static str, String) {
         return ("503 Service Unavailable", TEXT, "the relay has ended\n".to_owned());
     };
     let draining = report.totals.draining;
-    let snapshot = Snapshot { report, turned: door.turned() };
+    let snapshot = Snapshot { report, turned: door.turned(), certificate: current.report() };
     match path {
         "/healthz" if draining => {
             ("503 Service Unavailable", TEXT, "the relay is going away\n".to_owned())
         }
+        "/healthz" if snapshot.certificate.current.is_none() => (
+            "503 Service Unavailable",
+            TEXT,
+            "there is no certificate yet: see /status\n".to_owned(),
+        ),
         "/healthz" => ("200 OK", TEXT, "ok\n".to_owned()),
         "/status" => ("200 OK", "application/json", snapshot.to_json()),
         _ => match snapshot.into_prometheus() {

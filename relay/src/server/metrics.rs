@@ -11,6 +11,7 @@ use proto::relay::Refusal;
 use serde_json::json;
 
 use super::admission::Turned;
+use super::certificate::CertificateReport;
 use super::hub_handle::Report;
 use crate::core::Drop;
 
@@ -18,6 +19,7 @@ use crate::core::Drop;
 pub(super) struct Snapshot {
     pub(super) report: Report,
     pub(super) turned: Turned,
+    pub(super) certificate: CertificateReport,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -40,7 +42,7 @@ impl Snapshot {
         ]
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 8] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 9] {
         let counters = &self.report.counters;
         [
             ("packets_in", "Packets from connections of clients", counters.packets_in),
@@ -51,6 +53,11 @@ impl Snapshot {
             ("lane_bytes", "Bytes of packets that left by lanes", counters.lane_bytes),
             ("crowded", "Connections turned away in a crowd", self.turned.crowded),
             ("failed", "Connections that failed before admission", self.turned.failed),
+            (
+                "certificate_failures",
+                "Attempts to replace the certificate that failed",
+                self.certificate.failures,
+            ),
         ]
     }
 
@@ -82,7 +89,14 @@ impl Snapshot {
             self.drops().map(|(reason, count)| (reason.into(), count.into())).collect();
         let refused: serde_json::Map<_, _> =
             self.refused().map(|(why, count)| (why.into(), count.into())).collect();
+        let certificate = &self.certificate;
+        let current = certificate.current.as_ref();
         let status = json!({
+            "certificate": {
+                "sha256": current.map(|(sha256, _)| sha256),
+                "not_after": current.map(|(_, not_after)| not_after.0),
+                "trouble": certificate.trouble,
+            },
             "totals": self.report.totals,
             "lane_ends_bound": self.report.bound,
             "lane_switch": "userspace",
@@ -114,6 +128,12 @@ impl Collector for Snapshot {
         for (name, help, value) in self.counters() {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(metric)?;
+        }
+        if let Some((_, not_after)) = &self.certificate.current {
+            let name = "certificate_not_after_seconds";
+            let help = "Last second of the certificate, since 1970";
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(not_after.0).unwrap_or(i64::MAX)).encode(metric)?;
         }
         let help = "Clients that are connected, by way";
         let mut metric = encoder.encode_descriptor("clients", help, None, MetricType::Gauge)?;

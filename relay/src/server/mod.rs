@@ -4,8 +4,10 @@
 //! (`hub`). tokio carries what is encrypted: it admits connections, moves their bytes, and speaks
 //! with the hub by a bounded channel. What the hub hands to a connection is bounded by the core.
 
+mod acme;
 mod admin;
 mod admission;
+mod certificate;
 mod config;
 mod hub;
 mod hub_handle;
@@ -28,7 +30,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-pub use config::{Config, ControlKeyText, Options};
+pub use acme::Acme;
+pub use config::{Config, ControlKeyText, Lines, Options};
+pub use tls::IdentitySource;
 
 use admission::Door;
 use hub_handle::HubHandle;
@@ -42,7 +46,7 @@ pub struct Server {
     hub: HubHandle,
     quic: quinn::Endpoint,
     addresses: Addresses,
-    fingerprint: String,
+    fingerprint: Option<String>,
     tasks: JoinSet<()>,
     /// Ends with the last connection.
     gone: mpsc::Receiver<Infallible>,
@@ -101,9 +105,9 @@ impl Server {
         tasks.spawn(quic::serve(quic.clone(), door.clone()));
         tasks.spawn(tcp::serve(tcp, identity.tcp_config()?, door.clone()));
         if let Some(admin) = admin {
-            tasks.spawn(admin::serve(admin, door));
+            tasks.spawn(admin::serve(admin, door, identity.current.clone()));
         }
-        tasks.spawn(tls::reload(identity));
+        tasks.spawn(tls::keep(identity));
         Ok(Self { hub, quic, addresses, fingerprint, tasks, gone })
     }
 
@@ -113,10 +117,11 @@ impl Server {
         self.addresses
     }
 
-    /// The SHA-256 of its certificate, in hexadecimal.
+    /// The SHA-256 of the certificate that it began with, in hexadecimal. A certificate authority may
+    /// have given none yet.
     #[must_use]
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     /// Tells the clients that the relay ends in `within`, and waits for that.
