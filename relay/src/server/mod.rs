@@ -14,6 +14,7 @@ mod hub_handle;
 mod io_limits;
 mod metrics;
 mod quic;
+mod quic_runtime;
 mod sources;
 mod stream;
 mod tcp;

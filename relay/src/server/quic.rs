@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::admission::{Binding, Client, Door};
 use super::hub_handle::{HubHandle, ToConnection, ToHub};
+use super::quic_runtime::QuicRuntime;
 use super::stream::{frame_into, read_frames, write_all};
 use super::tls::Identity;
 use crate::core::{ClientId, Delivery, Packet, Way};
@@ -40,7 +41,7 @@ pub(super) fn endpoint(address: SocketAddr, identity: &Identity) -> Result<Endpo
     config.transport_config(Arc::new(transport()?));
     let socket =
         socket(address).with_context(|| format!("listening on {address} for QUIC (`quic`)"))?;
-    let runtime = Arc::new(quinn::TokioRuntime);
+    let runtime = Arc::new(QuicRuntime);
     Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime).context("starting QUIC")
 }
 

@@ -21,6 +21,8 @@ use crate::core::Way;
 
 /// The longest buffer that a silent client keeps.
 const KEPT: usize = 4 << 10;
+/// What waits in the kernel before it is sent, in bytes.
+const UNSENT: u32 = 64 << 10;
 /// After a failed accept: too many open files end by themselves, a busy loop does not.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Deliveries written together.
@@ -59,14 +61,20 @@ async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, 
     }
 }
 
+/// A packet that waits for more to come is late; and what the kernel has taken cannot be dropped nor
+/// overtaken any more, so it takes little beyond what is on its way.
+fn lively(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)
+}
+
 /// A client, through TLS, HTTP and its ticket.
 async fn admitted(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     door: &Door,
 ) -> Option<(Client, ReadHalf<Stream>, WriteHalf<Stream>)> {
-    // A packet that waits for more to come is late.
-    let started = match stream.set_nodelay(true) {
+    let started = match lively(&stream) {
         Ok(()) => acceptor.accept(stream).await.ok(),
         Err(_) => None,
     };
