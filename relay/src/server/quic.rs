@@ -93,7 +93,8 @@ pub(super) async fn serve(endpoint: Endpoint, door: Arc<Door>) {
             let admitted = timeout(door.time, admitted(incoming, &door)).await;
             drop(place);
             match admitted {
-                Ok(Some(client)) => serve_client(client, &door).await,
+                // A task of its own: what admission needed is given back.
+                Ok(Some(client)) => drop(tokio::spawn(serve_client(client, door))),
                 Ok(None) => {}
                 Err(_) => door.failed(),
             }
@@ -128,7 +129,8 @@ async fn admitted(incoming: Incoming, door: &Door) -> Option<QuicClient> {
     Some(QuicClient { client, connection, control: (writer, reader) })
 }
 
-async fn serve_client(client: QuicClient, door: &Door) {
+async fn serve_client(client: QuicClient, door: Arc<Door>) {
+    let door = &*door;
     let QuicClient { client, connection, control: (mut writer, mut reader) } = client;
     let Client { id, binding, mut line, rest } = client;
     tokio::select! {

@@ -55,7 +55,10 @@ async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, 
     let admitted = timeout(door.time, admitted(stream, acceptor, &door)).await;
     drop(place);
     match admitted {
-        Ok(Some((client, reader, writer))) => serve_client(client, reader, writer, &door).await,
+        // A task of its own: what admission needed is given back.
+        Ok(Some((client, reader, writer))) => {
+            drop(tokio::spawn(async move { serve_client(client, reader, writer, &door).await }));
+        }
         Ok(None) => {}
         Err(_) => door.failed(),
     }

@@ -98,9 +98,9 @@ async fn ten_to_one_share_a_slow_receiver_alike() {
     let scene = Scene::new().await;
     let link = Bottleneck::new(&scene).await;
     let mut receiver = Client::new(&link.relay, Way::Tls, holder(1, 1)).await;
-    // 500 kB a second.
-    link.rate.store(5_000, Ordering::Relaxed);
-    let (got, _) = ten_to_one(&scene, [Way::Tls, Way::Quic], &mut receiver, 500_000).await;
+    // 1.5 MB a second.
+    link.rate.store(15_000, Ordering::Relaxed);
+    let (got, _) = ten_to_one(&scene, [Way::Tls, Way::Quic], &mut receiver, 1_500_000).await;
     each_has_half("a slow receiver", got);
     assert!(scene.status("/drops/queue_age").await + scene.status("/drops/queue_full").await > 0);
 }
