@@ -139,11 +139,14 @@ async fn serve_client(client: QuicClient, door: Arc<Door>) {
         () = read_datagrams(&connection, id, door) => {}
         () = write_deliveries(&connection, &mut writer, &mut line, id, door) => {}
     }
-    // The hub may have ended before us.
-    let _ = door.hub.tell(ToHub::Left(id)).await;
-    let _ = writer.finish();
-    let _ = timeout(Duration::from_secs(1), writer.stopped()).await;
-    connection.close(VarInt::from_u32(0), b"");
+    let end = async {
+        // The hub may have ended before us.
+        let _ = door.hub.tell(ToHub::Left(id)).await;
+        let _ = writer.finish();
+        let _ = timeout(Duration::from_secs(1), writer.stopped()).await;
+        connection.close(VarInt::from_u32(0), b"");
+    };
+    Box::pin(end).await;
 }
 
 async fn read_datagrams(connection: &Connection, id: ClientId, door: &Door) {
@@ -164,7 +167,8 @@ async fn read_datagrams(connection: &Connection, id: ClientId, door: &Door) {
 /// Packets that were too long for the client's datagrams.
 async fn read_long(connection: &Connection, id: ClientId, binding: &Binding, door: &Door) {
     while let Ok(mut stream) = connection.accept_uni().await {
-        read_frames(&mut stream, BytesMut::new(), id, binding, door).await;
+        // Rare, so that a silent client keeps no room for it.
+        Box::pin(read_frames(&mut stream, BytesMut::new(), id, binding, door)).await;
     }
 }
 
@@ -197,7 +201,8 @@ async fn write_deliveries(
             Delivery::Control(_) => {
                 let mut bytes = Vec::new();
                 frame_into(&delivery, &mut bytes);
-                if !write_all(control, &bytes).await {
+                // Boxed as above.
+                if !Box::pin(write_all(control, &bytes)).await {
                     return;
                 }
                 written += cost;
