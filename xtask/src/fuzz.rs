@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 14] = [
     "datagram",
     "host_packet",
     "inner_packet",
@@ -18,7 +18,10 @@ const TARGETS: [&str; 11] = [
     "policy_network",
     "policy_packet",
     "relay_frame",
+    "stun",
+    "ticket",
     "uapi",
+    "upgrade",
 ];
 
 /// What libFuzzer needs of the compiler: counters on edges and traced comparisons.

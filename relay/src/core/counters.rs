@@ -1,7 +1,6 @@
 //! What was counted: why packets were dropped, and what passed.
 
-use dataplane_common::DROP_REASONS;
-pub use dataplane_common::DropReason as Drop;
+use dataplane_common::{DROP_REASONS, DropReason};
 use proto::relay::Refusal;
 
 /// Packets dropped by reason, and what was carried.
@@ -56,7 +55,7 @@ impl Default for Counters {
 
 impl Counters {
     /// Counts dropped packets.
-    pub const fn drop(&mut self, reason: Drop, packets: usize) {
+    pub const fn drop(&mut self, reason: DropReason, packets: usize) {
         self.drops[reason.index()] += packets as u64;
     }
 
@@ -73,7 +72,7 @@ impl Counters {
 
     /// Packets dropped for this reason.
     #[must_use]
-    pub const fn dropped(&self, reason: Drop) -> u64 {
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
         self.drops[reason.index()]
     }
 

@@ -25,7 +25,7 @@ mod stun;
 mod timers;
 
 pub use admission::{Admitted, ControlKeys, admit};
-pub use counters::{Counters, Drop};
+pub use counters::Counters;
 pub use lanes::{Forward, LaneEntry, Switch, SwitchChange, Verdict};
 pub use mesh::{LinkId, LinkStatus, MeshStatus, Region, ToLink, Transit};
 pub use node::{ClientId, Way};

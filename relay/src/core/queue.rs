@@ -152,8 +152,13 @@ impl<P: Queued, F: Control> Queue<P, F> {
                 self.turns.rotate_left(1);
                 continue;
             }
+            // Only what is handed over is of its turn: what is dropped has cost nobody anything.
             let packet = self.take(&from)?;
-            self.in_flight += packet.bytes();
+            let len = packet.bytes();
+            if let Some(waiting) = self.senders.get_mut(&from) {
+                waiting.left = waiting.left.saturating_sub(len);
+            }
+            self.in_flight += len;
             return Some(Delivery::Packet(packet));
         }
         None
@@ -169,7 +174,6 @@ impl<P: Queued, F: Control> Queue<P, F> {
         let packet = waiting.packets.pop_front()?;
         let len = packet.bytes();
         waiting.bytes -= len;
-        waiting.left = waiting.left.saturating_sub(len);
         self.bytes -= len;
         if waiting.packets.is_empty() {
             self.senders.remove(from);
@@ -216,6 +220,32 @@ mod tests {
                 Delivery::Packet(packet) => packet.from.as_bytes()[0],
             })
             .collect()
+    }
+
+    #[test]
+    fn ten_to_one_have_equal_parts_of_a_slow_receiver() {
+        let start = Instant::now();
+        let mut queue: Queue = Queue::new();
+        let mut got = [0_usize; 2];
+        let mut dropped = Dropped::default();
+        // The receiver takes 10 packets a millisecond; the two send 100 and 10.
+        for millisecond in 0..20_000 {
+            let now = start + Duration::from_millis(millisecond);
+            for sent in 0..110 {
+                let from = u8::from(sent % 11 == 10);
+                dropped.full += queue.push(packet(from, 1000, now), 512 << 10).full;
+            }
+            for _ in 0..10 {
+                if let Some(Delivery::Packet(packet)) = queue.pop(AGE, now, &mut dropped) {
+                    got[usize::from(packet.from.as_bytes()[0])] += 1;
+                    queue.written(1000);
+                }
+            }
+        }
+        assert!(dropped.full > 0);
+        for had in got {
+            assert!(had.abs_diff(100_000) <= 5_000, "{got:?}");
+        }
     }
 
     #[test]

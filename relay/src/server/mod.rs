@@ -4,8 +4,10 @@
 //! (`hub`). tokio carries what is encrypted: it admits connections, moves their bytes, and speaks
 //! with the hub by a bounded channel. What the hub hands to a connection is bounded by the core.
 
+mod acme;
 mod admin;
 mod admission;
+mod certificate;
 mod config;
 mod hub;
 mod hub_handle;
@@ -15,6 +17,7 @@ mod kernel_switch;
 mod mesh;
 mod metrics;
 mod quic;
+mod quic_runtime;
 mod sources;
 mod stream;
 mod tcp;
@@ -32,8 +35,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-pub use config::{Config, ControlKeyText, Options};
+pub use acme::Acme;
+pub use config::{Config, ControlKeyText, Lines, Options};
 pub use mesh::{MeshConfig, make_key};
+pub use tls::IdentitySource;
 pub use xdp::XdpChoice;
 
 use admission::Door;
@@ -54,7 +59,7 @@ pub struct Server {
     mesh: Option<quinn::Endpoint>,
     quic: quinn::Endpoint,
     addresses: Addresses,
-    fingerprint: String,
+    fingerprint: Option<String>,
     tasks: JoinSet<()>,
     /// Ends with the last connection.
     gone: mpsc::Receiver<Infallible>,
@@ -130,9 +135,10 @@ impl Server {
             tasks.spawn(netlink.follow(hub.clone()));
         }
         if let Some(admin) = admin {
-            tasks.spawn(admin::serve(admin, door, config.drain_time));
+            let (certificate, drain_time) = (identity.current.clone(), config.drain_time);
+            tasks.spawn(admin::serve(admin, admin::Page { door, certificate, drain_time }));
         }
-        tasks.spawn(tls::reload(identity));
+        tasks.spawn(tls::keep(identity));
         Ok(Self { hub, mesh, quic, addresses, fingerprint, tasks, gone })
     }
 
@@ -142,10 +148,11 @@ impl Server {
         self.addresses
     }
 
-    /// The SHA-256 of its certificate, in hexadecimal.
+    /// The SHA-256 of the certificate that it began with, in hexadecimal. A certificate authority may
+    /// have given none yet.
     #[must_use]
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     /// Waits until the relay has ended, because an operator has told it to.

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
+use dataplane_common::DropReason;
 use proto::key::PublicKey;
 use proto::mesh::{MeshFrame, Notice, Presence, RelayId};
 use proto::ticket::NetworkId;
 
 use super::Relay;
-use crate::core::counters::Drop;
 use crate::core::mesh::{BEAT, LinkId, age};
 use crate::core::output::{Command, Delivery, Output};
 use crate::core::queue::Dropped;
@@ -88,7 +88,7 @@ impl Relay {
             let (before, mut dropped) = (link.queue.bytes(), Dropped::default());
             let next = link.queue.pop(self.settings.queue_age, now, &mut dropped);
             self.waiting -= before - link.queue.bytes();
-            self.counters.drop(Drop::QueueAge, dropped.aged);
+            self.counters.drop(DropReason::QueueAge, dropped.aged);
             let Some(next) = next else { return };
             if let Delivery::Packet(transit) = &next {
                 self.counters.link_packets_out += transit.packet.count() as u64;

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use dataplane_common::DropReason;
 use proto::key::PublicKey;
 use proto::mesh::{MeshFrame, RelayId};
 use proto::relay::{Batch, RelayFrame};
 use proto::ticket::NetworkId;
 
 use super::Relay;
-use crate::core::counters::Drop;
 use crate::core::mesh::{Link, LinkId, MeshStatus, NODES_OF_A_RELAY, QUEUE_BYTES, Region, Transit};
 use crate::core::output::{Output, Packet};
 use crate::core::slab::Index;
@@ -141,7 +141,7 @@ impl Relay {
         self.counters.link_packets_in += count as u64;
         self.counters.link_bytes_in += payload.len() as u64;
         if !self.mesh.directory.has(id.relay, network, &from) {
-            return self.counters.drop(Drop::LinkStranger, count);
+            return self.counters.drop(DropReason::LinkStranger, count);
         }
         let segment = u16::try_from(batch.segment()).unwrap_or(u16::MAX);
         let packet = Packet { from, segment, payload, at: now };
@@ -149,7 +149,7 @@ impl Relay {
         if receiver.is_some_and(|receiver| self.queue(receiver, packet, now, out)) {
             return;
         }
-        self.counters.drop(Drop::LinkAbsent, count);
+        self.counters.drop(DropReason::LinkAbsent, count);
         if self.mesh.link_mut(id).is_some_and(|link| link.may_say_absent(now)) {
             self.tell_link(id.relay, MeshFrame::Absent { network, from, to }, now, out);
         }
@@ -185,14 +185,14 @@ impl Relay {
         let Some(link) = self.mesh.links.get_mut(&relay) else { return false };
         let (count, len) = (packet.count(), packet.payload.len());
         if self.waiting + len > self.settings.queue_total {
-            self.counters.drop(Drop::QueueTotal, count);
+            self.counters.drop(DropReason::QueueTotal, count);
             return true;
         }
         let before = link.queue.bytes();
         let transit = Transit { network: receiver.network, to: receiver.key, packet };
         let dropped = link.queue.push(transit, QUEUE_BYTES);
         self.waiting = self.waiting + link.queue.bytes() - before;
-        self.counters.drop(Drop::ReceiverFull, dropped.full);
+        self.counters.drop(DropReason::ReceiverFull, dropped.full);
         self.pump_link(relay, now, out);
         true
     }

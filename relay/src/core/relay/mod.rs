@@ -14,13 +14,14 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use dataplane_common::DropReason;
 use proto::key::PublicKey;
 use proto::relay::{ClientFrame, Refusal, RelayFrame};
 use proto::ticket::NetworkId;
 
 use super::Now;
 use super::bucket::Bucket;
-use super::counters::{Counters, Drop};
+use super::counters::Counters;
 use super::lanes::{Cookies, Lanes};
 use super::mesh::Mesh;
 use super::node::{ClientId, Connection, Node, Way};
@@ -116,7 +117,7 @@ impl Relay {
     ) {
         let Some(connection) = self.heard(id, now.at) else {
             if let ClientFrame::Send(_, batch) = frame {
-                self.counters.drop(Drop::ConnectionGone, batch.datagrams().len());
+                self.counters.drop(DropReason::ConnectionGone, batch.datagrams().len());
             }
             return;
         };
@@ -238,7 +239,7 @@ impl Relay {
             out.commands.push(Command::Deliver(id, delivery));
         }
         self.waiting -= before - connection.queue.bytes();
-        self.counters.drop(Drop::QueueAge, dropped.aged);
+        self.counters.drop(DropReason::QueueAge, dropped.aged);
     }
 }
 

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use proto::mesh::RelayId;
 use proto::ticket::SigningKey;
@@ -75,31 +75,6 @@ struct Shared {
     members: watch::Receiver<Members>,
     endpoint: quinn::Endpoint,
     hub: HubHandle,
-}
-
-impl MeshConfig {
-    /// The three keys of a configuration, which belong together.
-    pub(super) fn of(
-        listen: Option<SocketAddr>,
-        region: Option<PathBuf>,
-        key: Option<PathBuf>,
-    ) -> Result<Option<Self>> {
-        match (listen, region, key) {
-            (Some(listen), Some(region), Some(key)) => Ok(Some(Self { listen, region, key })),
-            (None, None, None) => Ok(None),
-            (listen, region, _) => {
-                let missing = match (listen, region) {
-                    (None, _) => "mesh",
-                    (_, None) => "region",
-                    _ => "relay-key",
-                };
-                bail!(
-                    "a relay of a region needs `mesh`, `region` and `relay-key` together: \
-                     `{missing}` is not set"
-                )
-            }
-        }
-    }
 }
 
 /// Opens the endpoint and keeps a link to every other relay.

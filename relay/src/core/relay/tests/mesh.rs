@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use dataplane_common::DropReason;
 use proto::mesh::{MeshFrame, Notice, Presence};
 use proto::relay::{ClientFrame, LaneRefused, RelayFrame};
 use proto::ticket::NetworkId;
 
 use super::node_key;
 use super::region::{Fleet, id, packets};
-use crate::core::{Drop, Settings};
+use crate::core::Settings;
 
 fn nodes(notices: Vec<Notice>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -109,7 +110,7 @@ fn what_came_by_a_link_is_never_passed_on() {
     let one = fleet.home(0, 1, 1);
     fleet.send(0, one, 3, b"x");
     assert_eq!(fleet.relays[1].relay.counters().link_packets_out, before);
-    assert_eq!(fleet.relays[1].relay.counters().dropped(Drop::LinkAbsent), 1);
+    assert_eq!(fleet.relays[1].relay.counters().dropped(DropReason::LinkAbsent), 1);
     assert_eq!(fleet.got(2, there), []);
     assert_eq!(fleet.gone(0, one), [3], "the sender is told, and the wrong belief is gone");
     assert_eq!(fleet.known(0, 1), 1);
@@ -192,7 +193,7 @@ fn a_relay_speaks_only_for_whom_it_has_announced() {
     fleet.home(2, 1, 2);
     fleet.frame(0, 1, &packets(1, 2, 1));
     fleet.frame(0, 1, &packets(2, 2, 1));
-    assert_eq!(fleet.relays[0].relay.counters().dropped(Drop::LinkStranger), 2);
+    assert_eq!(fleet.relays[0].relay.counters().dropped(DropReason::LinkStranger), 2);
     fleet.frame(0, 2, &packets(1, 2, 1));
     assert_eq!(fleet.got(0, victim).len(), 1);
     // What one relay says of a node is no word against what another says.
@@ -241,7 +242,7 @@ fn a_slow_link_holds_up_nobody_and_drops_the_old() {
     fleet.settle();
     let got = fleet.got(1, two).len();
     assert!((60..=70).contains(&got), "{got}: what was handed over before");
-    assert!(fleet.relays[0].relay.counters().dropped(Drop::QueueAge) > 900);
+    assert!(fleet.relays[0].relay.counters().dropped(DropReason::QueueAge) > 900);
     assert_eq!(fleet.relays[0].relay.totals().waiting, 0);
 }
 
