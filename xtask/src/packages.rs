@@ -83,6 +83,16 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
 
 /// Makes a program of crates.io available under `.tools/bin` and returns its path.
 pub(crate) fn from_crates(program: &str, package: &str, version: &str) -> Result<PathBuf> {
+    from_crates_with(program, package, version, &[])
+}
+
+/// The same, with arguments for `cargo install`.
+pub(crate) fn from_crates_with(
+    program: &str,
+    package: &str,
+    version: &str,
+    arguments: &[&str],
+) -> Result<PathBuf> {
     let tools = workspace::root()?.join(".tools");
     let path = tools.join("bin").join(program);
     // Cargo's own record of what it installed there.
@@ -93,6 +103,7 @@ pub(crate) fn from_crates(program: &str, package: &str, version: &str) -> Result
     eprintln!("{package} {version} is not here: building it (a minute or two)");
     let mut install = workspace::cargo()?;
     install.args(["install", package, "--version", version, "--locked", "--force"]);
+    install.args(arguments);
     process::run(install.arg("--root").arg(&tools)).with_context(|| {
         format!("{package} could not be built: it comes from crates.io, so look at the network")
     })?;
