@@ -9,7 +9,7 @@ mod counters;
 mod object;
 mod run;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -18,7 +18,8 @@ use aya::{
     util::nr_cpus,
 };
 use dataplane_common::{
-    Address, Allowance, Lane, LaneCounters, LaneId, LaneSlot, MAX_LANES, MAX_LOCALS, Nanos,
+    Address, Allowance, Arrival, Egress, Lane, LaneCounters, LaneId, LaneSlot, MAX_LANES,
+    MAX_LOCALS, Nanos, Sender,
 };
 
 use crate::{Error, error::chain};
@@ -45,6 +46,8 @@ pub struct LaneSwitch {
     ebpf: Ebpf,
     /// Whose each place is.
     lanes: Vec<Option<LaneId>>,
+    /// Places that were used so far: no others need be read.
+    used: u32,
     counters: CounterTable,
     attached: Vec<Attachment>,
 }
@@ -77,7 +80,13 @@ impl LaneSwitch {
             .load()
             .map_err(|error| Error::Program { program: object::SWITCH, reason: chain(&error) })?;
         let counters = CounterTable::of(&ebpf, cpus, capacity)?;
-        Ok(Self { ebpf, lanes: vec![None; index(capacity)], counters, attached: Vec::new() })
+        Ok(Self {
+            ebpf,
+            lanes: vec![None; index(capacity)],
+            used: 0,
+            counters,
+            attached: Vec::new(),
+        })
     }
 
     /// Makes these the relay's own addresses, and no others: only what is sent to them is dropped
@@ -136,6 +145,7 @@ impl LaneSwitch {
             }
         };
         self.lanes[index(place)] = Some(lane.id);
+        self.used = self.used.max(place + 1);
         // A program that reads meanwhile sees, when it is done, that what it read is nobody's.
         self.take_away(place)?;
         self.write(place, lane.nobodys(), spent)?;
@@ -156,6 +166,23 @@ impl LaneSwitch {
         Ok(Some(self.counters.at(id.place())))
     }
 
+    /// The way to an end that has spoken about its lane lately: back where that came from.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn way_to(&self, end: SocketAddr) -> Result<Option<Egress>, Error> {
+        let name = object::ARRIVALS;
+        let map = self.ebpf.map(name).ok_or(Error::Object { name })?;
+        let map =
+            HashMap::<_, [u64; 3], [u8; 16]>::try_from(map).map_err(|_| Error::Object { name })?;
+        match map.get(&Sender::new(end.ip().into(), end.port()).to_words(), 0) {
+            Ok(arrival) => Ok(Some(Arrival::from_bytes(arrival).back())),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(failed(name, "read", &error)),
+        }
+    }
+
     /// What a lane has sent since it was put in; `None` if it is not there.
     #[must_use]
     pub fn counters(&self, id: LaneId) -> Option<LaneCounters> {
@@ -168,7 +195,18 @@ impl LaneSwitch {
     ///
     /// When a map cannot be read.
     pub fn totals(&self) -> Result<LaneTotals, Error> {
-        counters::totals(&self.ebpf, &self.counters)
+        counters::totals(&self.ebpf, &self.counters, self.used)
+    }
+
+    /// The lanes that have sent most since they were put in, so many at most.
+    #[must_use]
+    pub fn busiest(&self, count: usize) -> Vec<(LaneId, LaneCounters)> {
+        let ids = self.lanes.iter().take(index(self.used)).flatten();
+        let mut lanes: Vec<_> = ids.map(|id| (*id, self.counters.at(id.place()))).collect();
+        lanes.retain(|(_, lane)| lane.packets > 0 || lane.drops.iter().any(|count| *count > 0));
+        lanes.sort_by_key(|(id, lane)| (std::cmp::Reverse(lane.bytes), *id));
+        lanes.truncate(count);
+        lanes
     }
 
     fn has(&self, id: LaneId) -> bool {

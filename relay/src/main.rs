@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use relay::server::{Config, Options, Server};
+use relay::server::{Config, Options, Server, foretell};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A relay for nearwire: QUIC, TLS on TCP, and UDP lanes
@@ -43,7 +43,11 @@ fn main() -> ExitCode {
         Some(Command::Check { config }) => Options::read(&config)
             .and_then(Options::check)
             .with_context(|| format!("{} is not a good configuration", config.display()))
-            .map(|_| println!("{} is a good configuration", config.display())),
+            .and_then(|checked| {
+                println!("{} is a good configuration", config.display());
+                println!("{}", runtime()?.block_on(foretell(&checked)));
+                Ok(())
+            }),
         None => configured(arguments.options, arguments.config).and_then(run),
     };
     match result {
@@ -63,12 +67,13 @@ fn configured(options: Options, file: Option<PathBuf>) -> Result<Config> {
     options.check()
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().context("starting the runtime")
+}
+
 fn run(config: Config) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let drain_time = config.drain_time;
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::{LaneEntry, LaneMessage, Words};
+use super::{AtPort, LaneEntry, Words};
 use crate::{Address, DropReason, LaneId, Nanos};
 
 /// What a switch goes by.
@@ -10,17 +10,20 @@ pub trait LaneTable {
     /// A lane in it.
     type Entry: LaneEntry;
 
-    /// The port of lanes and STUN, on every address of the relay.
-    fn port(&self) -> u16;
-
     /// The lane with this number.
     fn find(&self, id: LaneId) -> Option<Self::Entry>;
 
-    /// Whether this address is the relay's own: nobody else's datagrams are dropped or answered.
-    fn is_local(&self, address: &Address) -> bool;
-
     /// A monotonic clock, no coarser than [`COARSEST_CLOCK`](super::COARSEST_CLOCK).
     fn now(&self) -> Nanos;
+}
+
+/// What a switch of whole frames goes by besides: a socket's kernel knows these.
+pub trait RelayTable: LaneTable {
+    /// The port of lanes and STUN, on every address of the relay.
+    fn port(&self) -> u16;
+
+    /// Whether this address is the relay's own: nobody else's datagrams are dropped or answered.
+    fn is_local(&self, address: &Address) -> bool;
 
     /// Takes one answer to a STUN request from what the network of this address may have.
     fn take_answer(&self, asker: &Address) -> bool;
@@ -31,6 +34,8 @@ pub trait LaneTable {
 pub struct Datagram {
     pub(crate) first: Option<[u8; 8]>,
     pub(crate) length: u32,
+    /// What the lane's rate is charged: more than its length where it stands for several.
+    pub(crate) cost: u32,
     pub(crate) source: Words,
     pub(crate) local: Words,
     /// Source and destination, as on the wire.
@@ -46,7 +51,8 @@ impl Datagram {
         let [[a, b], [c, d]] = [source, local].map(|end| end.port().to_be_bytes());
         Self {
             first: payload.first_chunk().copied(),
-            length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            length: length(payload),
+            cost: length(payload),
             source: from,
             local: to,
             ports: [a, b, c, d],
@@ -54,6 +60,17 @@ impl Datagram {
             hops: u8::MAX,
         }
     }
+
+    /// The same, for all of these bytes: datagrams no longer than it, with the same header, of which
+    /// it is the first. They are judged as one.
+    #[must_use]
+    pub fn of_run(self, run: &[u8]) -> Self {
+        Self { cost: length(run), ..self }
+    }
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 /// What to do with a datagram.
@@ -61,6 +78,9 @@ impl Datagram {
 pub enum Judged<E> {
     /// Give it to the other end of this lane.
     Forward(E),
+    /// It is this lane's, and for user space to send on: the other end is not bound, and its node
+    /// has a connection at best; or the way there has no room for it in one piece.
+    Up(E),
     /// It is for the relay itself: a lane is to be bound or kept.
     Control,
     /// A STUN message: see [`stun`](crate::stun).
@@ -74,10 +94,10 @@ pub enum Judged<E> {
 /// The rate comes last: what is dropped for another reason costs the lane nothing.
 #[inline(always)]
 pub fn judge<T: LaneTable>(datagram: &Datagram, table: &T) -> Judged<T::Entry> {
-    let id = match LaneMessage::parse(datagram.first, datagram.length) {
-        Ok(LaneMessage::Data(id)) => id,
-        Ok(LaneMessage::Control) => return Judged::Control,
-        Ok(LaneMessage::Stun) => return Judged::Stun,
+    let id = match AtPort::parse(datagram.first, datagram.length) {
+        Ok(AtPort::Data(id)) => id,
+        Ok(AtPort::Control) => return Judged::Control,
+        Ok(AtPort::Stun) => return Judged::Stun,
         Err(reason) => return Judged::Drop(reason, None),
     };
     let Some(entry) = table.find(id) else {
@@ -90,18 +110,18 @@ pub fn judge<T: LaneTable>(datagram: &Datagram, table: &T) -> Judged<T::Entry> {
     if ends | u64::from(ports) != 0 {
         return drop(DropReason::LaneSource);
     }
-    if datagram.length > u32::from(lane.room) {
-        let unbound = lane.onward_id == 0;
-        return drop(if unbound { DropReason::LaneUnbound } else { DropReason::LaneTooBig });
-    }
     if datagram.hops <= 1 {
         return drop(DropReason::LaneTtl);
     }
     if !lane.rate.is_unlimited() {
-        match lane.rate.take(entry.spent(), datagram.length, table.now()) {
+        match lane.rate.take(entry.spent(), datagram.cost, table.now()) {
             Some(until) => entry.spend(until),
             None => return drop(DropReason::LaneRate),
         }
+    }
+    // An end that is not bound has no room.
+    if datagram.length > u32::from(lane.room) {
+        return Judged::Up(entry);
     }
     Judged::Forward(entry)
 }

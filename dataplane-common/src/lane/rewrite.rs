@@ -1,7 +1,7 @@
 //! From a lane's frame to the one that goes on to its other end.
 
 use super::{
-    Frame, Lane, MAGIC, Outer, Sum, Words,
+    Frame, Lane, LaneHeader, LaneId, Outer, Sum, Words,
     bytes::{part, put},
     frame::{IPV4, IPV6, place},
 };
@@ -147,7 +147,5 @@ fn put_udp_and_lane(head: &mut [u8], udp: usize, outer: &Outer, lane: &Lane) {
         },
     };
     put(head, udp + 4, [l0, l1, c0, c1]);
-    let [a, b, c] = MAGIC;
-    let [d, e, f, g] = lane.onward_id.to_be_bytes();
-    put(head, udp + 8, [a, b, c, 0, d, e, f, g]);
+    put(head, udp + 8, LaneHeader::data(LaneId(lane.onward_id)).to_bytes());
 }

@@ -6,8 +6,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dataplane_common::{
-    Address, Allowance, AskerNetwork, DROP_REASONS, LaneCounters, LaneSlot, MAX_ASKERS, MAX_INTERFACES,
-    MAX_LOCALS, Nanos,
+    Address, Allowance, Arrival, AskerNetwork, DROP_REASONS, LaneCounters, LaneSlot, MAX_ARRIVALS,
+    MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS, Nanos, Sender,
 };
 
 /// The port of lanes and STUN: written by the loader.
@@ -49,6 +49,10 @@ pub static LOCALS: HashMap<Address, u32, { MAX_LOCALS as usize }> = HashMap::new
 /// What networks that ask by STUN have used of their answers.
 #[btf_map]
 pub static ASKERS: LruHashMap<AskerNetwork, Nanos, { MAX_ASKERS as usize }> = LruHashMap::new();
+
+/// From where those who speak about lanes were last heard.
+#[btf_map]
+pub static ARRIVALS: LruHashMap<Sender, Arrival, { MAX_ARRIVALS as usize }> = LruHashMap::new();
 
 /// The interfaces by which packets may leave, by their own index.
 #[btf_map]

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use dataplane_common::{
-    Address, AskerNetwork, Lane, LaneEntry, LaneId, LaneSlot, LaneTable, Nanos,
+    Address, AskerNetwork, Lane, LaneEntry, LaneId, LaneSlot, LaneTable, Nanos, RelayTable,
 };
 
 use crate::maps::{ASKERS, LANES, LOCALS, allowance, port};
@@ -14,11 +14,6 @@ impl LaneTable for Maps {
     type Entry = KernelEntry;
 
     #[inline(always)]
-    fn port(&self) -> u16 {
-        port()
-    }
-
-    #[inline(always)]
     fn find(&self, id: LaneId) -> Option<KernelEntry> {
         let slot = LANES.get_ptr_mut(id.place())?;
         let entry = KernelEntry { slot, id };
@@ -27,14 +22,21 @@ impl LaneTable for Maps {
     }
 
     #[inline(always)]
-    fn is_local(&self, address: &Address) -> bool {
-        LOCALS.get_ptr(address).is_some()
-    }
-
-    #[inline(always)]
     fn now(&self) -> Nanos {
         // SAFETY: the helper takes no arguments and only reads a clock.
         Nanos(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+}
+
+impl RelayTable for Maps {
+    #[inline(always)]
+    fn port(&self) -> u16 {
+        port()
+    }
+
+    #[inline(always)]
+    fn is_local(&self, address: &Address) -> bool {
+        LOCALS.get_ptr(address).is_some()
     }
 
     #[inline(always)]

@@ -8,6 +8,7 @@ pub(super) const SWITCH: &str = "lanes";
 pub(super) const REFLECT: &str = "reflect";
 
 /// Maps, by the names of their statics in `dataplane-ebpf/src/lanes/maps.rs`.
+pub(super) const ARRIVALS: &str = "ARRIVALS";
 pub(super) const ANSWERS: &str = "ANSWERS";
 pub(super) const LANES: &str = "LANES";
 pub(super) const LANE_COUNTERS: &str = "LANE_COUNTERS";

@@ -19,6 +19,7 @@ mod relay;
 mod settings;
 mod share;
 mod slab;
+mod stun;
 mod timers;
 
 pub use admission::{Admitted, ControlKeys, admit};
@@ -28,6 +29,7 @@ pub use node::{ClientId, Way};
 pub use output::{Command, Delivery, Made, Output, Packet};
 pub use relay::{Relay, Totals};
 pub use settings::Settings;
+pub use stun::Stun;
 
 use std::time::Instant;
 

@@ -12,6 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use proto::ticket::{ControlKeyId, VerifyingKey};
 
 use super::tls::IdentitySource;
+use super::xdp::XdpChoice;
 use crate::core::{ControlKeys, Settings};
 
 /// Every key of the configuration. A flag counts before the environment, that before the file.
@@ -35,6 +36,10 @@ pub struct Options {
         value_delimiter = ','
     )]
     pub lane_addresses: Option<Vec<SocketAddr>>,
+    /// Where the kernel switches lanes: `auto` (on the interfaces by which clients come), `off`, or
+    /// names of interfaces (default: auto)
+    #[arg(long, env = "NEARWIRE_RELAY_XDP", value_name = "WHERE")]
+    pub xdp: Option<XdpChoice>,
     /// TCP address of /metrics, /healthz and /status; keep it from the world
     #[arg(long, env = "NEARWIRE_RELAY_ADMIN", value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
@@ -114,6 +119,8 @@ pub struct Config {
     pub tls: SocketAddr,
     /// Where lanes are taken.
     pub lanes: Option<SocketAddr>,
+    /// Where the kernel switches them.
+    pub xdp: XdpChoice,
     /// Where operators ask.
     pub admin: Option<SocketAddr>,
     /// Where the certificate comes from.
@@ -173,6 +180,7 @@ impl Options {
             tls,
             lanes,
             lane_addresses,
+            xdp,
             admin,
             certificate,
             private_key,
@@ -211,6 +219,7 @@ impl Options {
             quic: self.quic.unwrap_or(any),
             tls: self.tls.unwrap_or(any),
             lanes: self.lanes,
+            xdp: self.xdp.unwrap_or_default(),
             admin: self.admin,
             identity,
             control_keys: control_keys.into_iter().map(|text| (text.id, text.key)).collect(),
@@ -281,6 +290,11 @@ impl Options {
             idle: seconds(self.idle, default.idle),
         };
         ensure!(settings.lane_lifetime >= Duration::from_secs(5), "`lane-lifetime` is below 5");
+        let most = dataplane_common::MAX_LANES as usize / 2;
+        ensure!(
+            settings.lanes <= most,
+            "`lane-limit` is above {most}, for which there are numbers"
+        );
         ensure!(settings.idle >= Duration::from_secs(10), "`idle` is below 10");
         ensure!(
             settings.queue_bytes >= proto::relay::MAX_PAYLOAD,

@@ -9,6 +9,9 @@ use bytes::Bytes;
 use proto::relay::Refusal;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::interfaces::Interface;
+use super::kernel_switch::KernelReport;
+use super::xdp::XdpStatus;
 use crate::core::{Admitted, ClientId, Counters, Delivery, Totals, Way};
 
 /// Messages that wait for the hub; who has more to say waits.
@@ -40,6 +43,8 @@ pub(super) enum ToHub {
     Left(ClientId),
     /// An operator wants to know.
     Report(oneshot::Sender<Report>),
+    /// The host's interfaces have changed.
+    Interfaces(Vec<Interface>),
     /// The relay is to end.
     Drain(Duration),
 }
@@ -58,6 +63,10 @@ pub(super) struct Report {
     pub(super) counters: Counters,
     /// Ends of lanes that are bound.
     pub(super) bound: usize,
+    /// Where lanes are switched.
+    pub(super) xdp: XdpStatus,
+    /// What the kernel has counted, if it switches.
+    pub(super) kernel: Option<KernelReport>,
 }
 
 /// Rings when the hub sleeps.

@@ -1,12 +1,14 @@
 //! What operators and Prometheus are shown.
 
 use anyhow::{Context, Result};
+use dataplane::LaneCounters;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use proto::lane::LaneId;
 use proto::relay::Refusal;
 use serde_json::json;
 
@@ -40,8 +42,39 @@ impl Snapshot {
         ]
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 8] {
+    /// Interfaces on which the kernel switches lanes, by mode.
+    fn xdp(&self) -> [(&'static str, usize); 2] {
+        let count = |mode| self.report.xdp.interfaces.iter().filter(|at| at.mode == mode).count();
+        [("driver", count("driver")), ("generic", count("generic"))]
+    }
+
+    /// Packets and bytes that no process has seen.
+    fn in_kernel(&self) -> [u64; 2] {
+        let kernel = self.report.kernel.as_ref();
+        kernel.map_or([0; 2], |kernel| [kernel.totals.packets, kernel.totals.bytes])
+    }
+
+    /// The lanes in the kernel that carry most.
+    fn busiest(&self) -> Vec<serde_json::Value> {
+        let lanes = self.report.kernel.iter().flat_map(|kernel| &kernel.busiest);
+        let drops = |lane: &LaneCounters| -> serde_json::Map<_, _> {
+            let count = |reason: Drop| (reason.label().to_owned(), lane.dropped(reason).into());
+            LaneCounters::REASONS.into_iter().map(count).collect()
+        };
+        let json = |(id, lane): &(LaneId, LaneCounters)| {
+            json!({
+                "lane": format!("{:08x}", id.get()),
+                "packets": lane.packets,
+                "bytes": lane.bytes,
+                "drops": drops(lane),
+            })
+        };
+        lanes.map(json).collect()
+    }
+
+    fn counters(&self) -> [(&'static str, &'static str, u64); 11] {
         let counters = &self.report.counters;
+        let [kernel_packets, kernel_bytes] = self.in_kernel();
         [
             ("packets_in", "Packets from connections of clients", counters.packets_in),
             ("bytes_in", "Bytes of packets from connections of clients", counters.bytes_in),
@@ -49,6 +82,9 @@ impl Snapshot {
             ("bytes_out", "Bytes of packets to connections of clients", counters.bytes_out),
             ("lane_packets", "Packets that left by lanes", counters.lane_packets),
             ("lane_bytes", "Bytes of packets that left by lanes", counters.lane_bytes),
+            ("kernel_packets", "Packets of lanes switched by the kernel", kernel_packets),
+            ("kernel_bytes", "Their bytes, headers of lanes counted", kernel_bytes),
+            ("stun_answers", "Answers to STUN", counters.stun_answers),
             ("crowded", "Connections turned away in a crowd", self.turned.crowded),
             ("failed", "Connections that failed before admission", self.turned.failed),
         ]
@@ -56,7 +92,8 @@ impl Snapshot {
 
     fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counters = &self.report.counters;
-        Drop::ALL.into_iter().map(|reason| (reason.label(), counters.dropped(reason)))
+        let of_relay = Drop::ALL.into_iter().filter(|reason| reason.is_of_relay());
+        of_relay.map(|reason| (reason.label(), counters.dropped(reason)))
     }
 
     /// Before admission, by the door; after it, by the core.
@@ -85,7 +122,9 @@ impl Snapshot {
         let status = json!({
             "totals": self.report.totals,
             "lane_ends_bound": self.report.bound,
-            "lane_switch": "userspace",
+            "lane_switch": if self.report.kernel.is_some() { "xdp" } else { "userspace" },
+            "xdp": self.report.xdp,
+            "busiest_lanes": self.busiest(),
             "counters": counters,
             "drops": drops,
             "refused": refused,
@@ -119,6 +158,12 @@ impl Collector for Snapshot {
         let mut metric = encoder.encode_descriptor("clients", help, None, MetricType::Gauge)?;
         for (way, count) in self.clients() {
             gauge(count).encode(metric.encode_family(&[("way", way)])?)?;
+        }
+        let help = "Interfaces on which the kernel switches lanes, by mode";
+        let mut metric =
+            encoder.encode_descriptor("xdp_interfaces", help, None, MetricType::Gauge)?;
+        for (mode, count) in self.xdp() {
+            gauge(count).encode(metric.encode_family(&[("mode", mode)])?)?;
         }
         let help = "Packets that were dropped, by reason";
         let mut metric = encoder.encode_descriptor("drops", help, None, MetricType::Counter)?;

@@ -9,7 +9,9 @@ mod admission;
 mod config;
 mod hub;
 mod hub_handle;
+mod interfaces;
 mod io_limits;
+mod kernel_switch;
 mod metrics;
 mod quic;
 mod sources;
@@ -17,6 +19,7 @@ mod stream;
 mod tcp;
 mod tls;
 mod udp;
+mod xdp;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -29,10 +32,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use config::{Config, ControlKeyText, Options};
+pub use xdp::XdpChoice;
 
 use admission::Door;
 use hub_handle::HubHandle;
+use interfaces::Netlink;
+use kernel_switch::KernelSwitch;
 use tls::Identity;
+use xdp::XdpStatus;
+
+use crate::core::Settings;
 
 /// How long the last frames may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -78,7 +87,14 @@ impl Server {
             let any = settings.lane_addresses.iter_mut().filter(|address| address.port() == 0);
             any.for_each(|address| address.set_port(bound.port()));
         }
-        let hub = hub::start(settings, lanes)?;
+        let (kernel, xdp, netlink) = match lane_address {
+            Some(bound) => in_kernel(&config.xdp, &settings, bound).await,
+            None => (None, XdpStatus::default(), None),
+        };
+        if let Some(lanes) = lanes.as_ref().filter(|_| xdp.is_generic()) {
+            lanes.keep_apart().context("having datagrams of lanes come one by one")?;
+        }
+        let hub = hub::start(settings, lanes, kernel, xdp)?;
         let (door, gone) = Door::new(&config, hub.clone());
         let door = Arc::new(door);
         let quic = quic::endpoint(config.quic, &identity)?;
@@ -100,6 +116,9 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(quic::serve(quic.clone(), door.clone()));
         tasks.spawn(tcp::serve(tcp, identity.tcp_config()?, door.clone()));
+        if let Some(netlink) = netlink {
+            tasks.spawn(netlink.follow(hub.clone()));
+        }
         if let Some(admin) = admin {
             tasks.spawn(admin::serve(admin, door));
         }
@@ -128,5 +147,56 @@ impl Server {
         let _ = tokio::time::timeout(LAST_WORDS, self.gone.recv()).await;
         self.quic.close(quinn::VarInt::from_u32(0), b"drained");
         let _ = tokio::time::timeout(LAST_WORDS, self.quic.wait_idle()).await;
+    }
+}
+
+/// Has the kernel switch lanes, if it may and can; and who tells of changes then.
+async fn in_kernel(
+    choice: &XdpChoice,
+    settings: &Settings,
+    bound: SocketAddr,
+) -> (Option<KernelSwitch>, XdpStatus, Option<Netlink>) {
+    let known = async {
+        let mut netlink = Netlink::open()?;
+        let interfaces = netlink.interfaces().await?;
+        anyhow::Ok((netlink, interfaces))
+    };
+    let (kernel, status, netlink) = match known.await {
+        Ok((netlink, interfaces)) => {
+            let (kernel, status) = xdp::attach(choice, settings, bound, &interfaces);
+            (kernel, status, Some(netlink))
+        }
+        Err(error) => {
+            let (kernel, status) = XdpStatus::default().without(format!("{error:#}"));
+            (kernel, status, None)
+        }
+    };
+    status.tell();
+    let netlink = netlink.filter(|_| kernel.is_some());
+    (kernel, status, netlink)
+}
+
+/// Says what a relay with this configuration would do with lanes.
+pub async fn foretell(config: &Config) -> String {
+    let Some(lanes) = config.lanes else { return "there are no lanes".to_owned() };
+    let planned = async {
+        let interfaces = Netlink::open()?.interfaces().await?;
+        let mut addresses = config.settings.lane_addresses.clone();
+        if addresses.is_empty() {
+            addresses.push(lanes);
+        }
+        anyhow::Ok(xdp::plan(&config.xdp, &addresses, &interfaces))
+    };
+    let planned = planned.await.unwrap_or_else(|error| Err(format!("{error:#}")));
+    let planned = planned.and_then(|planned| match xdp::try_load(lanes.port()) {
+        Ok(()) => Ok(planned),
+        Err(error) => Err(error.to_string()),
+    });
+    match planned {
+        Ok((names, why)) => format!(
+            "lanes would be switched by the kernel (XDP) on {} ({why}), in the driver where it can",
+            names.join(", ")
+        ),
+        Err(why) => format!("lanes would be switched in user space: {why}"),
     }
 }

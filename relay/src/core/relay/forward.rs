@@ -99,7 +99,7 @@ impl Relay {
         let before = connection.queue.bytes() + packet.payload.len();
         let dropped = connection.queue.push(packet, self.settings.queue_bytes);
         self.waiting -= before - connection.queue.bytes();
-        self.counters.drop(Drop::QueueFull, dropped.full);
+        self.counters.drop(Drop::ReceiverFull, dropped.full);
         self.pump(to, now, out);
         true
     }

@@ -83,7 +83,7 @@ impl Scene {
         let now = Now { at: Instant::now(), wall: EPOCH };
         Self {
             relay: Relay::new(settings, &[9; 32], now.at),
-            switch: Switch::default(),
+            switch: Switch::new(3478, now.at),
             start: now.at,
             now,
             delivered: Vec::new(),
@@ -113,7 +113,7 @@ impl Scene {
                         self.delivered.push((to, delivery));
                     }
                     Command::Close(client) => self.closed.push(client),
-                    Command::Switch(change) => self.switch.change(change, self.now.at),
+                    Command::Switch(change) => self.switch.change(change),
                     Command::End => self.ended = true,
                 }
             }

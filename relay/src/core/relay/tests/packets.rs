@@ -58,7 +58,7 @@ fn a_dead_receiver_blocks_nobody_and_holds_little() {
     }
     let waiting = scene.relay.totals().waiting;
     assert!(waiting <= Settings::default().queue_bytes, "{waiting} bytes wait");
-    assert!(scene.relay.counters().dropped(Drop::QueueFull) > 4000);
+    assert!(scene.relay.counters().dropped(Drop::ReceiverFull) > 4000);
     let alive = scene.join(1, 3);
     scene.send(sender, 3, b"hello", 5);
     assert_eq!(scene.packets(alive).len(), 1);

@@ -14,7 +14,7 @@ fn questions_of_strangers_are_limited_and_leave_nothing_behind() {
     let mut scene = Scene::with_lanes();
     let from: SocketAddr = "203.0.113.9:9".parse().unwrap();
     for id in 1..100_000 {
-        let bind = LaneMessage::Bind(proto::lane::LaneId::new(id).unwrap());
+        let bind = LaneMessage::Bind(proto::lane::LaneId::from_number(id).unwrap());
         scene.run(|relay, now, out| relay.lane_message(&bind, from, None, now.at, out));
     }
     let answers = scene.datagrams.len();
