@@ -6,6 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use proto::lane::{LaneId, data_header};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 
 use crate::lanes::{self, Opened};
@@ -122,9 +123,8 @@ fn switched(relay: SocketAddr, pair: usize) -> Result<Pair> {
     let end = |number: usize| -> Result<End> {
         let port = u16::try_from(number).ok().and_then(|number| FIRST_PORT.checked_add(number));
         let socket = socket_at(relay, port.context("too many pairs")?)?;
-        let id = dataplane_common::LaneId::new(u32::try_from(number)?, 1).0;
-        let id = proto::lane::LaneId::new(id).context("no lane")?;
-        Ok(End { socket, header: Header::Lane(proto::lane::data_header(id)) })
+        let lane = LaneId::new(u32::try_from(number)?, 1);
+        Ok(End { socket, header: Header::Lane(data_header(lane)) })
     };
     Ok(Pair { from: end(2 * pair)?, to: Some(end(2 * pair + 1)?) })
 }

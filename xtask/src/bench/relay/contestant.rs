@@ -1,6 +1,7 @@
 //! Who is measured: a relay, and the way that packets take through it.
 
 use anyhow::{Context as _, Result};
+use dataplane::LaneSwitch;
 use netns_tests::Process;
 
 use super::load::Target;
@@ -54,8 +55,7 @@ impl Contestant {
     /// As `relay-load` calls it.
     const fn way(self) -> &'static str {
         match self {
-            Self::LaneXdp => "switch",
-            Self::Lane => "lane",
+            Self::LaneXdp | Self::Lane => "lane",
             Self::Quic => "quic",
             Self::Tls => "tls",
             Self::Coturn => "turn",
@@ -66,8 +66,7 @@ impl Contestant {
 
     const fn at(self) -> Listens {
         match self {
-            Self::LaneXdp => switch::AT,
-            Self::Lane | Self::Quic | Self::Tls => Listens::Tcp(443),
+            Self::LaneXdp | Self::Lane | Self::Quic | Self::Tls => Listens::Tcp(443),
             Self::Coturn => Listens::Udp(3478),
             Self::Iroh => Listens::Tcp(3340),
             Self::IrohTls => Listens::Tcp(3443),
@@ -83,14 +82,15 @@ impl Contestant {
     ) -> Result<T> {
         let scene = Scene::new()?;
         let scratch = Scratch::new()?;
-        let (mut process, mut attached) = (None, None);
-        match self {
-            Self::LaneXdp => attached = Some(switch::lanes(&scene)?),
-            _ => process = Some(self.start(programs, &scene, &scratch, more)?),
-        }
+        let mut arguments = more.iter().map(|&argument| argument.to_owned()).collect();
+        let receiver = match self {
+            Self::LaneXdp => Some(in_the_kernel(&scene, &mut arguments)?),
+            _ => None,
+        };
+        let process = self.start(programs, &scene, &scratch, arguments)?;
         let (way, at) = (self.way(), self.at());
-        let found = work(&Target { scene: &scene, process: process.as_ref(), way, at });
-        drop((process, attached));
+        let found = work(&Target { scene: &scene, process: Some(&process), way, at });
+        drop(receiver);
         found.with_context(|| self.name())
     }
 
@@ -99,18 +99,26 @@ impl Contestant {
         programs: &Programs,
         scene: &Scene,
         scratch: &Scratch,
-        more: &[&str],
+        more: Vec<String>,
     ) -> Result<Process> {
         let (program, mut arguments) = match self {
             Self::Coturn => (&programs.coturn, coturn(scratch)),
             Self::Iroh | Self::IrohTls => {
                 (&programs.iroh, iroh(programs, scratch, self == Self::IrohTls)?)
             }
-            _ => (&programs.nearwire, nearwire(programs)?),
+            Self::LaneXdp => (&programs.nearwire, nearwire(programs)?),
+            _ => (&programs.nearwire, [nearwire(programs)?, vec!["--xdp=off".to_owned()]].concat()),
         };
-        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        arguments.extend(more);
         scene.start(program, &arguments, self.at())
     }
+}
+
+/// Has nearwire's relay switch in the kernel. What is given back sees to it that it arrives.
+fn in_the_kernel(scene: &Scene, arguments: &mut Vec<String>) -> Result<LaneSwitch> {
+    scene.without_checksum_offload()?;
+    arguments.push(format!("--xdp={}", scene.devices[0]));
+    switch::receiver(scene)
 }
 
 fn nearwire(programs: &Programs) -> Result<Vec<String>> {

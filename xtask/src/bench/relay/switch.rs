@@ -59,19 +59,23 @@ fn attached(
     attach: impl FnOnce(&mut LaneSwitch, &str) -> Result<()> + Send,
 ) -> Result<Attached> {
     scene.without_checksum_offload()?;
-    let [near, far] = &scene.devices;
+    let near = &scene.devices[0];
     let relay = scene.relay.enter(|| {
         let mut switch = load(PORT)?;
         attach(&mut switch, near)?;
         anyhow::Ok(switch)
     })??;
-    // What a veth sends back arrives only where there is a program too: this one passes all.
-    let clients = scene.clients.enter(|| {
+    Ok(Attached { _relay: relay, _clients: receiver(scene)? })
+}
+
+/// Has the clients' interface take what the relay's sends back: a veth does only where there is a
+/// program too. This one passes all.
+pub(super) fn receiver(scene: &Scene) -> Result<LaneSwitch> {
+    scene.clients.enter(|| {
         let mut pass = load(1)?;
-        pass.attach(far, XdpMode::Driver)?;
-        anyhow::Ok(pass)
-    })??;
-    Ok(Attached { _relay: relay, _clients: clients })
+        pass.attach(&scene.devices[1], XdpMode::Driver)?;
+        Ok(pass)
+    })?
 }
 
 /// A datagram of a lane in IPv4 on Ethernet. Its checksums are mended and looked at by nobody, so any
@@ -80,7 +84,7 @@ pub(super) fn frame(from: SocketAddr, to: SocketAddr, lane: LaneId, size: u16) -
     const UDP: u8 = 17;
     const HOPS: u8 = 255;
     let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, to) else { bail!("IPv4 is wanted") };
-    let payload = [&header(lane)?[..], &vec![7; size.into()]].concat();
+    let payload = [&data_header(lane)[..], &vec![7; size.into()]].concat();
     let [ip_len, udp_len] = [28, 8].map(|headers| size + LANE_HEADER + headers);
     let mut frame = [[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]].concat();
     frame.extend([0x08, 0x00, 0x45, 0]);
@@ -94,10 +98,6 @@ pub(super) fn frame(from: SocketAddr, to: SocketAddr, lane: LaneId, size: u16) -
     frame.extend([0x9a, 0xbc]);
     frame.extend(payload);
     Ok(frame)
-}
-
-fn header(lane: LaneId) -> Result<[u8; LANE_HEADER_LEN]> {
-    Ok(data_header(proto::lane::LaneId::new(lane.0).context("no lane")?))
 }
 
 /// The id of an end: `relay-load` makes the same.
