@@ -39,6 +39,9 @@ pub(super) struct Options {
     /// Measure this nearwire-relay instead of building one
     #[arg(long, value_name = "FILE", env = "NEARWIRE_RELAY_BIN")]
     binary: Option<PathBuf>,
+    /// Load the relays by this relay-load instead of building one
+    #[arg(long, value_name = "FILE", env = "RELAY_LOAD_BIN")]
+    load: Option<PathBuf>,
 }
 
 /// A part of the bench.
@@ -73,7 +76,7 @@ struct Bench {
 /// Measures.
 pub(super) fn measure(options: &Options) -> Result<Report> {
     let machine = Machine::here()?;
-    let programs = Programs::ready(options.binary.as_deref())?;
+    let programs = Programs::ready(options.binary.clone(), options.load.clone())?;
     let notes = conditions(&programs, options.turns)?;
     let mut bench = Bench { programs, quick: options.quick, samples: Samples::default(), notes };
     let parts = if options.only.is_empty() { Part::value_variants() } else { &options.only };

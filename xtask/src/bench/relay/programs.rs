@@ -1,6 +1,6 @@
 //! The programs that are measured, and the one that loads them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -28,26 +28,19 @@ pub(super) struct Programs {
 
 impl Programs {
     /// Installs or builds what is not there.
-    pub(super) fn ready(binary: Option<&Path>) -> Result<Self> {
+    pub(super) fn ready(nearwire: Option<PathBuf>, load: Option<PathBuf>) -> Result<Self> {
         packages::ensure(NEEDS)?;
-        let target = workspace::Metadata::read()?.target_directory;
-        let iroh = iroh()?;
-        let build = || {
-            let mut cargo = workspace::cargo()?;
-            cargo.args(["build", "--locked", "--release"]).arg("--target-dir").arg(&target);
-            anyhow::Ok(cargo)
+        let nearwire = match nearwire {
+            Some(file) => file,
+            None => built("nearwire-relay", &["--package", "relay"])?,
         };
-        // A workspace of its own: iroh's client brings more crates than all of ours.
-        process::run(build()?.args(["--manifest-path", "benches/relay/Cargo.toml"]))?;
-        let nearwire = match binary {
-            Some(binary) => binary.to_path_buf(),
-            None => {
-                process::run(build()?.args(["--package", "relay"]))?;
-                target.join("release/nearwire-relay")
-            }
+        let load = match load {
+            Some(file) => file,
+            // A workspace of its own: iroh's client brings more crates than all of ours.
+            None => built("relay-load", &["--manifest-path", "benches/relay/Cargo.toml"])?,
         };
         let coturn = packages::find("turnserver").context("coturn is gone")?;
-        Ok(Self { nearwire, iroh, coturn, load: target.join("release/relay-load") })
+        Ok(Self { nearwire, iroh: iroh()?, coturn, load })
     }
 
     pub(super) fn versions(&self) -> Result<String> {
@@ -66,4 +59,12 @@ impl Programs {
 /// iroh-relay is a program only with its feature `server`.
 fn iroh() -> Result<PathBuf> {
     packages::from_crates_with("iroh-relay", "iroh-relay", IROH_RELAY, &["--features", "server"])
+}
+
+fn built(program: &str, arguments: &[&str]) -> Result<PathBuf> {
+    let target = workspace::Metadata::read()?.target_directory;
+    let mut cargo = workspace::cargo()?;
+    cargo.args(["build", "--locked", "--release", "--target-dir"]).arg(&target).args(arguments);
+    process::run(&mut cargo)?;
+    Ok(target.join("release").join(program))
 }
