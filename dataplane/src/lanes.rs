@@ -18,9 +18,11 @@ use aya::{
     util::nr_cpus,
 };
 use dataplane_common::{
-    Address, Allowance, Arrival, Egress, Lane, LaneCounters, LaneId, LaneSlot, MAX_LANES,
-    MAX_LOCALS, Nanos, Sender,
+    Address, Allowance, Arrival, COARSEST_CLOCK, Egress, Lane, LaneCounters, LaneId, LaneSlot,
+    MAX_LANES, MAX_LOCALS, Nanos, Sender,
 };
+
+use rustix::time::{ClockId, clock_getres};
 
 use crate::{Error, error::chain};
 use attach::Attachment;
@@ -72,6 +74,7 @@ impl LaneSwitch {
             .map_max_entries(object::LANES, capacity)
             .map_max_entries(object::LANE_COUNTERS, cpus.saturating_mul(capacity))
             .override_global(object::CAPACITY, &capacity, true)
+            .override_global(object::TICK, &tick(), true)
             .override_global(object::PORT, &port, true)
             .override_global(object::ALLOWANCE, &allowance, true)
             .load(object::OBJECT)
@@ -175,9 +178,9 @@ impl LaneSwitch {
         let name = object::ARRIVALS;
         let map = self.ebpf.map(name).ok_or(Error::Object { name })?;
         let map =
-            HashMap::<_, [u64; 3], [u8; 16]>::try_from(map).map_err(|_| Error::Object { name })?;
+            HashMap::<_, [u64; 3], [u64; 2]>::try_from(map).map_err(|_| Error::Object { name })?;
         match map.get(&Sender::new(end.ip().into(), end.port()).to_words(), 0) {
-            Ok(arrival) => Ok(Some(Arrival::from_bytes(arrival).back())),
+            Ok(arrival) => Ok(Some(Arrival::from_words(arrival).back())),
             Err(MapError::KeyNotFound) => Ok(None),
             Err(error) => Err(failed(name, "read", &error)),
         }
@@ -224,6 +227,12 @@ impl LaneSwitch {
         let written = lanes(&mut self.ebpf)?.set(place, to_bytes(LaneSlot { lane, spent }), 0);
         written.map_err(|error| failed(object::LANES, "write", &error))
     }
+}
+
+/// How long the kernel's tick is, in nanoseconds.
+fn tick() -> u64 {
+    let tick = clock_getres(ClockId::MonotonicCoarse);
+    u64::try_from(tick.tv_nsec).unwrap_or(0).clamp(1, COARSEST_CLOCK.0)
 }
 
 const fn index(place: u32) -> usize {

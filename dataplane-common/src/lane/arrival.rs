@@ -2,6 +2,7 @@
 
 use super::{Egress, Words};
 use crate::Address;
+use crate::words::{join, split};
 
 /// Who sent a message about a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,37 +35,34 @@ impl Sender {
     }
 }
 
-/// By which interface a message came, and between which hardware addresses.
+/// By which interface a message came, and between which hardware addresses: interface, destination
+/// and source. In words, because the kernel's program can store nothing larger where it is not aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Arrival {
-    interface: u32,
-    destination: [u8; 6],
-    source: [u8; 6],
-}
-
-const _: () = assert!(size_of::<Arrival>() == 16);
+#[repr(transparent)]
+pub struct Arrival([u64; 2]);
 
 impl Arrival {
     /// A message that came so, by its frame's first bytes: destination and source.
     #[inline(always)]
     #[must_use]
-    pub const fn new(interface: u32, [a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12]) -> Self {
-        Self { interface, destination: [a, b, c, d, e, f], source: [g, h, i, j, k, l] }
+    pub const fn new(interface: u32, [a, b, c, d, rest @ ..]: [u8; 12]) -> Self {
+        let destination = u32::from_ne_bytes([a, b, c, d]);
+        Self([join(interface, destination), u64::from_ne_bytes(rest)])
     }
 
     /// The same, from the kernel's map.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        let [a, b, c, d, frame @ ..] = bytes;
-        Self::new(u32::from_ne_bytes([a, b, c, d]), frame)
+    pub const fn from_words(words: [u64; 2]) -> Self {
+        Self(words)
     }
 
     /// The way back.
     #[must_use]
     pub const fn back(self) -> Egress {
-        let Self { interface, destination, source } = self;
-        Egress::Neighbour { interface, source: destination, destination: source }
+        let (interface, destination) = split(self.0[0]);
+        let [a, b, c, d] = destination.to_ne_bytes();
+        let [e, f, destination @ ..] = self.0[1].to_ne_bytes();
+        Egress::Neighbour { interface, source: [a, b, c, d, e, f], destination }
     }
 }
 

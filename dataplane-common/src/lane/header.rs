@@ -1,5 +1,6 @@
 //! The header of a lane's datagrams, and what a datagram at a relay's port is by its first bytes.
 
+use crate::words::split;
 use crate::{DropReason, LaneId, stun};
 
 /// How every lane message begins: neither STUN (`00......`), nor TURN's channel data (`01......`),
@@ -103,27 +104,27 @@ pub(super) enum AtPort {
 }
 
 impl AtPort {
-    /// What a UDP payload of this length is; `first` is `None` where it has fewer bytes. A header
-    /// without anything behind it is malformed.
+    /// What a UDP payload of this length is, by its first bytes as a word, as they are; `None` where
+    /// it has fewer. A header without anything behind it is malformed.
     #[inline(always)]
-    pub(super) fn parse(first: Option<[u8; 8]>, length: u32) -> Result<Self, DropReason> {
+    pub(super) fn parse(first: Option<u64>, length: u32) -> Result<Self, DropReason> {
         const HEADER: u32 = 8;
         const DATA: u32 = u32::from_ne_bytes([LANE_MAGIC[0], LANE_MAGIC[1], LANE_MAGIC[2], 0]);
         let malformed = DropReason::LaneMalformed;
-        let bytes = first.ok_or(malformed)?;
-        let [head @ .., a, b, c, d] = bytes;
-        let second = u32::from_be_bytes([a, b, c, d]);
+        let first = first.ok_or(malformed)?;
+        let (head, second) = split(first);
+        let second = u32::from_be(second);
         if length <= HEADER {
             return Err(malformed);
         }
         // One comparison for what nearly all datagrams are.
-        if u32::from_ne_bytes(head) == DATA {
+        if head == DATA {
             return Ok(Self::Data(LaneId(second)));
         }
-        if LaneHeader::parse(bytes).is_some() {
+        if LaneHeader::parse(first.to_ne_bytes()).is_some() {
             return Ok(Self::Control);
         }
-        if stun::is_message(u32::from_be_bytes(head), second, length) {
+        if stun::is_message(u32::from_be(head), second, length) {
             return Ok(Self::Stun);
         }
         Err(malformed)

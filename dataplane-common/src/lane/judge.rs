@@ -32,7 +32,8 @@ pub trait RelayTable: LaneTable {
 /// A UDP datagram, as far as a judge needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram {
-    pub(crate) first: Option<[u8; 8]>,
+    /// Its first bytes, as they are.
+    pub(crate) first: Option<u64>,
     pub(crate) length: u32,
     /// What the lane's rate is charged: more than its length where it stands for several.
     pub(crate) cost: u32,
@@ -50,7 +51,7 @@ impl Datagram {
         let [from, to] = [source, local].map(|end| Words::from(Address::from(end.ip())));
         let [[a, b], [c, d]] = [source, local].map(|end| end.port().to_be_bytes());
         Self {
-            first: payload.first_chunk().copied(),
+            first: payload.first_chunk().map(|first| u64::from_ne_bytes(*first)),
             length: length(payload),
             cost: length(payload),
             source: from,

@@ -67,9 +67,15 @@ pub fn switch<F: Frame, T: RelayTable>(frame: &mut F, table: &T) -> Action {
 #[inline(always)]
 fn switch_ip<F: Frame, T: RelayTable>(frame: &mut F, outer: &Outer, table: &T) -> Option<Action> {
     let first = if outer.v6 {
-        frame.head::<{ place::PAYLOAD_V6 + 8 }>().map(|head| part(head, place::PAYLOAD_V6))
+        frame
+            .head::<{ place::PAYLOAD_V6 + 8 }>()
+            .map(|head| part(head, place::PAYLOAD_V6))
+            .map(u64::from_ne_bytes)
     } else {
-        frame.head::<{ place::PAYLOAD_V4 + 8 }>().map(|head| part(head, place::PAYLOAD_V4))
+        frame
+            .head::<{ place::PAYLOAD_V4 + 8 }>()
+            .map(|head| part(head, place::PAYLOAD_V4))
+            .map(u64::from_ne_bytes)
     };
     let datagram = Datagram {
         first,

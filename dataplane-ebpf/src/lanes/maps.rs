@@ -18,6 +18,10 @@ static PORT: u16 = 0;
 #[unsafe(no_mangle)]
 static ALLOWANCE: [u64; 2] = [0; 2];
 
+/// How long the kernel's tick is: written by the loader.
+#[unsafe(no_mangle)]
+static TICK: u64 = 0;
+
 /// How many lanes there can be: written by the loader.
 #[unsafe(no_mangle)]
 static CAPACITY: u32 = 0;
@@ -70,6 +74,13 @@ pub fn port() -> u16 {
 pub fn allowance() -> Allowance {
     // SAFETY: as in `port`.
     Allowance::from_words(unsafe { (&raw const ALLOWANCE).read_volatile() })
+}
+
+/// How long the kernel's tick is, in nanoseconds.
+#[inline(always)]
+pub fn tick() -> u64 {
+    // SAFETY: as in `port`.
+    unsafe { (&raw const TICK).read_volatile() }
 }
 
 /// How many lanes there can be.

@@ -1,11 +1,11 @@
 //! The shared switch's view of the maps.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::bpf_jiffies64;
 use dataplane_common::{
     Address, AskerNetwork, Lane, LaneEntry, LaneId, LaneSlot, LaneTable, Nanos, RelayTable,
 };
 
-use crate::maps::{ASKERS, LANES, LOCALS, allowance, port};
+use crate::maps::{ASKERS, LANES, LOCALS, allowance, port, tick};
 
 /// The maps.
 pub struct Maps;
@@ -23,8 +23,9 @@ impl LaneTable for Maps {
 
     #[inline(always)]
     fn now(&self) -> Nanos {
-        // SAFETY: the helper takes no arguments and only reads a clock.
-        Nanos(unsafe { bpf_ktime_get_coarse_ns() })
+        // SAFETY: the helper takes no arguments and only reads a clock: as coarse a one as the helper
+        // that gives nanoseconds, but the kernel makes a single load of it.
+        Nanos(unsafe { bpf_jiffies64() } * tick())
     }
 }
 

@@ -19,4 +19,5 @@ pub(super) const INTERFACES: &str = "INTERFACES";
 /// Statics there that the loader writes.
 pub(super) const PORT: &str = "PORT";
 pub(super) const ALLOWANCE: &str = "ALLOWANCE";
+pub(super) const TICK: &str = "TICK";
 pub(super) const CAPACITY: &str = "CAPACITY";

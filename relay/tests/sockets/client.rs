@@ -101,7 +101,7 @@ fn provider() -> CryptoProvider {
 }
 
 fn tls(scene: &Scene, alpn: &[u8]) -> rustls::ClientConfig {
-    let pinned = Arc::new(Pinned(scene.server.fingerprint().to_owned()));
+    let pinned = Arc::new(Pinned(scene.fingerprint().to_owned()));
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
@@ -114,7 +114,7 @@ fn tls(scene: &Scene, alpn: &[u8]) -> rustls::ClientConfig {
 
 /// A QUIC connection, nothing said on it yet.
 pub(crate) async fn quic(scene: &Scene) -> (quinn::Endpoint, quinn::Connection) {
-    let local: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let local: SocketAddr = "0.0.0.0:0".parse().expect("an address");
     let endpoint = quinn::Endpoint::client(local).expect("an endpoint");
     let crypto = QuicClientConfig::try_from(tls(scene, ALPN)).expect("a QUIC configuration");
     let config = quinn::ClientConfig::new(Arc::new(crypto));

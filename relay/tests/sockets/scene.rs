@@ -85,6 +85,10 @@ impl Scene {
         Self { addresses: server.addresses(), server }
     }
 
+    pub(crate) fn fingerprint(&self) -> &str {
+        self.server.fingerprint()
+    }
+
     /// What an operator is shown.
     pub(crate) async fn page(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

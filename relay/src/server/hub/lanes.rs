@@ -1,6 +1,6 @@
 //! What comes to the port of lanes: data is switched at once, the rest is the core's.
 
-use proto::lane::{LANE_HEADER_LEN, LaneId, LaneKind, LaneMessage, data_header};
+use proto::lane::{LANE_HEADER_LEN, LaneHeader, LaneId, LaneKind, LaneMessage, data_header};
 use proto::relay::MAX_SEGMENTS;
 
 use super::Hub;
@@ -34,6 +34,9 @@ impl Hub {
     /// Switches datagrams of one source: those of one lane together.
     fn switch_run(&mut self, run: Run<'_>) {
         let Run { arrival, stride, mut bytes } = run;
+        if bytes.is_empty() {
+            self.lanes.drop(Drop::LaneMalformed, 1);
+        }
         while !bytes.is_empty() {
             let same = same_lane(bytes, stride);
             let (these, rest) = std::mem::take(&mut bytes).split_at_mut(same);
@@ -125,17 +128,19 @@ impl Hub {
 
 /// How many bytes at the front have the same header, in whole datagrams but for the last.
 fn same_lane(bytes: &[u8], stride: usize) -> usize {
-    let Some(header) = bytes.get(..LANE_HEADER_LEN) else {
+    let Some(header) = bytes.first_chunk::<LANE_HEADER_LEN>() else {
         return stride.min(bytes.len());
     };
+    // What is no data is answered one by one.
+    if LaneHeader::parse(*header).is_none_or(|header| header.kind != LaneKind::Data) {
+        return stride.min(bytes.len());
+    }
     let same = bytes.chunks(stride).take_while(|datagram| {
         // A datagram that is a header alone is malformed, so it is judged by itself.
         datagram.starts_with(header) && datagram.len() > LANE_HEADER_LEN
     });
     match same.count() {
         0 => stride.min(bytes.len()),
-        // What is no data is answered one by one.
-        _ if header[3] != LaneKind::Data as u8 => stride.min(bytes.len()),
         count => (count * stride).min(bytes.len()),
     }
 }
@@ -157,6 +162,8 @@ mod tests {
         assert_eq!(run(&[datagram(0, 1, 20), datagram(0, 2, 20)]), 20);
         assert_eq!(run(&[datagram(5, 1, 20), datagram(5, 1, 20)]), 20);
         assert_eq!(run(&[vec![1, 2, 3]]), 3);
+        let stun = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+        assert_eq!(run(&[stun.clone(), stun]), 20);
         assert_eq!(run(&[datagram(0, 1, 8)]), 8);
     }
 }
