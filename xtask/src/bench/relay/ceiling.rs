@@ -45,7 +45,7 @@ fn by_test_run() -> Result<Vec<Found>> {
     let mut switch = host.enter(|| switch::load(switch::PORT))??;
     let sides = [(ids[0], one, other, ids[1]), (ids[1], other, one, ids[0])];
     for (id, from, to, next) in sides {
-        let lane = Lane::unbound(id, end(from, to)?).bound_to(next, end(to, from)?);
+        let lane = Lane::unbound(id, end(from, to)?).bound_to(next, end(from, to)?);
         switch.insert(lane)?;
     }
     let frame = switch::frame(one, other, ids[0], SIZE)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use netns_tests::{Host, Lab, Process};
+use rustix::process::{Resource, getrlimit};
 
 use crate::process;
 
@@ -17,8 +18,6 @@ pub(super) const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 2);
 /// The relay's core, and the clients'.
 const RELAY_CORE: &str = "0";
 const CLIENTS_CORE: &str = "1";
-/// More than any of the programs opens.
-const OPEN_FILES: &str = "--nofile=524288:524288";
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) struct Scene {
@@ -68,8 +67,8 @@ impl Scene {
         arguments: &[String],
         listens: Listens,
     ) -> Result<Process> {
-        let mut command = self.relay.command("prlimit");
-        command.args([OPEN_FILES, "taskset", "--cpu-list", RELAY_CORE]).arg(program);
+        let mut command = with_files(self.relay.command("prlimit"))?;
+        command.args(["taskset", "--cpu-list", RELAY_CORE]).arg(program);
         command.args(arguments).env("RUST_LOG", "warn");
         let process = self.relay.spawn_command(command)?;
         process::until(
@@ -84,10 +83,10 @@ impl Scene {
     }
 
     /// A command on the clients' side.
-    pub(super) fn client_command(&self, program: &Path) -> Command {
-        let mut command = self.clients.command("prlimit");
-        command.args([OPEN_FILES, "taskset", "--cpu-list", CLIENTS_CORE]).arg(program);
-        command
+    pub(super) fn client_command(&self, program: &Path) -> Result<Command> {
+        let mut command = with_files(self.clients.command("prlimit"))?;
+        command.args(["taskset", "--cpu-list", CLIENTS_CORE]).arg(program);
+        Ok(command)
     }
 
     /// Who does the relay's work: for its CPU time.
@@ -95,6 +94,13 @@ impl Scene {
         let process = process.map(|process| process.id().to_string());
         process.into_iter().chain([self.receiver.to_string()]).collect::<Vec<_>>().join(",")
     }
+}
+
+/// Lets a program open as many files as we may: thousands of clients are thousands of sockets.
+fn with_files(mut prlimit: Command) -> Result<Command> {
+    let limit = getrlimit(Resource::Nofile).maximum.context("no limit of open files")?;
+    prlimit.arg(format!("--nofile={limit}:{limit}"));
+    Ok(prlimit)
 }
 
 /// A port on which a relay is ready.
