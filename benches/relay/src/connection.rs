@@ -4,7 +4,6 @@ use anyhow::{Context as _, Result, bail};
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt as _;
 use iroh_base::EndpointId;
-use iroh_relay::client::ClientSink;
 use iroh_relay::protos::relay::{ClientToRelayMsg, Datagrams};
 use proto::key::PublicKey;
 use proto::relay::{
@@ -12,7 +11,7 @@ use proto::relay::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::iroh::Incoming;
+use crate::iroh::{Incoming, SharedSink};
 
 pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
@@ -22,7 +21,7 @@ pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 pub(crate) enum Sender {
     Stream(Writer, PublicKey),
     Quic(quinn::Connection, PublicKey, Writer),
-    Iroh(ClientSink, EndpointId),
+    Iroh(SharedSink, EndpointId),
 }
 
 /// From whoever sends.
@@ -67,7 +66,7 @@ impl Sender {
                 let segment_size = segment_size.filter(|_| segment < bytes.len());
                 let datagrams = Datagrams { ecn: None, segment_size, contents: bytes.clone() };
                 let message = ClientToRelayMsg::Datagrams { dst_endpoint_id: *peer, datagrams };
-                sink.send(message).await?;
+                sink.lock().await.send(message).await?;
             }
         }
         Ok(())

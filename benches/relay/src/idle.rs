@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::connection::Packets;
 use crate::iroh::Client;
 use crate::lanes::Opened;
 use crate::nearwire::Nodes;
@@ -51,13 +52,15 @@ async fn nodes(target: &Target, nodes: Nodes, count: usize) -> Result<Memory> {
 async fn iroh(target: &Target, count: usize) -> Result<Memory> {
     let before = usage::memory(&target.of)?;
     let tls = target.way == Way::IrohTls;
-    let mut idle = JoinSet::new();
+    let mut idle: JoinSet<Result<Packets>> = JoinSet::new();
     while idle.len() < count {
         let numbers = (idle.len()..count).take(TOGETHER);
         let together = numbers.map(|number| Client::connect(target.relay, tls, number));
         let connected = futures_util::future::try_join_all(together).await;
         for client in connected.with_context(|| format!("after {} clients", idle.len()))? {
-            idle.spawn(client.idle());
+            let id = client.id;
+            let (_, mut receiver) = client.link(id);
+            idle.spawn(async move { receiver.receive().await });
         }
         if let Some(ended) = idle.try_join_next() {
             ended??;

@@ -1,13 +1,16 @@
 //! A client of iroh-relay, as iroh itself uses it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use futures_util::StreamExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use iroh_base::{EndpointId, RelayUrl, SecretKey};
 use iroh_dns::dns::DnsResolver;
 use iroh_relay::client::{ClientBuilder, ClientSink, ClientStream};
 use iroh_relay::protos::relay::{ClientToRelayMsg, Datagrams, RelayToClientMsg};
+
+use tokio::sync::Mutex;
 
 use crate::certificate;
 use crate::connection::{Receiver, Sender};
@@ -18,8 +21,14 @@ pub(crate) struct Client {
     stream: ClientStream,
 }
 
-/// What the relay says to a client.
-pub(crate) struct Incoming(ClientStream);
+/// What the relay says to a client, whose pings are answered.
+pub(crate) struct Incoming {
+    stream: ClientStream,
+    sink: SharedSink,
+}
+
+/// Packets and the answers to pings go the same way.
+pub(crate) type SharedSink = Arc<Mutex<ClientSink>>;
 
 impl Client {
     pub(crate) async fn connect(relay: SocketAddr, tls: bool, number: usize) -> Result<Self> {
@@ -38,26 +47,20 @@ impl Client {
     }
 
     pub(crate) fn link(self, peer: EndpointId) -> (Sender, Receiver) {
-        (Sender::Iroh(self.sink, peer), Receiver::Iroh(Incoming(self.stream)))
-    }
-
-    /// Does nothing but answer the relay's pings.
-    pub(crate) async fn idle(mut self) -> Result<()> {
-        use futures_util::SinkExt as _;
-        while let Some(message) = self.stream.next().await {
-            if let RelayToClientMsg::Ping(payload) = message? {
-                self.sink.send(ClientToRelayMsg::Pong(payload)).await?;
-            }
-        }
-        Ok(())
+        let sink = Arc::new(Mutex::new(self.sink));
+        let incoming = Incoming { stream: self.stream, sink: sink.clone() };
+        (Sender::Iroh(sink, peer), Receiver::Iroh(incoming))
     }
 }
 
 impl Incoming {
-    /// The next packets. A load ends long before an unanswered ping ends the connection.
+    /// The next packets.
     pub(crate) async fn datagrams(&mut self) -> Result<Datagrams> {
         loop {
-            match self.0.next().await.context("the relay ended a connection")?? {
+            match self.stream.next().await.context("the relay ended a connection")?? {
+                RelayToClientMsg::Ping(payload) => {
+                    self.sink.lock().await.send(ClientToRelayMsg::Pong(payload)).await?;
+                }
                 RelayToClientMsg::Datagrams { datagrams, .. } => return Ok(datagrams),
                 RelayToClientMsg::EndpointGone(id) => bail!("{id} is gone"),
                 _ => {}

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -15,6 +16,8 @@ use crate::iroh::Client;
 use crate::nearwire::Nodes;
 use crate::{Carried, Load, Target, Way, usage};
 
+/// Pairs that connect at one time.
+const TOGETHER: usize = 8;
 /// Before a load is measured.
 const WARM_UP: Duration = Duration::from_millis(200);
 /// What has not come by then is lost.
@@ -65,7 +68,7 @@ pub(crate) struct Streams {
     senders: Vec<(Sender, Arc<Flow>)>,
     receiving: JoinSet<Result<()>>,
     /// Kept, so that the connections stay whole.
-    _others: Vec<(Receiver, Sender)>,
+    _backward: Vec<Sender>,
 }
 
 /// What is on its way between two clients.
@@ -79,14 +82,20 @@ impl Streams {
     pub(crate) async fn connect(target: &Target, count: usize) -> Result<Self> {
         let dialler = Dialler::new(target)?;
         let mut streams =
-            Self { senders: Vec::new(), receiving: JoinSet::new(), _others: Vec::new() };
-        for number in 0..count {
-            let [(sender, other), (back, receiver)] =
-                dialler.pair(number).await.with_context(|| format!("connecting pair {number}"))?;
-            let flow = Arc::new(Flow::default());
-            streams.receiving.spawn(receive(receiver, flow.clone()));
-            streams.senders.push((sender, flow));
-            streams._others.push((other, back));
+            Self { senders: Vec::new(), receiving: JoinSet::new(), _backward: Vec::new() };
+        while streams.senders.len() < count {
+            let first = streams.senders.len();
+            let together = (first..count).take(TOGETHER).map(|number| dialler.pair(number));
+            let pairs = try_join_all(together).await;
+            for pair in pairs.with_context(|| format!("after {first} pairs"))? {
+                let [(sender, other), (backward, receiver)] = pair;
+                let flow = Arc::new(Flow::default());
+                streams.receiving.spawn(receive(receiver, flow.clone()));
+                // Nothing is sent to it, but the relay may ask whether it is there.
+                streams.receiving.spawn(receive(other, Arc::default()));
+                streams.senders.push((sender, flow));
+                streams._backward.push(backward);
+            }
         }
         Ok(streams)
     }

@@ -87,6 +87,7 @@ impl Target<'_> {
         arguments: &[String],
     ) -> Result<T> {
         let mut command = self.scene.client_command(&programs.load)?;
+        command.env("RUST_BACKTRACE", "0");
         command.args([name, "--way", self.way, "--relay", &self.at.address().to_string()]);
         command.args(["--of", &self.scene.workers(self.process)]).args(arguments);
         let output = self.scene.clients.spawn_command(command)?.wait(PATIENCE)?;
