@@ -21,7 +21,7 @@ const TOGETHER: usize = 8;
 /// Before a load is measured.
 const WARM_UP: Duration = Duration::from_millis(200);
 /// What has not come by then is lost.
-const LOST: Duration = Duration::from_millis(100);
+const LOST: Duration = Duration::from_secs(1);
 
 /// Both ends, each for packets to the other.
 pub(crate) type Link = (Sender, Receiver);

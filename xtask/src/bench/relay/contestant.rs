@@ -1,6 +1,6 @@
 //! Who is measured: a relay, and the way that packets take through it.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use dataplane::LaneSwitch;
 use netns_tests::Process;
 
@@ -88,6 +88,12 @@ impl Contestant {
             _ => None,
         };
         let process = self.start(programs, &scene, &scratch, arguments)?;
+        if self == Self::LaneXdp {
+            // The relay would go on without, which is another contestant.
+            let link = scene.relay.ip(["-details", "link", "show", "dev", &scene.devices[0]])?;
+            let attached = link.stdout.contains("prog/xdp");
+            ensure!(attached, "not attached: {}", process.output_so_far());
+        }
         let (way, at) = (self.way(), self.at());
         let found = work(&Target { scene: &scene, process: Some(&process), way, at });
         drop(receiver);
