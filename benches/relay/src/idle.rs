@@ -84,10 +84,10 @@ fn turn(target: &Target, count: usize) -> Result<Memory> {
 /// Lanes of which both ends are bound.
 pub(crate) async fn lanes(target: &Target, count: usize) -> Result<Memory> {
     // Who opens them is counted with the clients.
-    let clients = Opened::new(target.relay, 0).await?;
-    drop(clients);
+    let mut opened = Opened::connect(target.relay, count).await?;
+    sleep(SETTLED).await;
     let before = usage::memory(&target.of)?;
-    let opened = Opened::new(target.relay, count).await?;
+    opened.open().await?;
     let ends = opened.bind_all()?;
     if ends != 2 * opened.count() {
         bail!("{ends} ends are bound, of {} lanes", opened.count());

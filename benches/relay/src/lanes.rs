@@ -26,26 +26,37 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens so many lanes, or a few more.
     pub(crate) async fn new(relay: SocketAddr, count: usize) -> Result<Self> {
+        let mut opened = Self::connect(relay, count).await?;
+        opened.open().await?;
+        Ok(opened)
+    }
+
+    /// Connects the nodes between which there are to be so many lanes.
+    pub(crate) async fn connect(relay: SocketAddr, count: usize) -> Result<Self> {
         let all = Nodes::by_tls(relay)?;
         let mut nodes = Vec::new();
         while nodes.len() * nodes.len().saturating_sub(1) / 2 < count {
             nodes.push(all.connect(nodes.len()).await?);
         }
-        let keys: Vec<PublicKey> = nodes.iter().map(|node| node.key).collect();
-        for (at, node) in nodes.iter_mut().enumerate() {
+        Ok(Self { nodes, told: Vec::new() })
+    }
+
+    /// Opens a lane between each two.
+    pub(crate) async fn open(&mut self) -> Result<()> {
+        let keys: Vec<PublicKey> = self.nodes.iter().map(|node| node.key).collect();
+        for (at, node) in self.nodes.iter_mut().enumerate() {
             for peer in &keys[at + 1..] {
                 node.open_lane(*peer).await?;
             }
         }
-        let mut told = Vec::new();
-        for node in &mut nodes {
+        for node in &mut self.nodes {
             let mut lanes = Vec::new();
             while lanes.len() + 1 < keys.len() {
                 lanes.push(node.lane_opened().await?);
             }
-            told.push(lanes);
+            self.told.push(lanes);
         }
-        Ok(Self { nodes, told })
+        Ok(())
     }
 
     /// How many lanes there are.

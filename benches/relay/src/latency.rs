@@ -29,6 +29,9 @@ const BURST: Duration = Duration::from_millis(1);
 /// After so long there is no answer any more.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// No trip is longer, in nanoseconds.
+const LONGEST: u64 = 10_000_000_000;
+
 /// Round trips in microseconds.
 #[derive(Serialize)]
 pub(crate) struct Trips {
@@ -46,7 +49,7 @@ struct Asked {
 
 impl Asked {
     fn new() -> Result<Self> {
-        Ok(Self { trips: Histogram::new(3)?, unanswered: 0 })
+        Ok(Self { trips: Histogram::new_with_bounds(1, LONGEST, 3)?, unanswered: 0 })
     }
 
     fn add(&mut self, trip: Option<Duration>) {
