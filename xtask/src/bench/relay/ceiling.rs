@@ -30,7 +30,7 @@ const VETH: &str = "over veth";
 pub(super) fn measure(bench: &mut Bench) {
     bench.attempt("test-run", |_| by_test_run());
     for _ in 0..ROUNDS {
-        bench.attempt("over veth", |bench| over_veth(bench));
+        bench.attempt("over veth", over_veth);
     }
 }
 

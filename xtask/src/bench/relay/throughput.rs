@@ -75,8 +75,10 @@ fn found(contestant: Contestant, carried: &Carried) -> Result<[Found; 2]> {
     Ok([(measure_of(name, load), who, packets), (bits_of(name, load), who, bits)])
 }
 
-/// Who is beside whom, and what has to be reached.
-const BESIDE: &[(Contestant, &[(Contestant, u32, Option<f64>)])] = &[
+/// Who is beside, in batches of how many, and what has to be reached.
+type Other = (Contestant, u32, Option<f64>);
+
+const BESIDE: &[(Contestant, &[Other])] = &[
     (
         Contestant::LaneXdp,
         &[
