@@ -108,6 +108,12 @@ impl From<StoreError> for Problem {
             StoreError::Missing(what) => Self::not_found(what),
             StoreError::Taken(what) => Self::conflict(format!("{what} is taken: take another")),
             StoreError::Full(full) => Self::conflict(full.to_string()),
+            // PostgreSQL's texts have no NUL.
+            StoreError::Database(sqlx::Error::Database(text))
+                if text.code().as_deref() == Some("22021") =>
+            {
+                Self::bad("a text holds a character that no text here may hold")
+            }
             StoreError::Database(
                 sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed,
             ) => {

@@ -34,7 +34,7 @@ impl FromRequestParts<App> for Bearer {
             Err(crate::store::StoreError::Missing(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let node = node.filter(|node| !node.is_expired(now())).ok_or_else(Problem::unauthorized)?;
+        let node = node.ok_or_else(Problem::unauthorized)?;
         Ok(Self { session, node })
     }
 }

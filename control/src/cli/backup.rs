@@ -160,6 +160,7 @@ pub(super) async fn write(config: &Config, file: &Path) -> Result<()> {
     }
     writeln!(out, "{}", json!({ "rows": count }))?;
     out.into_inner().context("writing the backup")?.sync_all()?;
+    tx.rollback().await?;
     store.close().await;
     println!("{count} rows are in {}; keep the seal key elsewhere", file.display());
     Ok(())

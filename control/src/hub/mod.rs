@@ -20,6 +20,7 @@ pub use listener::Listener;
 pub use news::listen;
 pub use sweep::{Sweep, sweep};
 
+use crate::app::now;
 use crate::core::node::Node;
 use crate::core::view::TicketKey;
 use crate::store::{Store, StoreError, random};
@@ -75,9 +76,16 @@ impl Hub {
         self.0.draining.send_replace(true);
     }
 
-    /// A node, as this instance has it.
+    /// A node that is in its network, and whose node key has not ended.
     pub async fn node(&self, network: NetworkId, id: NodeId) -> Result<Option<Node>, StoreError> {
-        Ok(self.room(network).await?.node(id))
+        let live = |room: &Room| room.node(id).filter(|node| !node.is_expired(now()));
+        let room = self.room(network).await?;
+        if let Some(node) = live(&room) {
+            return Ok(Some(node));
+        }
+        // It may have come, or come back, a moment ago.
+        room.refresh(&self.0.store).await?;
+        Ok(live(&room))
     }
 
     /// Begins to tell a node, which knows what there was at `after`.

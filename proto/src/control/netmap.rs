@@ -209,7 +209,9 @@ impl Netmap {
         take(&mut self.regions, delta.regions);
         take(&mut self.filter, delta.filter);
         take(&mut self.dns, delta.dns);
-        if delta.ticket.is_some() {
+        if self.me.standing == Standing::Pending {
+            self.ticket = None;
+        } else if delta.ticket.is_some() {
             self.ticket = delta.ticket;
         }
         Ok(())

@@ -61,7 +61,7 @@ fn node(number: u8, kind: u8) -> Node {
         os: String::new(),
         agent: String::new(),
         created: NOW,
-        expires: None,
+        expires: (kind & 128 != 0).then_some(NOW),
         lapsed: kind & 128 != 0,
         applied: None,
     }
@@ -80,7 +80,7 @@ struct Agent {
     told: Option<Told>,
     due: Due,
     netmap: Option<Netmap>,
-    revoked: bool,
+    ended: bool,
 }
 
 impl Agent {
@@ -100,17 +100,18 @@ impl Agent {
             }
             netmap.apply(delta).unwrap();
         }
-        self.revoked = frame.end.is_some_and(|end| end.reason == EndReason::Revoked);
+        self.ended = frame.end.is_some();
     }
 
     /// It knows what it would be told if it came now.
     fn check(&self, tenant: &Tenant, id: NodeId) {
-        if self.revoked {
-            assert!(tenant.node(id).is_none());
+        if self.ended {
+            assert!(tenant.node(id).is_none_or(|node| node.is_expired(NOW)));
             return;
         }
         let mut fresh = Self::default();
         fresh.listen(tenant, id);
+        assert!(!fresh.ended, "{id} should have heard that it ended");
         let (have, want) = (self.netmap.as_ref().unwrap(), fresh.netmap.unwrap());
         assert_eq!(have.peers, want.peers, "of {id}");
         assert_eq!(have.me, want.me);
@@ -155,7 +156,7 @@ proptest! {
                 }]),
                 _ => Change::Node(Box::new(node(which, kind))),
             };
-            if agents.get(&id).is_some_and(|agent| agent.revoked) {
+            if agents.get(&id).is_some_and(|agent| agent.ended) {
                 continue;
             }
             let is_new = matches!(change, Change::Node(_)) && tenant.node(id).is_none();
@@ -170,13 +171,13 @@ proptest! {
                 agents.insert(id, Agent::default());
             }
             for (bit, (id, agent)) in (0..).zip(&mut agents) {
-                if listeners >> bit & 1 == 1 && !agent.revoked {
+                if listeners >> bit & 1 == 1 && !agent.ended {
                     agent.listen(&tenant, *id);
                 }
             }
         }
         for (id, agent) in &mut agents {
-            if !agent.revoked {
+            if !agent.ended {
                 agent.listen(&tenant, *id);
                 agent.check(&tenant, *id);
             }
