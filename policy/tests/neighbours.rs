@@ -19,7 +19,8 @@ fn seen(acls: &str, from: &str) -> String {
     let tags = r#""tagOwners": { "tag:web": [], "tag:db": [] }"#;
     let document = Document::parse(&format!("{{ {tags}, \"acls\": [{acls}] }}")).unwrap();
     let plan = Plan::new(document, &Nodes::parse(NODES).unwrap());
-    let names = plan.neighbours(&NodeName::parse(from).unwrap());
+    let from = NodeName::parse(from).unwrap();
+    let names = plan.neighbours(&from);
     names.map(NodeName::as_str).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" ")
 }
 
