@@ -25,7 +25,7 @@ impl Frames {
     /// The next frame that says something; nothing at the stream's end.
     pub async fn next(&mut self) -> Result<Option<Frame>, ClientError> {
         loop {
-            while let Some(line) = self.lines.next()? {
+            while let Some(line) = self.lines.take_line()? {
                 let frame = Frame::parse(&line)?;
                 if frame.snapshot.is_some() || frame.delta.is_some() || frame.end.is_some() {
                     return Ok(Some(frame));

@@ -22,7 +22,7 @@ impl Lines {
     }
 
     /// The next whole line, without its end.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
+    pub fn take_line(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
         let end = self.bytes[self.looked..].iter().position(|byte| *byte == b'\n');
         match end.map(|end| self.looked + end) {
             Some(end) => {
@@ -58,7 +58,7 @@ mod tests {
                 let (piece, after) = rest.split_at(cut.min(rest.len()));
                 rest = after;
                 lines.push(piece);
-                while let Some(line) = lines.next().unwrap() {
+                while let Some(line) = lines.take_line().unwrap() {
                     found.push(String::from_utf8(line).unwrap());
                 }
             }
@@ -72,8 +72,8 @@ mod tests {
     fn a_line_without_end_is_refused() {
         let mut lines = Lines::default();
         lines.push(&vec![b'a'; MAX_FRAME]);
-        assert_eq!(lines.next(), Ok(None));
+        assert_eq!(lines.take_line(), Ok(None));
         lines.push(b"aa");
-        assert_eq!(lines.next(), Err(TooLong));
+        assert_eq!(lines.take_line(), Err(TooLong));
     }
 }
