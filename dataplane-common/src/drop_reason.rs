@@ -90,7 +90,7 @@ pub enum DropReason {
     LaneUnknown = 80,
     /// Not from the address, or not to the one, that this end of the lane has proven.
     LaneSource = 81,
-    /// The lane's other end has proven no address (yet).
+    /// The lane's other end has proven no address (yet), and its node has no connection.
     LaneUnbound = 82,
     /// More than the lane's rate.
     LaneRate = 83,
@@ -98,20 +98,43 @@ pub enum DropReason {
     LaneMalformed = 84,
     /// The packet has made all the hops it may.
     LaneTtl = 85,
-    /// Larger than what fits the way to the lane's other end.
-    LaneTooBig = 86,
     /// It should leave by an interface that the switch does not have.
     LaneEgress = 87,
     /// More STUN requests than one network may ask.
     StunRate = 88,
+
+    // Decided by a relay, on what its clients and strangers send.
+    /// More questions about lanes than the relay is willing to answer.
+    LaneBusy = 89,
+    /// The network refused a datagram of a lane.
+    LaneSend = 90,
+    /// The client sends more than it may.
+    ClientRate = 91,
+    /// The client's network sends more than it may.
+    NetworkRate = 92,
+    /// The peer is not at this relay.
+    PeerAbsent = 93,
+    /// The packet waited too long for its receiver.
+    QueueAge = 94,
+    /// Too much waits for the receiver: the oldest goes.
+    ReceiverFull = 95,
+    /// Too much waits for all receivers of the relay.
+    QueueTotal = 96,
+    /// The frame came from a connection that is no more.
+    ConnectionGone = 97,
+    /// It came by a link to another relay, but the receiver is not here (any more).
+    LinkAbsent = 98,
+    /// Another relay sent what is from a node that is not there by what it has said.
+    LinkStranger = 99,
 }
 
-/// One more than the largest discriminant: the length of a table of counters.
-pub const DROP_REASONS: usize = 89;
+/// The length of a table of counters. There is room for more reasons, so that another one changes no
+/// map.
+pub const DROP_REASONS: usize = 128;
 
 impl DropReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 53] = [
         Self::PolicyTruncated,
         Self::PolicyNotIp,
         Self::PolicyNoRule,
@@ -152,10 +175,26 @@ impl DropReason {
         Self::LaneRate,
         Self::LaneMalformed,
         Self::LaneTtl,
-        Self::LaneTooBig,
         Self::LaneEgress,
         Self::StunRate,
+        Self::LaneBusy,
+        Self::LaneSend,
+        Self::ClientRate,
+        Self::NetworkRate,
+        Self::PeerAbsent,
+        Self::QueueAge,
+        Self::ReceiverFull,
+        Self::QueueTotal,
+        Self::ConnectionGone,
+        Self::LinkAbsent,
+        Self::LinkStranger,
     ];
+
+    /// Whether a relay decides on it, in the kernel or in user space.
+    #[must_use]
+    pub const fn is_of_relay(self) -> bool {
+        self as u32 >= Self::LaneUnknown as u32
+    }
 
     /// The name that counters, JSON and logs use.
     #[must_use]
@@ -201,9 +240,19 @@ impl DropReason {
             Self::LaneRate => "lane_rate",
             Self::LaneMalformed => "lane_malformed",
             Self::LaneTtl => "lane_ttl",
-            Self::LaneTooBig => "lane_too_big",
             Self::LaneEgress => "lane_egress",
             Self::StunRate => "stun_rate",
+            Self::LaneBusy => "lane_busy",
+            Self::LaneSend => "lane_send",
+            Self::ClientRate => "client_rate",
+            Self::NetworkRate => "network_rate",
+            Self::PeerAbsent => "peer_absent",
+            Self::QueueAge => "queue_age",
+            Self::ReceiverFull => "receiver_full",
+            Self::QueueTotal => "queue_total",
+            Self::ConnectionGone => "connection_gone",
+            Self::LinkAbsent => "link_absent",
+            Self::LinkStranger => "link_stranger",
         }
     }
 

@@ -5,6 +5,7 @@
 //! number; they leave with the number of the other end. [`switch`] does so to whole frames, for the
 //! kernel program and its oracle; [`judge`] is the part of it that a relay's sockets need.
 
+mod arrival;
 mod bytes;
 mod checksum;
 mod end;
@@ -18,12 +19,14 @@ mod switch;
 mod table;
 mod words;
 
+pub use arrival::{Arrival, MAX_ARRIVALS, Sender};
 pub(crate) use checksum::Sum;
 pub use end::{Egress, Lane, LaneCell, LaneEnd, LaneEntry, LaneId, LaneSlot, MAX_LANES};
 pub(crate) use frame::Outer;
 pub use frame::{Frame, PacketBytesMut};
-pub use header::{LANE_HEADER, LaneMessage, MAGIC};
-pub use judge::{Datagram, Judged, LaneTable, judge};
+use header::AtPort;
+pub use header::{LANE_HEADER_LEN, LANE_MAGIC, LaneHeader, LaneKind};
+pub use judge::{Datagram, Judged, LaneTable, RelayTable, judge};
 pub(crate) use rate::take;
 pub use rate::{COARSEST_CLOCK, Rate};
 pub use reflect::reflect;

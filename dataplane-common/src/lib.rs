@@ -45,10 +45,11 @@ pub use flow::{Flow, FlowKey, FlowKeyWords, FlowWords, Fragment, FragmentKey, Na
 pub use flow_set::{FlowHash, FlowPlace, FlowSet, Secret, Tag, WAYS};
 pub use frame::{in_frame_of, in_own_frame};
 pub use lane::{
-    Action as LaneAction, Allowance, AskerNetwork, COARSEST_CLOCK, Datagram, Egress, Forwarded,
-    Frame, Judged, LANE_HEADER, Lane, LaneCell, LaneCounters, LaneEnd, LaneEntry, LaneId,
-    LaneMessage, LaneSlot, LaneTable, MAGIC as LANE_MAGIC, MAX_ASKERS, MAX_INTERFACES, MAX_LANES,
-    MAX_LOCALS, PacketBytesMut, Rate, judge, reflect, switch,
+    Action as LaneAction, Allowance, Arrival, AskerNetwork, COARSEST_CLOCK, Datagram, Egress,
+    Forwarded, Frame, Judged, LANE_HEADER_LEN, LANE_MAGIC, Lane, LaneCell, LaneCounters, LaneEnd,
+    LaneEntry, LaneHeader, LaneId, LaneKind, LaneSlot, LaneTable, MAX_ARRIVALS, MAX_ASKERS,
+    MAX_INTERFACES, MAX_LANES, MAX_LOCALS, PacketBytesMut, Rate, RelayTable, Sender, judge,
+    reflect, switch,
 };
 pub use limits::{
     ANSWERED_SETS, EVENTS_BYTES, FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use dataplane_common::{
     Address, Allowance, AskerNetwork, Datagram, DropReason, Judged, Lane, LaneCell, LaneEnd,
-    LaneId, LaneTable, MAX_LANES, Nanos, Rate, judge, stun,
+    LaneHeader, LaneId, LaneKind, LaneTable, MAX_LANES, Nanos, Rate, judge, stun,
 };
 use proptest::prelude::*;
 
@@ -27,39 +27,34 @@ struct Table(LaneCell, Nanos);
 impl<'a> LaneTable for &'a Table {
     type Entry = &'a LaneCell;
 
-    fn port(&self) -> u16 {
-        3478
-    }
-
     fn find(&self, id: LaneId) -> Option<&'a LaneCell> {
         Some(&self.0).filter(|cell| cell.lane.id == id)
-    }
-
-    fn is_local(&self, _: &Address) -> bool {
-        true
     }
 
     fn now(&self) -> Nanos {
         self.1
     }
-
-    fn take_answer(&self, _: &Address) -> bool {
-        true
-    }
 }
 
-fn judged(table: &Table, from: &str, to: &str, payload: &[u8]) -> Result<LaneId, DropReason> {
+/// Where a datagram goes, as far as it does.
+#[derive(Debug, PartialEq)]
+enum To {
+    Other(LaneId),
+    UserSpace,
+}
+
+fn judged(table: &Table, from: &str, to: &str, payload: &[u8]) -> Result<To, DropReason> {
     let [from, to]: [SocketAddr; 2] = [from, to].map(|end| end.parse().unwrap());
     match judge(&Datagram::new(payload, from, to), &table) {
-        Judged::Forward(cell) => Ok(cell.lane.onward().unwrap()),
+        Judged::Forward(cell) => Ok(To::Other(cell.lane.onward().unwrap())),
+        Judged::Up(_) => Ok(To::UserSpace),
         Judged::Drop(reason, _) => Err(reason),
         other => panic!("{other:?}"),
     }
 }
 
 fn data(id: LaneId, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0xb7, 0x6e, 0x77, 0];
-    bytes.extend(id.0.to_be_bytes());
+    let mut bytes = LaneHeader::data(id).to_bytes().to_vec();
     bytes.resize(8 + length, 0);
     bytes
 }
@@ -68,22 +63,24 @@ fn data(id: LaneId, length: usize) -> Vec<u8> {
 fn a_socket_judges_as_the_kernel() {
     let id = LaneId::new(5, 99);
     let table = Table(LaneCell::new(lane(id).with_mtu(1_000)), Nanos(0));
-    assert_eq!(judged(&table, HERE, RELAY, &data(id, 944)), Ok(LaneId(7)));
+    assert_eq!(judged(&table, HERE, RELAY, &data(id, 944)), Ok(To::Other(LaneId(7))));
     // A dual-stack socket tells of IPv4 by mapped addresses.
     let mapped = ["[::ffff:198.51.100.7]:40001", "[::ffff:192.0.2.1]:3478"];
-    assert_eq!(judged(&table, mapped[0], mapped[1], &data(id, 0)), Ok(LaneId(7)));
+    assert_eq!(judged(&table, mapped[0], mapped[1], &data(id, 1)), Ok(To::Other(LaneId(7))));
     for (from, to, payload, reason) in [
-        (HERE, RELAY, data(id, 945), DropReason::LaneTooBig),
-        ("198.51.100.7:40002", RELAY, data(id, 0), DropReason::LaneSource),
-        (HERE, "192.0.2.2:3478", data(id, 0), DropReason::LaneSource),
-        (HERE, RELAY, data(LaneId::new(5, 98), 0), DropReason::LaneUnknown),
+        ("198.51.100.7:40002", RELAY, data(id, 1), DropReason::LaneSource),
+        (HERE, "192.0.2.2:3478", data(id, 1), DropReason::LaneSource),
+        (HERE, RELAY, data(LaneId::new(5, 98), 1), DropReason::LaneUnknown),
         (HERE, RELAY, vec![0xb7], DropReason::LaneMalformed),
         (HERE, RELAY, vec![], DropReason::LaneMalformed),
+        (HERE, RELAY, data(id, 0), DropReason::LaneMalformed),
     ] {
         assert_eq!(judged(&table, from, to, &payload), Err(reason), "{from} {to}");
     }
+    // What does not fit is user space's to send in pieces.
+    assert_eq!(judged(&table, HERE, RELAY, &data(id, 945)), Ok(To::UserSpace));
     let alone = Table(LaneCell::new(Lane::unbound(id, end(HERE, RELAY))), Nanos(0));
-    assert_eq!(judged(&alone, HERE, RELAY, &data(id, 0)), Err(DropReason::LaneUnbound));
+    assert_eq!(judged(&alone, HERE, RELAY, &data(id, 1)), Ok(To::UserSpace));
     assert_eq!(LaneEnd::new(HERE.parse().unwrap(), THERE.parse().unwrap()), None);
 }
 
@@ -126,7 +123,33 @@ fn askers_share_what_their_network_may_have() {
     assert!(allowance.take(spent, Nanos(7_010_000_000)).is_some());
 }
 
+#[test]
+fn a_run_is_charged_as_a_whole() {
+    let id = LaneId::new(0, 0);
+    let rate = Rate::new(1_000_000, 10_000);
+    let table = Table(LaneCell::new(lane(id).with_rate(rate)), Nanos::from_secs(9));
+    let run = data(id, 992).repeat(4);
+    let [from, to]: [SocketAddr; 2] = [HERE, RELAY].map(|end| end.parse().unwrap());
+    let judged = || judge(&Datagram::new(&run[..1_000], from, to).of_run(&run), &&table);
+    assert!(matches!([judged(), judged()], [Judged::Forward(_), Judged::Forward(_)]));
+    assert!(matches!(judged(), Judged::Drop(DropReason::LaneRate, _)), "two thousand are left");
+}
+
 proptest! {
+    #[test]
+    fn a_header_round_trips(kind in 0u8..8, number in 1u32..) {
+        let lane = LaneId::from_number(number).unwrap();
+        let header = LaneHeader { kind: LaneKind::of(kind).unwrap(), lane };
+        prop_assert_eq!(header.kind as u8, kind);
+        prop_assert_eq!(LaneHeader::parse(header.to_bytes()), Some(header));
+    }
+
+    #[test]
+    fn what_is_no_header_is_none(bytes: [u8; 8]) {
+        let header = LaneHeader::parse(bytes);
+        prop_assert!(header.is_none_or(|header| header.to_bytes() == bytes));
+    }
+
     #[test]
     fn a_number_tells_its_place(place in 0..MAX_LANES, random: u32) {
         let id = LaneId::new(place, random);

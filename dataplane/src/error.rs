@@ -129,7 +129,8 @@ pub enum Error {
     },
 }
 
-const LOAD_MEND: &str = "run as root (CAP_BPF and CAP_NET_ADMIN), on Linux 5.15 or newer";
+const LOAD_MEND: &str =
+    "run as root (CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN), on Linux 5.15 or newer";
 
 /// An error with all its causes: aya's messages leave the kernel's own out.
 pub(crate) fn chain(error: &dyn StdError) -> String {

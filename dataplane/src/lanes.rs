@@ -9,7 +9,7 @@ mod counters;
 mod object;
 mod run;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -18,8 +18,11 @@ use aya::{
     util::nr_cpus,
 };
 use dataplane_common::{
-    Address, Allowance, Lane, LaneCounters, LaneId, LaneSlot, MAX_LANES, MAX_LOCALS, Nanos,
+    Address, Allowance, Arrival, COARSEST_CLOCK, Egress, Lane, LaneCounters, LaneId, LaneSlot,
+    MAX_LANES, MAX_LOCALS, Nanos, Sender,
 };
+
+use rustix::time::{ClockId, clock_getres};
 
 use crate::{Error, error::chain};
 use attach::Attachment;
@@ -45,6 +48,8 @@ pub struct LaneSwitch {
     ebpf: Ebpf,
     /// Whose each place is.
     lanes: Vec<Option<LaneId>>,
+    /// Places that were used so far: no others need be read.
+    used: u32,
     counters: CounterTable,
     attached: Vec<Attachment>,
 }
@@ -69,6 +74,7 @@ impl LaneSwitch {
             .map_max_entries(object::LANES, capacity)
             .map_max_entries(object::LANE_COUNTERS, cpus.saturating_mul(capacity))
             .override_global(object::CAPACITY, &capacity, true)
+            .override_global(object::TICK, &tick(), true)
             .override_global(object::PORT, &port, true)
             .override_global(object::ALLOWANCE, &allowance, true)
             .load(object::OBJECT)
@@ -77,7 +83,13 @@ impl LaneSwitch {
             .load()
             .map_err(|error| Error::Program { program: object::SWITCH, reason: chain(&error) })?;
         let counters = CounterTable::of(&ebpf, cpus, capacity)?;
-        Ok(Self { ebpf, lanes: vec![None; index(capacity)], counters, attached: Vec::new() })
+        Ok(Self {
+            ebpf,
+            lanes: vec![None; index(capacity)],
+            used: 0,
+            counters,
+            attached: Vec::new(),
+        })
     }
 
     /// Makes these the relay's own addresses, and no others: only what is sent to them is dropped
@@ -136,6 +148,7 @@ impl LaneSwitch {
             }
         };
         self.lanes[index(place)] = Some(lane.id);
+        self.used = self.used.max(place + 1);
         // A program that reads meanwhile sees, when it is done, that what it read is nobody's.
         self.take_away(place)?;
         self.write(place, lane.nobodys(), spent)?;
@@ -156,6 +169,23 @@ impl LaneSwitch {
         Ok(Some(self.counters.at(id.place())))
     }
 
+    /// The way to an end that has spoken about its lane lately: back where that came from.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn way_to(&self, end: SocketAddr) -> Result<Option<Egress>, Error> {
+        let name = object::ARRIVALS;
+        let map = self.ebpf.map(name).ok_or(Error::Object { name })?;
+        let map =
+            HashMap::<_, [u64; 3], [u64; 2]>::try_from(map).map_err(|_| Error::Object { name })?;
+        match map.get(&Sender::new(end.ip().into(), end.port()).to_words(), 0) {
+            Ok(arrival) => Ok(Some(Arrival::from_words(arrival).back())),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(failed(name, "read", &error)),
+        }
+    }
+
     /// What a lane has sent since it was put in; `None` if it is not there.
     #[must_use]
     pub fn counters(&self, id: LaneId) -> Option<LaneCounters> {
@@ -168,7 +198,18 @@ impl LaneSwitch {
     ///
     /// When a map cannot be read.
     pub fn totals(&self) -> Result<LaneTotals, Error> {
-        counters::totals(&self.ebpf, &self.counters)
+        counters::totals(&self.ebpf, &self.counters, self.used)
+    }
+
+    /// The lanes that have sent most since they were put in, so many at most.
+    #[must_use]
+    pub fn busiest(&self, count: usize) -> Vec<(LaneId, LaneCounters)> {
+        let ids = self.lanes.iter().take(index(self.used)).flatten();
+        let mut lanes: Vec<_> = ids.map(|id| (*id, self.counters.at(id.place()))).collect();
+        lanes.retain(|(_, lane)| lane.packets > 0 || lane.drops.iter().any(|count| *count > 0));
+        lanes.sort_by_key(|(id, lane)| (std::cmp::Reverse(lane.bytes), *id));
+        lanes.truncate(count);
+        lanes
     }
 
     fn has(&self, id: LaneId) -> bool {
@@ -186,6 +227,12 @@ impl LaneSwitch {
         let written = lanes(&mut self.ebpf)?.set(place, to_bytes(LaneSlot { lane, spent }), 0);
         written.map_err(|error| failed(object::LANES, "write", &error))
     }
+}
+
+/// How long the kernel's tick is, in nanoseconds.
+fn tick() -> u64 {
+    let tick = clock_getres(ClockId::MonotonicCoarse);
+    u64::try_from(tick.tv_nsec).unwrap_or(0).clamp(1, COARSEST_CLOCK.0)
 }
 
 const fn index(place: u32) -> usize {

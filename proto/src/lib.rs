@@ -4,6 +4,7 @@
 //! - [`control`]: what a node and the control plane say to each other.
 //! - [`key`]: WireGuard keys, as 32 bytes that print as base64 or hexadecimal.
 //! - [`lane`]: WireGuard packets through a relay, in plain UDP.
+//! - [`mesh`]: what relays of one region say to each other.
 //! - [`message`]: the outside of WireGuard messages, as far as it is readable without keys.
 //! - [`relay`]: what a node and a relay say to each other.
 //! - [`ticket`]: what the control plane signs so that a relay serves a node.
@@ -14,6 +15,7 @@ mod bytes;
 pub mod control;
 pub mod key;
 pub mod lane;
+pub mod mesh;
 pub mod message;
 pub mod relay;
 pub mod ticket;

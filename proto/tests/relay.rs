@@ -37,7 +37,7 @@ fn from_node(batch: Batch<'_>, number: u64) -> [ClientFrame<'_>; 9] {
         ClientFrame::Home(true),
         ClientFrame::Home(false),
         ClientFrame::OpenLane(key),
-        ClientFrame::CloseLane(LaneId::new(9).expect("valid")),
+        ClientFrame::CloseLane(LaneId::from_number(9).expect("valid")),
         ClientFrame::Ping(number),
         ClientFrame::Pong(number),
     ]
@@ -46,7 +46,7 @@ fn from_node(batch: Batch<'_>, number: u64) -> [ClientFrame<'_>; 9] {
 /// Every frame of a relay.
 fn from_relay(batch: Batch<'_>, number: u64) -> Vec<RelayFrame<'_>> {
     let key = PublicKey::from(KEY);
-    let lane = LaneId::new(9).expect("valid");
+    let lane = LaneId::from_number(9).expect("valid");
     let opened = |addresses: &[&str]| LaneOpened {
         peer: key,
         lane,

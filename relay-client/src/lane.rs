@@ -193,7 +193,7 @@ mod tests {
     fn opened() -> LaneOpened {
         LaneOpened {
             peer: PublicKey::from([1; 32]),
-            lane: LaneId::new(7).unwrap(),
+            lane: LaneId::from_number(7).unwrap(),
             secret: LaneSecret::from([2; 16]),
             lifetime: 30,
             addresses: Vec::new(),
@@ -241,7 +241,7 @@ mod tests {
             end.receive(&bytes(LaneMessage::Data(end.id(), b"x")), later),
             Some(LaneEvent::Packet(b"x"))
         );
-        let other = LaneId::new(8).unwrap();
+        let other = LaneId::from_number(8).unwrap();
         assert_eq!(end.receive(&bytes(LaneMessage::Data(other, b"x")), later), None);
     }
 
@@ -273,7 +273,7 @@ mod tests {
         }
         assert_eq!(kinds, [5, 5, 1]);
         let mut end = bound(now);
-        let refused = |why| bytes(LaneMessage::Refused(LaneId::new(7).unwrap(), why));
+        let refused = |why| bytes(LaneMessage::Refused(LaneId::from_number(7).unwrap(), why));
         assert_eq!(end.receive(&refused(LaneRefusal::NotBound), now), None);
         assert_eq!(sent(&mut end, now), Some(1));
         assert_eq!(end.receive(&refused(LaneRefusal::Unknown), now), Some(LaneEvent::Lost));

@@ -16,7 +16,7 @@ pub(crate) struct Core {
 /// The crates that do no I/O and read no clock.
 pub(crate) const CORES: &[Core] = &[
     Core { name: "dataplane-common", may: &[] },
-    Core { name: "proto", may: &[] },
+    Core { name: "proto", may: &["dataplane-common"] },
     Core { name: "policy", may: &["proto"] },
     Core { name: "engine", may: &["dataplane-common", "policy", "proto"] },
     Core { name: "relay-client", may: &["proto"] },

@@ -6,7 +6,10 @@ mod markdown;
 mod micro;
 mod plot;
 mod policy;
+mod relay;
 mod report;
+mod samples;
+mod scratch;
 mod stolen;
 mod tunnel;
 
@@ -43,6 +46,11 @@ enum Name {
     ///
     /// Takes about ten minutes. Look at one part by `--only apply --turns 1`.
     Policy(policy::Options),
+    /// The relay by each of its ways, beside coturn, iroh-relay and a bare reflector in XDP
+    ///
+    /// Takes about ten minutes, and a first time as long again to build what it measures. Look at
+    /// one part by `--only latency --turns 1`.
+    Relay(relay::Options),
 }
 
 /// Measures; fails when a row does not reach what it must.
@@ -51,6 +59,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Name::Micro => micro::measure()?,
         Name::Tunnel(options) => tunnel::measure(&options)?,
         Name::Policy(options) => policy::measure(&options)?,
+        Name::Relay(options) => relay::measure(&options)?,
     };
     let table = markdown::table(&report);
     let json = serde_json::to_string_pretty(&report).context("writing the report as JSON")?;

@@ -25,6 +25,7 @@ pub(crate) const FOR_TESTS: &[Need] = &[
     ("nft", "nftables"),
     // Its servers are not in $PATH; this one of the same package is.
     ("pg_ctlcluster", "postgresql"),
+    ("pebble", "pebble"),
 ];
 
 /// What it takes to raise a tunnel and to send through it.
@@ -85,6 +86,16 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
 
 /// Makes a program of crates.io available under `.tools/bin` and returns its path.
 pub(crate) fn from_crates(program: &str, package: &str, version: &str) -> Result<PathBuf> {
+    from_crates_as(program, package, version, &[])
+}
+
+/// The same, built with these flags of `cargo install`.
+pub(crate) fn from_crates_as(
+    program: &str,
+    package: &str,
+    version: &str,
+    flags: &[&str],
+) -> Result<PathBuf> {
     let tools = workspace::root()?.join(".tools");
     let path = tools.join("bin").join(program);
     // Cargo's own record of what it installed there.
@@ -95,6 +106,7 @@ pub(crate) fn from_crates(program: &str, package: &str, version: &str) -> Result
     eprintln!("{package} {version} is not here: building it (a minute or two)");
     let mut install = workspace::cargo()?;
     install.args(["install", package, "--version", version, "--locked", "--force"]);
+    install.args(flags);
     process::run(install.arg("--root").arg(&tools)).with_context(|| {
         format!("{package} could not be built: it comes from crates.io, so look at the network")
     })?;

@@ -25,6 +25,22 @@ impl LaneId {
         Self(((random % NUMBERS + 1) << PLACE_BITS) | (place % MAX_LANES))
     }
 
+    /// The id of this number; zero is none's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            0 => None,
+            number => Some(Self(number)),
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
     /// Where the lane is in the relay's tables.
     #[inline(always)]
     #[must_use]

@@ -1,7 +1,7 @@
 //! From a frame to what is done with it.
 
 use super::{
-    Datagram, Frame, Judged, LaneEntry, LaneTable, Outer,
+    Datagram, Frame, Judged, LaneEntry, Outer, RelayTable, Sender,
     bytes::{part, put},
     frame::{IPV4, IPV6, ether_type, is_intact_v4, place},
     judge,
@@ -20,6 +20,9 @@ use crate::{
 pub enum Action {
     /// Give it to the host as it is: it is not the switch's.
     Pass,
+    /// Give it to the host as it is, and remember the way back: it is a message about a lane, to one
+    /// of the relay's addresses.
+    Control(Sender),
     /// Send it back: it has become the answer to a STUN request.
     Answer,
     /// Send it on: it has been rewritten.
@@ -41,7 +44,7 @@ pub struct Forwarded {
 
 /// Switches a frame: rewrites it in place where it goes on.
 #[inline(always)]
-pub fn switch<F: Frame, T: LaneTable>(frame: &mut F, table: &T) -> Action {
+pub fn switch<F: Frame, T: RelayTable>(frame: &mut F, table: &T) -> Action {
     // Each family's way on its own, so that the compiler knows where everything is.
     let switched = match ether_type(frame) {
         Some(IPV4) => match Outer::parse_v4(frame, table.port()) {
@@ -62,11 +65,17 @@ pub fn switch<F: Frame, T: LaneTable>(frame: &mut F, table: &T) -> Action {
 
 /// `None` for a STUN message.
 #[inline(always)]
-fn switch_ip<F: Frame, T: LaneTable>(frame: &mut F, outer: &Outer, table: &T) -> Option<Action> {
+fn switch_ip<F: Frame, T: RelayTable>(frame: &mut F, outer: &Outer, table: &T) -> Option<Action> {
     let first = if outer.v6 {
-        frame.head::<{ place::PAYLOAD_V6 + 8 }>().map(|head| part(head, place::PAYLOAD_V6))
+        frame
+            .head::<{ place::PAYLOAD_V6 + 8 }>()
+            .map(|head| part(head, place::PAYLOAD_V6))
+            .map(u64::from_ne_bytes)
     } else {
-        frame.head::<{ place::PAYLOAD_V4 + 8 }>().map(|head| part(head, place::PAYLOAD_V4))
+        frame
+            .head::<{ place::PAYLOAD_V4 + 8 }>()
+            .map(|head| part(head, place::PAYLOAD_V4))
+            .map(u64::from_ne_bytes)
     };
     let datagram = Datagram {
         first,
@@ -74,10 +83,15 @@ fn switch_ip<F: Frame, T: LaneTable>(frame: &mut F, outer: &Outer, table: &T) ->
         local: outer.destination,
         ports: outer.ports,
         length: outer.payload_length(),
+        cost: outer.payload_length(),
         hops: outer.hops,
     };
     Some(match judge(&datagram, table) {
         Judged::Forward(entry) => forward(frame, outer, &entry),
+        Judged::Up(_) => Action::Pass,
+        Judged::Control if table.is_local(&outer.destination.address()) => {
+            Action::Control(Sender::of(outer.source, outer.source_port()))
+        }
         Judged::Control => Action::Pass,
         Judged::Stun => return None,
         // Another host's, or one that this one bridges or routes to: none of ours.
@@ -94,8 +108,9 @@ fn forward<F: Frame, E: LaneEntry>(frame: &mut F, outer: &Outer, entry: &E) -> A
     if !outer.v6 && lane.to_v6 == 1 && (outer.udp_checksum == [0, 0] || !is_intact_v4(frame)) {
         return Action::Pass;
     }
+    // Without room for a longer header nothing was changed yet.
     if rewrite(frame, outer, lane).is_none() {
-        return Action::Drop(DropReason::LaneTooBig, Some(lane.id));
+        return Action::Pass;
     }
     let forwarded = Forwarded { id: lane.id, length: outer.payload_length(), egress: lane.egress };
     // All that was read of the entry is read: if it has become another's meanwhile, so may that.
@@ -108,7 +123,7 @@ fn forward<F: Frame, E: LaneEntry>(frame: &mut F, outer: &Outer, entry: &E) -> A
 // Rare beside data, and large: in a stack frame of its own, where the headers are read once more
 // so that the way of data need not keep them in memory.
 #[inline(always)]
-fn answer<F: Frame, T: LaneTable>(frame: &mut F, table: &T) -> Action {
+fn answer<F: Frame, T: RelayTable>(frame: &mut F, table: &T) -> Action {
     const ANSWERED: u64 = 1;
     const LIMITED: u64 = 2;
     let made = in_own_frame(|| {

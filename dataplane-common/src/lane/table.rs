@@ -6,7 +6,7 @@ use crate::{Address, DropReason, Nanos};
 /// What one lane has sent, on one CPU. A cache line. What was lost is told by reason;
 /// those for which no lane is known are in the table of all drops only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct LaneCounters {
     /// Datagrams that went on.
     pub packets: u64,
@@ -16,20 +16,14 @@ pub struct LaneCounters {
     pub drops: [u64; Self::REASONS.len()],
 }
 
-const _: () = assert!(size_of::<LaneCounters>() == 8 * LaneCounters::WORDS);
+const _: () = assert!(size_of::<LaneCounters>() == 64 && LaneCounters::WORDS <= 8);
 
 impl LaneCounters {
     /// The reasons that are counted for each lane.
-    pub const REASONS: [DropReason; 6] = [
-        DropReason::LaneSource,
-        DropReason::LaneUnbound,
-        DropReason::LaneRate,
-        DropReason::LaneTtl,
-        DropReason::LaneTooBig,
-        DropReason::LaneEgress,
-    ];
+    pub const REASONS: [DropReason; 4] =
+        [DropReason::LaneSource, DropReason::LaneRate, DropReason::LaneTtl, DropReason::LaneEgress];
 
-    /// How many words it has.
+    /// How many words it has, from its beginning.
     pub const WORDS: usize = 2 + Self::REASONS.len();
 
     /// The counters from their words, in the order of the fields.
@@ -51,11 +45,9 @@ impl LaneCounters {
     pub const fn place(reason: DropReason) -> Option<usize> {
         match reason {
             DropReason::LaneSource => Some(0),
-            DropReason::LaneUnbound => Some(1),
-            DropReason::LaneRate => Some(2),
-            DropReason::LaneTtl => Some(3),
-            DropReason::LaneTooBig => Some(4),
-            DropReason::LaneEgress => Some(5),
+            DropReason::LaneRate => Some(1),
+            DropReason::LaneTtl => Some(2),
+            DropReason::LaneEgress => Some(3),
             _ => None,
         }
     }

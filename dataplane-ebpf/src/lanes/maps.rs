@@ -6,8 +6,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dataplane_common::{
-    Address, Allowance, AskerNetwork, DROP_REASONS, LaneCounters, LaneSlot, MAX_ASKERS, MAX_INTERFACES,
-    MAX_LOCALS, Nanos,
+    Address, Allowance, Arrival, AskerNetwork, DROP_REASONS, LaneCounters, LaneSlot, MAX_ARRIVALS,
+    MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS, Nanos, Sender,
 };
 
 /// The port of lanes and STUN: written by the loader.
@@ -17,6 +17,10 @@ static PORT: u16 = 0;
 /// What STUN askers may have, as words: written by the loader.
 #[unsafe(no_mangle)]
 static ALLOWANCE: [u64; 2] = [0; 2];
+
+/// How long the kernel's tick is: written by the loader.
+#[unsafe(no_mangle)]
+static TICK: u64 = 0;
 
 /// How many lanes there can be: written by the loader.
 #[unsafe(no_mangle)]
@@ -50,6 +54,10 @@ pub static LOCALS: HashMap<Address, u32, { MAX_LOCALS as usize }> = HashMap::new
 #[btf_map]
 pub static ASKERS: LruHashMap<AskerNetwork, Nanos, { MAX_ASKERS as usize }> = LruHashMap::new();
 
+/// From where those who speak about lanes were last heard.
+#[btf_map]
+pub static ARRIVALS: LruHashMap<Sender, Arrival, { MAX_ARRIVALS as usize }> = LruHashMap::new();
+
 /// The interfaces by which packets may leave, by their own index.
 #[btf_map]
 pub static INTERFACES: DevMapHash<{ MAX_INTERFACES as usize }> = DevMapHash::new();
@@ -66,6 +74,13 @@ pub fn port() -> u16 {
 pub fn allowance() -> Allowance {
     // SAFETY: as in `port`.
     Allowance::from_words(unsafe { (&raw const ALLOWANCE).read_volatile() })
+}
+
+/// How long the kernel's tick is, in nanoseconds.
+#[inline(always)]
+pub fn tick() -> u64 {
+    // SAFETY: as in `port`.
+    unsafe { (&raw const TICK).read_volatile() }
 }
 
 /// How many lanes there can be.

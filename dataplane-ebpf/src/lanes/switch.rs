@@ -6,11 +6,13 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use dataplane_common::{DropReason, Forwarded, LaneAction, LaneCounters, LaneId, switch};
+use dataplane_common::{
+    Arrival, DropReason, Forwarded, Frame as _, LaneAction, LaneCounters, LaneId, Sender, switch,
+};
 
 use crate::{
     frame::XdpFrame,
-    maps::{ANSWERS, DROPS, INTERFACES, LANE_COUNTERS, capacity},
+    maps::{ANSWERS, ARRIVALS, DROPS, INTERFACES, LANE_COUNTERS, capacity},
     table::Maps,
 };
 
@@ -18,12 +20,26 @@ use crate::{
 pub fn lanes(ctx: XdpContext) -> u32 {
     match switch(&mut XdpFrame(&ctx), &Maps) {
         LaneAction::Pass => XDP_PASS,
+        LaneAction::Control(sender) => {
+            remember(&ctx, &sender);
+            XDP_PASS
+        }
         LaneAction::Forward(forwarded) => forward(&ctx, forwarded),
         LaneAction::Answer => {
             add(ANSWERS.get_ptr_mut(0), 1);
             XDP_TX
         }
         LaneAction::Drop(reason, lane) => drop(reason, lane),
+    }
+}
+
+/// Where the way back to a sender is.
+#[inline(always)]
+fn remember(ctx: &XdpContext, sender: &Sender) {
+    if let Some(head) = XdpFrame(ctx).head::<12>() {
+        let arrival = Arrival::new(ctx.ingress_ifindex() as u32, *head);
+        // Where it fails, user space goes on with what it knows, or without the kernel.
+        let _ = ARRIVALS.insert(sender, &arrival, 0);
     }
 }
 

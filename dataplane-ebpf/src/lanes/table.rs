@@ -1,11 +1,11 @@
 //! The shared switch's view of the maps.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::bpf_jiffies64;
 use dataplane_common::{
-    Address, AskerNetwork, Lane, LaneEntry, LaneId, LaneSlot, LaneTable, Nanos,
+    Address, AskerNetwork, Lane, LaneEntry, LaneId, LaneSlot, LaneTable, Nanos, RelayTable,
 };
 
-use crate::maps::{ASKERS, LANES, LOCALS, allowance, port};
+use crate::maps::{ASKERS, LANES, LOCALS, allowance, port, tick};
 
 /// The maps.
 pub struct Maps;
@@ -14,27 +14,29 @@ impl LaneTable for Maps {
     type Entry = KernelEntry;
 
     #[inline(always)]
+    fn find(&self, id: LaneId) -> Option<KernelEntry> {
+        let slot = LANES.get_ptr_mut(id.place())?;
+        let entry = KernelEntry { slot, id };
+        entry.is_still().then_some(entry)
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Nanos {
+        // SAFETY: the helper takes no arguments and only reads a clock: as coarse a one as the helper
+        // that gives nanoseconds, but the kernel makes a single load of it.
+        Nanos(unsafe { bpf_jiffies64() } * tick())
+    }
+}
+
+impl RelayTable for Maps {
+    #[inline(always)]
     fn port(&self) -> u16 {
         port()
     }
 
     #[inline(always)]
-    fn find(&self, id: LaneId) -> Option<KernelEntry> {
-        let slot = LANES.get_ptr_mut(id.place())?;
-        let entry = KernelEntry { slot, id };
-        // Zero is what an element has that is no lane's.
-        (entry.is_still() && id.0 != 0).then_some(entry)
-    }
-
-    #[inline(always)]
     fn is_local(&self, address: &Address) -> bool {
         LOCALS.get_ptr(address).is_some()
-    }
-
-    #[inline(always)]
-    fn now(&self) -> Nanos {
-        // SAFETY: the helper takes no arguments and only reads a clock.
-        Nanos(unsafe { bpf_ktime_get_coarse_ns() })
     }
 
     #[inline(always)]

@@ -31,6 +31,15 @@ impl fmt::Display for XdpMode {
     }
 }
 
+impl From<XdpMode> for programs::XdpMode {
+    fn from(mode: XdpMode) -> Self {
+        match mode {
+            XdpMode::Driver => Self::Driver,
+            XdpMode::Generic => Self::Skb,
+        }
+    }
+}
+
 /// The switch on one interface.
 #[derive(Debug)]
 pub(super) struct Attachment {
@@ -65,12 +74,8 @@ impl LaneSwitch {
         let mut interfaces = DevMapHash::try_from(map).map_err(|_| Error::Object { name })?;
         interfaces.insert(index, index, None, 0).map_err(|error| refused(chain(&error)))?;
 
-        let xdp_mode = match mode {
-            XdpMode::Driver => programs::XdpMode::Driver,
-            XdpMode::Generic => programs::XdpMode::Skb,
-        };
         let program = program_mut(&mut self.ebpf, object::SWITCH)?;
-        match program.attach_to_if_index(index, xdp_mode) {
+        match program.attach_to_if_index(index, mode.into()) {
             Ok(link) => {
                 let interface = interface.to_owned();
                 self.attached.push(Attachment { interface, index, mode, link });

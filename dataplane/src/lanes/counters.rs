@@ -89,9 +89,9 @@ impl CounterTable {
         }
     }
 
-    /// Packets and bytes of all lanes that there are or were.
-    fn all(&self) -> [u64; 2] {
-        (0..self.lanes)
+    /// Packets and bytes of all lanes that there are or were, in so many places.
+    fn all(&self, used: u32) -> [u64; 2] {
+        (0..used)
             .map(|place| self.at(place))
             .fold(self.gone, |[packets, bytes], lane| [packets + lane.packets, bytes + lane.bytes])
     }
@@ -101,7 +101,7 @@ impl CounterTable {
         assert!(cpu < self.cpus && place < self.lanes, "place {place} of {}", self.lanes);
         let index = LaneCounters::index(cpu, self.lanes, place) as usize;
         // SAFETY: within the map, which lives as long as this, and aligned as its pages are.
-        unsafe { self.start.cast().add(index).as_ref() }
+        unsafe { self.start.cast::<LaneCounters>().add(index).cast().as_ref() }
     }
 }
 
@@ -117,8 +117,8 @@ const fn length(cpus: u32, lanes: u32) -> usize {
     cpus as usize * lanes as usize * size_of::<LaneCounters>()
 }
 
-pub(super) fn totals(ebpf: &Ebpf, table: &CounterTable) -> Result<LaneTotals, Error> {
-    let [packets, bytes] = table.all();
+pub(super) fn totals(ebpf: &Ebpf, table: &CounterTable, used: u32) -> Result<LaneTotals, Error> {
+    let [packets, bytes] = table.all(used);
     let answers = per_cpu(ebpf, object::ANSWERS, 0)?;
     let mut drops = Vec::new();
     for reason in DropReason::ALL {

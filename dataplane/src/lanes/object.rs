@@ -8,6 +8,7 @@ pub(super) const SWITCH: &str = "lanes";
 pub(super) const REFLECT: &str = "reflect";
 
 /// Maps, by the names of their statics in `dataplane-ebpf/src/lanes/maps.rs`.
+pub(super) const ARRIVALS: &str = "ARRIVALS";
 pub(super) const ANSWERS: &str = "ANSWERS";
 pub(super) const LANES: &str = "LANES";
 pub(super) const LANE_COUNTERS: &str = "LANE_COUNTERS";
@@ -18,4 +19,5 @@ pub(super) const INTERFACES: &str = "INTERFACES";
 /// Statics there that the loader writes.
 pub(super) const PORT: &str = "PORT";
 pub(super) const ALLOWANCE: &str = "ALLOWANCE";
+pub(super) const TICK: &str = "TICK";
 pub(super) const CAPACITY: &str = "CAPACITY";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 
-use super::{LaneSwitch, object, program_mut};
+use super::{LaneSwitch, XdpMode, object, program_mut};
 use crate::{Error, error::chain};
 
 /// What became of a frame.
@@ -69,6 +69,27 @@ impl LaneSwitch {
     ///
     /// As [`run`](Self::run), and when the kernel refuses the program.
     pub fn time_reflector(&mut self, frame: &[u8], repeat: u32) -> Result<Duration, Error> {
+        self.reflector()?;
+        time(self.program(object::REFLECT)?, object::REFLECT, frame, repeat)
+    }
+
+    /// Hangs the reflector on an interface, in place of the switch: there it stays as long as this.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the program, or the interface does not take it.
+    pub fn attach_reflector(&mut self, interface: &str, mode: XdpMode) -> Result<(), Error> {
+        let attached = self.reflector()?.attach(interface, mode.into());
+        let interface = interface.to_owned();
+        attached.map(drop).map_err(|error| Error::AttachXdp {
+            interface,
+            mode,
+            reason: chain(&error),
+        })
+    }
+
+    /// Loaded when it is first asked for: a relay needs none.
+    fn reflector(&mut self) -> Result<&mut Xdp, Error> {
         let name = object::REFLECT;
         let program = program_mut(&mut self.ebpf, name)?;
         if program.fd().is_err() {
@@ -76,7 +97,7 @@ impl LaneSwitch {
                 .load()
                 .map_err(|error| Error::Program { program: name, reason: chain(&error) })?;
         }
-        time(self.program(name)?, name, frame, repeat)
+        Ok(program)
     }
 
     fn program(&self, name: &'static str) -> Result<&Xdp, Error> {

@@ -8,7 +8,8 @@ use std::{
 
 use dataplane::{Allowance, Lane, LaneEnd, LaneId, LaneOptions, LaneSwitch, Nanos};
 use dataplane_common::{
-    Address, Frame, LaneAction, LaneCell, LaneTable, PacketBytes, PacketBytesMut, switch,
+    Address, Frame, LaneAction, LaneCell, LaneTable, PacketBytes, PacketBytesMut, RelayTable,
+    switch,
 };
 
 pub(crate) const PORT: u16 = 3478;
@@ -223,21 +224,23 @@ impl Model {
 impl<'a> LaneTable for &'a Model {
     type Entry = &'a LaneCell;
 
-    fn port(&self) -> u16 {
-        PORT
-    }
-
     fn find(&self, id: LaneId) -> Option<&'a LaneCell> {
         self.lanes.get(&id)
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos::from_secs(1)
+    }
+}
+
+impl RelayTable for &Model {
+    fn port(&self) -> u16 {
+        PORT
     }
 
     fn is_local(&self, address: &Address) -> bool {
         let local = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
         [RELAY4, RELAY6].into_iter().any(|text| local(text) == *address)
-    }
-
-    fn now(&self) -> Nanos {
-        Nanos::from_secs(1)
     }
 
     fn take_answer(&self, _: &Address) -> bool {
@@ -261,8 +264,8 @@ impl PacketBytesMut for Bytes {
 }
 
 impl Frame for Bytes {
-    fn length(&self) -> u32 {
-        u32::try_from(self.0.len()).unwrap()
+    fn length(&self) -> usize {
+        self.0.len()
     }
 
     fn head<const N: usize>(&self) -> Option<&[u8; N]> {

@@ -34,19 +34,14 @@ mod tests;
 
 pub use proof::{Bound, Cookie, LaneSecret, MAC_LEN, Proof};
 
+pub use dataplane_common::{LANE_HEADER_LEN, LANE_MAGIC, LaneHeader, LaneId, LaneKind};
+
 use crate::bytes::{Reader, address_bytes};
 
 /// The UDP port of lanes and STUN.
 pub const LANE_PORT: u16 = 3478;
-/// The first three bytes of every lane datagram: neither STUN, TURN channel data nor WireGuard.
-pub const LANE_MAGIC: [u8; 3] = [0xb7, 0x6e, 0x77];
-/// The length of the header, in bytes.
-pub const LANE_HEADER_LEN: usize = 8;
 /// The length of a bind, in bytes: no shorter than any answer to it.
 pub const BIND_LEN: usize = 64;
-/// Names an end of a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LaneId(std::num::NonZeroU32);
 
 /// Why the relay does not do what an end asked over UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,56 +78,37 @@ pub enum LaneMessage<'a> {
     Refused(LaneId, LaneRefusal),
 }
 
-impl LaneId {
-    /// An id; 0 is none.
-    #[must_use]
-    pub fn new(id: u32) -> Option<Self> {
-        std::num::NonZeroU32::new(id).map(Self)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0.get()
-    }
-}
-
 impl<'a> LaneMessage<'a> {
     /// Reads a datagram; `None` if it is none of a lane.
     #[must_use]
     pub fn parse(datagram: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(datagram);
-        if reader.array()? != LANE_MAGIC {
-            return None;
-        }
-        let kind = reader.u8()?;
-        let lane = LaneId::new(reader.u32()?)?;
+        let LaneHeader { kind, lane } = LaneHeader::parse(reader.array()?)?;
         let message = match kind {
-            0 => {
+            LaneKind::Data => {
                 let payload = reader.rest();
                 return (!payload.is_empty()).then_some(Self::Data(lane, payload));
             }
-            1 => {
+            LaneKind::Bind => {
                 reader.array::<{ BIND_LEN - LANE_HEADER_LEN }>()?;
                 Self::Bind(lane)
             }
-            2 => Self::Challenge(lane, Cookie(reader.array()?)),
-            3 => Self::Prove(Proof {
+            LaneKind::Challenge => Self::Challenge(lane, Cookie(reader.array()?)),
+            LaneKind::Prove => Self::Prove(Proof {
                 lane,
                 cookie: Cookie(reader.array()?),
                 nonce: reader.u64()?,
                 mac: reader.array()?,
             }),
-            4 => Self::Bound(Bound {
+            LaneKind::Bound => Self::Bound(Bound {
                 lane,
                 address: reader.address()?,
                 lifetime: reader.u16()?,
                 mac: reader.array()?,
             }),
-            5 => Self::Keepalive(lane, reader.u64()?),
-            6 => Self::Kept(lane, reader.u64()?),
-            7 => Self::Refused(lane, LaneRefusal::from_code(reader.u8()?)?),
-            _ => return None,
+            LaneKind::Keepalive => Self::Keepalive(lane, reader.u64()?),
+            LaneKind::Kept => Self::Kept(lane, reader.u64()?),
+            LaneKind::Refused => Self::Refused(lane, LaneRefusal::from_code(reader.u8()?)?),
         };
         reader.end().map(|()| message)
     }
@@ -145,35 +121,35 @@ impl<'a> LaneMessage<'a> {
                 to.extend_from_slice(payload);
             }
             Self::Bind(lane) => {
-                to.extend(header(1, *lane));
+                to.extend(header(LaneKind::Bind, *lane));
                 to.extend([0; BIND_LEN - LANE_HEADER_LEN]);
             }
             Self::Challenge(lane, cookie) => {
-                to.extend(header(2, *lane));
+                to.extend(header(LaneKind::Challenge, *lane));
                 to.extend(cookie.0);
             }
             Self::Prove(proof) => {
-                to.extend(header(3, proof.lane));
+                to.extend(header(LaneKind::Prove, proof.lane));
                 to.extend(proof.cookie.0);
                 to.extend(proof.nonce.to_be_bytes());
                 to.extend(proof.mac);
             }
             Self::Bound(bound) => {
-                to.extend(header(4, bound.lane));
+                to.extend(header(LaneKind::Bound, bound.lane));
                 to.extend(address_bytes(bound.address));
                 to.extend(bound.lifetime.to_be_bytes());
                 to.extend(bound.mac);
             }
             Self::Keepalive(lane, number) => {
-                to.extend(header(5, *lane));
+                to.extend(header(LaneKind::Keepalive, *lane));
                 to.extend(number.to_be_bytes());
             }
             Self::Kept(lane, number) => {
-                to.extend(header(6, *lane));
+                to.extend(header(LaneKind::Kept, *lane));
                 to.extend(number.to_be_bytes());
             }
             Self::Refused(lane, why) => {
-                to.extend(header(7, *lane));
+                to.extend(header(LaneKind::Refused, *lane));
                 to.push(*why as u8);
             }
         }
@@ -190,11 +166,10 @@ impl LaneRefusal {
 
 /// The header of a data datagram of this end.
 #[must_use]
-pub fn data_header(lane: LaneId) -> [u8; LANE_HEADER_LEN] {
-    header(0, lane)
+pub const fn data_header(lane: LaneId) -> [u8; LANE_HEADER_LEN] {
+    LaneHeader::data(lane).to_bytes()
 }
 
-fn header(kind: u8, lane: LaneId) -> [u8; LANE_HEADER_LEN] {
-    let ([a, b, c], [d, e, f, g]) = (LANE_MAGIC, lane.get().to_be_bytes());
-    [a, b, c, kind, d, e, f, g]
+fn header(kind: LaneKind, lane: LaneId) -> [u8; LANE_HEADER_LEN] {
+    LaneHeader { kind, lane }.to_bytes()
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn lane() -> LaneId {
-    LaneId::new(0x0102_0304).unwrap()
+    LaneId::from_number(0x0102_0304).unwrap()
 }
 
 fn bytes(message: LaneMessage<'_>) -> Vec<u8> {

@@ -62,7 +62,7 @@ impl<'a> ClientFrame<'a> {
                 _ => return None,
             }),
             kind::OPEN_LANE => Self::OpenLane(PublicKey::from(reader.array()?)),
-            kind::CLOSE_LANE => Self::CloseLane(LaneId::new(reader.u32()?)?),
+            kind::CLOSE_LANE => Self::CloseLane(LaneId::from_number(reader.u32()?)?),
             kind::PING => Self::Ping(reader.u64()?),
             kind::PONG => Self::Pong(reader.u64()?),
             _ => return None,

@@ -98,7 +98,7 @@ impl<'a> RelayFrame<'a> {
                 PublicKey::from(reader.array()?),
                 LaneRefused::from_code(reader.u8()?)?,
             ),
-            kind::LANE_CLOSED => Self::LaneClosed(LaneId::new(reader.u32()?)?),
+            kind::LANE_CLOSED => Self::LaneClosed(LaneId::from_number(reader.u32()?)?),
             kind::DRAIN => Self::Drain(reader.u32()?),
             kind::REFUSED => Self::Refused(Refusal::from_code(reader.u8()?)?),
             kind::PING => Self::Ping(reader.u64()?),
@@ -163,7 +163,7 @@ impl LaneOpened {
     fn read(mut reader: Reader<'_>) -> Option<Self> {
         let mut opened = Self {
             peer: PublicKey::from(reader.array()?),
-            lane: LaneId::new(reader.u32()?)?,
+            lane: LaneId::from_number(reader.u32()?)?,
             secret: LaneSecret::from(reader.array::<16>()?),
             lifetime: reader.u16()?,
             addresses: Vec::new(),

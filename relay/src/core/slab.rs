@@ -23,6 +23,17 @@ impl<T> Slab<T> {
         Self { slots: Vec::new(), free: Vec::new() }
     }
 
+    /// The slot that the next value has; `None` if all numbers are taken.
+    pub(super) fn next(&self) -> Option<u32> {
+        self.free.last().copied().or_else(|| u32::try_from(self.slots.len()).ok())
+    }
+
+    /// What is in a slot now, whichever its generation.
+    pub(super) fn at(&self, slot: u32) -> Option<(Index, &T)> {
+        let at = self.slots.get(slot as usize)?;
+        at.value.as_ref().map(|value| (Index { slot, generation: at.generation }, value))
+    }
+
     /// Keeps a value; `None` if all numbers are taken.
     pub(super) fn insert(&mut self, value: T) -> Option<Index> {
         if let Some(slot) = self.free.pop() {
@@ -75,7 +86,9 @@ mod tests {
     #[test]
     fn an_old_index_finds_nothing() {
         let mut slab = Slab::new();
+        assert_eq!((slab.next(), slab.at(0)), (Some(0), None));
         let first = slab.insert("a").unwrap();
+        assert_eq!((slab.next(), slab.at(0)), (Some(1), Some((first, &"a"))));
         assert_eq!(slab.remove(first), Some("a"));
         let second = slab.insert("b").unwrap();
         assert_eq!(slab.get(first), None);

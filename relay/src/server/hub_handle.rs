@@ -9,7 +9,11 @@ use bytes::Bytes;
 use proto::relay::Refusal;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::core::{Admitted, ClientId, Counters, Delivery, Totals, Way};
+use super::interfaces::Interface;
+use super::kernel_switch::KernelReport;
+use super::mesh::ToMesh;
+use super::xdp::XdpStatus;
+use crate::core::{Admitted, ClientId, Counters, Delivery, MeshStatus, Totals, Way};
 
 /// Messages that wait for the hub; who has more to say waits.
 const WAITING: usize = 4096;
@@ -38,8 +42,12 @@ pub(super) enum ToHub {
     Refuse(ClientId, Refusal),
     /// A connection has ended.
     Left(ClientId),
+    /// What concerns other relays of the region.
+    Mesh(ToMesh),
     /// An operator wants to know.
     Report(oneshot::Sender<Report>),
+    /// The host's interfaces have changed.
+    Interfaces(Vec<Interface>),
     /// The relay is to end.
     Drain(Duration),
 }
@@ -58,6 +66,12 @@ pub(super) struct Report {
     pub(super) counters: Counters,
     /// Ends of lanes that are bound.
     pub(super) bound: usize,
+    /// The region, if there is one.
+    pub(super) mesh: Option<MeshStatus>,
+    /// Where lanes are switched.
+    pub(super) xdp: XdpStatus,
+    /// What the kernel has counted, if it switches.
+    pub(super) kernel: Option<KernelReport>,
 }
 
 /// Rings when the hub sleeps.

@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv6DontFrag, UdpGroSegment};
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use rustix::net::sockopt;
+use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// What is asked of the kernel for each direction, in bytes.
@@ -79,7 +81,22 @@ impl Udp {
         size_buffers(&socket).context("sizing the buffers of lanes")?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))
             .context("preparing the socket of lanes")?;
+        // What the way has no room for leaves in pieces: the switch in the kernel counts on it.
+        sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)
+            .context("allowing fragments on the socket of lanes")?;
+        if v6 {
+            sockopt::set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DONT)
+                .context("allowing fragments on the socket of lanes")?;
+            setsockopt(&socket, Ipv6DontFrag, &false)
+                .context("allowing fragments on the socket of lanes")?;
+        }
         Ok(Self { socket, state, v6 })
+    }
+
+    /// Has datagrams come one by one, not joined (GRO): what the kernel has joined before XDP in its
+    /// generic mode is one large datagram to it.
+    pub(super) fn keep_apart(&self) -> io::Result<()> {
+        Ok(setsockopt(&self.socket, UdpGroSegment, &false)?)
     }
 
     pub(super) fn local_address(&self) -> Result<SocketAddr> {
@@ -105,7 +122,8 @@ impl Udp {
             destination: self.on_the_wire(departure.to),
             ecn: departure.ecn,
             contents: departure.bytes,
-            segment_size: Some(departure.segment),
+            // A single one may be sent in pieces, which the kernel does to no segment.
+            segment_size: (count > 1).then_some(departure.segment),
             src_ip: departure.via,
         };
         let at_once = count == 1 || count <= self.state.max_gso_segments();

@@ -37,6 +37,11 @@ impl Lane {
         let relay = opened.addresses.iter().find(|address| address.is_ipv6() == v6);
         let relay = *relay.expect("the relay has both families");
         let local = if v6 { "[::1]:0" } else { "127.0.0.1:0" };
+        Self::bind_at(opened, local.parse().expect("an address"), relay).await
+    }
+
+    /// Binds an end at this address of ours to that of the relay.
+    pub(crate) async fn bind_at(opened: &LaneOpened, local: SocketAddr, relay: SocketAddr) -> Self {
         let socket = UdpSocket::bind(local).await.expect("a socket");
         let end = LaneEnd::new(opened, 1, Instant::now());
         let mut lane = Self { end, socket, relay };

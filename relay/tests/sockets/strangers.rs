@@ -56,7 +56,7 @@ async fn a_lane_is_bound_by_its_owner_only_and_nothing_is_amplified() {
     thief.send_to(&bytes(&LaneMessage::Data(end_b.lane, b"spoofed")), relay).await.expect("sends");
     scene.until("/drops/lane_source", 1).await;
     for id in 1..200_u32 {
-        let lane = LaneId::new(id).expect("not zero");
+        let lane = LaneId::from_number(id).expect("not zero");
         let all = [
             LaneMessage::Bind(lane),
             LaneMessage::Keepalive(lane, 1),
@@ -176,4 +176,36 @@ async fn a_busy_relay_has_quic_prove_its_source_and_still_admits() {
     client.session.ping(1);
     client.flush().await;
     assert_eq!(client.event().await, relay_client::Event::Pong(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stun_tells_an_asker_its_address() {
+    let scene = Scene::new().await;
+    let port = scene.addresses.lanes.expect("lanes").port();
+    let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[9; 12]].concat();
+    for ip in ["127.0.0.1", "::1"] {
+        let ip: std::net::IpAddr = ip.parse().expect("an address");
+        let asker = UdpSocket::bind((ip, 0)).await.expect("a socket");
+        asker.send_to(&request, (ip, port)).await.expect("asks");
+        let mut answer = [0; 200];
+        let (len, from) = timeout(PATIENCE, asker.recv_from(&mut answer))
+            .await
+            .expect("in time")
+            .expect("answers");
+        assert_eq!((from.ip(), from.port()), (ip, port));
+        assert_eq!(answer[..2], [1, 1], "a success");
+        assert_eq!(answer[4..20], request[4..]);
+        assert_eq!(answer[20..22], [0, 0x20], "an address, hidden");
+        // The port is hidden by the cookie's beginning, the address by all of it.
+        let hidden = u16::from_be_bytes([answer[26] ^ 0x21, answer[27] ^ 0x12]);
+        assert_eq!(hidden, asker.local_addr().expect("bound").port());
+        let address: Vec<u8> =
+            answer[28..len].iter().zip(&request[4..]).map(|(a, b)| a ^ b).collect();
+        let own = match ip {
+            std::net::IpAddr::V4(v4) => v4.octets().to_vec(),
+            std::net::IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        assert_eq!(address, own);
+    }
+    scene.until("/counters/stun_answers", 2).await;
 }

@@ -67,7 +67,7 @@ mod tests {
         let now = Instant::now();
         let cookies = Cookies::new(&[1; 32], now);
         let from: SocketAddr = "192.0.2.1:5".parse().unwrap();
-        let [one, two] = [1, 2].map(|id| LaneId::new(id).unwrap());
+        let [one, two] = [1, 2].map(|id| LaneId::from_number(id).unwrap());
         let cookie = cookies.make(one, from, now);
         assert!(cookies.knows(cookie, one, from, now));
         assert!(cookies.knows(cookie, one, from, now + ROTATION));

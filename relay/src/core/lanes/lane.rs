@@ -1,10 +1,10 @@
 //! Lanes and their ends.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Instant;
 
+use dataplane_common::MAX_LANES;
 use proto::lane::{LaneId, LaneSecret};
 use ring::hmac;
 
@@ -51,7 +51,6 @@ pub(in crate::core) struct BoundTo {
 /// All lanes.
 pub(in crate::core) struct Lanes {
     lanes: Slab<Lane>,
-    ids: HashMap<LaneId, (Index, Side)>,
     seed: hmac::Key,
     made: u64,
 }
@@ -92,7 +91,7 @@ impl Lane {
 impl Lanes {
     pub(in crate::core) fn new(seed: &[u8; 32]) -> Self {
         let seed = hmac::Key::new(hmac::HMAC_SHA256, seed);
-        Self { lanes: Slab::new(), ids: HashMap::new(), seed, made: 0 }
+        Self { lanes: Slab::new(), seed, made: 0 }
     }
 
     /// Joins two nodes, at so many bytes a second from each.
@@ -102,25 +101,20 @@ impl Lanes {
         now: Instant,
     ) -> Option<Index> {
         let [(a, to_b), (b, to_a)] = nodes;
-        let ends = [self.end(a, to_b), self.end(b, to_a)];
-        let ids = [ends[0].id, ends[1].id];
-        let index = self.lanes.insert(Lane { ends, used: now, armed: now })?;
-        for (id, side) in ids.into_iter().zip([Side::A, Side::B]) {
-            self.ids.insert(id, (index, side));
-        }
-        Some(index)
+        // The two ends have neighbouring places.
+        let place = self.lanes.next()?.checked_mul(2).filter(|place| *place < MAX_LANES)?;
+        let ends = [self.end(place, a, to_b), self.end(place + 1, b, to_a)];
+        self.lanes.insert(Lane { ends, used: now, armed: now })
     }
 
     pub(in crate::core) fn close(&mut self, index: Index) -> Option<Lane> {
-        let lane = self.lanes.remove(index)?;
-        for end in &lane.ends {
-            self.ids.remove(&end.id);
-        }
-        Some(lane)
+        self.lanes.remove(index)
     }
 
     pub(in crate::core) fn find(&self, id: LaneId) -> Option<(Index, Side)> {
-        self.ids.get(&id).copied()
+        let side = if id.place().is_multiple_of(2) { Side::A } else { Side::B };
+        let (index, lane) = self.lanes.at(id.place() / 2)?;
+        (lane.end(side).id == id).then_some((index, side))
     }
 
     pub(in crate::core) fn get(&self, index: Index) -> Option<&Lane> {
@@ -135,19 +129,14 @@ impl Lanes {
         self.lanes.len()
     }
 
-    fn end(&mut self, node: Index, rate: NonZeroU64) -> End {
-        loop {
-            // Unforeseeable, and never the same twice but for the id.
-            let tag = hmac::sign(&self.seed, &self.made.to_be_bytes());
-            self.made += 1;
-            let (mut id, mut secret) = ([0; 4], [0; 16]);
-            id.copy_from_slice(&tag.as_ref()[..4]);
-            secret.copy_from_slice(&tag.as_ref()[16..]);
-            let id = LaneId::new(u32::from_be_bytes(id));
-            if let Some(id) = id.filter(|id| !self.ids.contains_key(id)) {
-                let secret = LaneSecret::from(secret);
-                return End { id, node, secret, rate, nonce: 0, bound: None };
-            }
-        }
+    fn end(&mut self, place: u32, node: Index, rate: NonZeroU64) -> End {
+        // Unforeseeable, and no secret twice.
+        let tag = hmac::sign(&self.seed, &self.made.to_be_bytes());
+        self.made += 1;
+        let (mut random, mut secret) = ([0; 4], [0; 16]);
+        random.copy_from_slice(&tag.as_ref()[..4]);
+        secret.copy_from_slice(&tag.as_ref()[16..]);
+        let id = LaneId::new(place, u32::from_be_bytes(random));
+        End { id, node, secret: LaneSecret::from(secret), rate, nonce: 0, bound: None }
     }
 }

@@ -1,14 +1,18 @@
-//! The table by which data of lanes is switched. It does not change by packets, but for their tokens.
+//! The table by which data of lanes is switched: the kernel's twin, for what comes to the socket.
+//! It does not change by packets, but for what they use of their rates.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Instant;
 
-use proto::lane::LaneId;
+use dataplane_common::{
+    Datagram, DropReason, Judged, Lane, LaneCell, LaneEnd, LaneId, LaneTable, Nanos, Rate, judge,
+};
 
-use crate::core::bucket::Bucket;
-use crate::core::counters::Drop;
+/// How long a lane may be ahead of its rate: longer than a scheduler's pause, short for a queue.
+const BURST_MILLISECONDS: u64 = 50;
+/// Bytes that pass at once at any rate, so that a slow lane can send a batch at all.
+const LEAST_BURST: u64 = 128 << 10;
 
 /// What the table knows of an end that is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,63 +47,175 @@ pub enum SwitchChange {
     Remove(LaneId),
 }
 
-/// What to do with data.
+/// What to do with datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Send it on.
+    /// Send them on.
     Forward(Forward),
-    /// The other end has no address: its node's connection may take it.
-    Up,
-    /// Drop it.
-    Drop(Drop),
+    /// The other end of this lane has no address: its node's connection may take them.
+    Up(LaneId),
+    /// A question about a lane.
+    Control,
+    /// A message of STUN.
+    Stun,
+    /// Drop them.
+    Drop(DropReason),
 }
 
-/// The table of lanes.
-#[derive(Default)]
-pub struct Switch(HashMap<LaneId, (LaneEntry, Bucket)>);
+impl LaneEntry {
+    /// The same, as kernel and user space judge by it; `port` is the relay's. `None` if addresses of
+    /// two families were proven to be one.
+    #[must_use]
+    pub fn to_lane(&self, id: LaneId, port: u16) -> Option<Lane> {
+        let end = LaneEnd::new(self.from, relay_address(self.from, self.local, port))?;
+        let burst = (self.rate.get() / 1_000 * BURST_MILLISECONDS).max(LEAST_BURST);
+        let lane = Lane::unbound(id, end).with_rate(Rate::new(self.rate.get(), burst));
+        let Some(Forward { to, via, lane: onward }) = self.to else { return Some(lane) };
+        Some(lane.bound_to(onward, LaneEnd::new(to, relay_address(to, via, port))?))
+    }
+}
+
+/// The relay's address that is spoken to from there.
+fn relay_address(from: SocketAddr, local: Option<IpAddr>, port: u16) -> SocketAddr {
+    let unknown: IpAddr =
+        if from.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    (local.unwrap_or(unknown), port).into()
+}
+
+/// The table of lanes, each at the place that its id tells.
+pub struct Switch {
+    port: u16,
+    start: Instant,
+    places: Vec<Option<Bound>>,
+    bound: usize,
+}
+
+struct Bound {
+    cell: LaneCell,
+    to: Option<Forward>,
+}
+
+/// The table at one moment.
+struct At<'a>(&'a Switch, Nanos);
 
 impl Switch {
+    /// A table without lanes, for the port of lanes.
+    #[must_use]
+    pub const fn new(port: u16, now: Instant) -> Self {
+        Self { port, start: now, places: Vec::new(), bound: 0 }
+    }
+
     /// Does what the relay says.
-    pub fn change(&mut self, change: SwitchChange, now: Instant) {
+    pub fn change(&mut self, change: SwitchChange) {
         match change {
-            SwitchChange::Insert(lane, entry) => {
-                let tokens = self.0.get(&lane).map_or_else(|| Bucket::full(now), |old| old.1);
-                self.0.insert(lane, (entry, tokens));
-            }
-            SwitchChange::Remove(lane) => drop(self.0.remove(&lane)),
+            SwitchChange::Insert(id, entry) => match entry.to_lane(id, self.port) {
+                Some(lane) => self.insert(lane, entry.to),
+                None => self.remove(id),
+            },
+            SwitchChange::Remove(id) => self.remove(id),
         }
     }
 
-    /// Judges data of this end, from this address to that one of ours, all of it together.
+    fn insert(&mut self, lane: Lane, to: Option<Forward>) {
+        let place = lane.id.place() as usize;
+        if place >= self.places.len() {
+            self.places.resize_with(place + 1, || None);
+        }
+        let at = &mut self.places[place];
+        match at {
+            // To bind it again does not fill its bucket.
+            Some(bound) if bound.cell.lane.id == lane.id => {
+                (bound.cell.lane, bound.to) = (lane, to);
+            }
+            _ => {
+                self.bound += usize::from(at.is_none());
+                *at = Some(Bound { cell: LaneCell::new(lane), to });
+            }
+        }
+    }
+
+    fn remove(&mut self, id: LaneId) {
+        if self.find(id).is_some() {
+            self.places[id.place() as usize] = None;
+            self.bound -= 1;
+        }
+    }
+
+    fn find(&self, id: LaneId) -> Option<&Bound> {
+        let bound = self.places.get(id.place() as usize)?.as_ref()?;
+        (bound.cell.lane.id == id).then_some(bound)
+    }
+
+    /// Judges datagrams with one header, of one length but for the last, from this address to that
+    /// one of ours: all of them together.
+    #[must_use]
     pub fn judge(
-        &mut self,
-        lane: LaneId,
+        &self,
+        run: &[u8],
+        stride: usize,
         from: SocketAddr,
         local: Option<IpAddr>,
-        bytes: usize,
         now: Instant,
     ) -> Verdict {
-        let Some((entry, bucket)) = self.0.get_mut(&lane) else {
-            return Verdict::Drop(Drop::LaneUnknown);
-        };
-        if entry.from != from || entry.local != local {
-            return Verdict::Drop(Drop::LaneSource);
+        let first = &run[..stride.min(run.len())];
+        let local = relay_address(from, local, self.port);
+        let datagram = Datagram::new(first, from, local).of_run(run);
+        match judge(&datagram, &At(self, self.nanos(now))) {
+            Judged::Forward(bound) | Judged::Up(bound) => {
+                bound.to.map_or(Verdict::Up(bound.cell.lane.id), Verdict::Forward)
+            }
+            Judged::Control => Verdict::Control,
+            Judged::Stun => Verdict::Stun,
+            Judged::Drop(reason, _) => Verdict::Drop(reason),
         }
-        if !bucket.take(bytes, entry.rate, now) {
-            return Verdict::Drop(Drop::LaneRate);
-        }
-        entry.to.map_or(Verdict::Up, Verdict::Forward)
+    }
+
+    /// As if the clock had begun earlier, so that the longest burst does not reach below zero.
+    fn nanos(&self, now: Instant) -> Nanos {
+        const EARLIER: u64 = 10_000_000_000;
+        let nanos = now.saturating_duration_since(self.start).as_nanos();
+        Nanos(u64::try_from(nanos).map_or(u64::MAX, |nanos| nanos.saturating_add(EARLIER)))
     }
 
     /// How many ends are bound.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub const fn len(&self) -> usize {
+        self.bound
     }
 
     /// Whether no end is bound.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.bound == 0
+    }
+}
+
+impl<'a> LaneTable for At<'a> {
+    type Entry = &'a Bound;
+
+    fn find(&self, id: LaneId) -> Option<&'a Bound> {
+        self.0.find(id)
+    }
+
+    fn now(&self) -> Nanos {
+        self.1
+    }
+}
+
+impl dataplane_common::LaneEntry for &Bound {
+    fn lane(&self) -> &Lane {
+        &self.cell.lane
+    }
+
+    fn spent(&self) -> Nanos {
+        (&self.cell).spent()
+    }
+
+    fn spend(&self, until: Nanos) {
+        (&self.cell).spend(until);
+    }
+
+    fn is_still(&self) -> bool {
+        true
     }
 }

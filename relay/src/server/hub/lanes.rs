@@ -1,10 +1,11 @@
 //! What comes to the port of lanes: data is switched at once, the rest is the core's.
 
-use proto::lane::{LANE_HEADER_LEN, LaneId, LaneMessage};
+use dataplane_common::DropReason;
+use proto::lane::{LANE_HEADER_LEN, LaneHeader, LaneId, LaneKind, LaneMessage, data_header};
 use proto::relay::MAX_SEGMENTS;
 
 use super::Hub;
-use crate::core::{Drop, Forward, Verdict};
+use crate::core::{Forward, Verdict};
 use crate::server::udp::{Arrival, Departure, RECEIVE_BATCH, Received, Run};
 
 /// Receives from the port in a round.
@@ -34,42 +35,61 @@ impl Hub {
     /// Switches datagrams of one source: those of one lane together.
     fn switch_run(&mut self, run: Run<'_>) {
         let Run { arrival, stride, mut bytes } = run;
+        if bytes.is_empty() {
+            self.lanes.drop(DropReason::LaneMalformed, 1);
+        }
         while !bytes.is_empty() {
             let same = same_lane(bytes, stride);
             let (these, rest) = std::mem::take(&mut bytes).split_at_mut(same);
             bytes = rest;
-            match LaneMessage::parse(&these[..stride.min(same)]) {
-                Some(LaneMessage::Data(lane, _)) => self.data(lane, these, stride, &arrival),
-                Some(message) => {
-                    let (from, local, now) = (arrival.from, arrival.local, self.now.at);
-                    self.relay.lane_message(&message, from, local, now, &mut self.out);
-                    self.apply();
+            let Arrival { from, local, .. } = arrival;
+            match self.switch.judge(these, stride, from, local, self.now.at) {
+                Verdict::Forward(forward) => self.forward(forward, these, stride, &arrival),
+                Verdict::Up(lane) => {
+                    for batch in these.chunks(stride * MAX_SEGMENTS) {
+                        self.up(lane, batch, stride);
+                    }
                 }
-                None => self.lanes.drop(Drop::LaneMalformed, 1),
+                Verdict::Control => self.control(these, &arrival),
+                Verdict::Stun => self.stun(these, &arrival),
+                Verdict::Drop(reason) => self.lanes.drop(reason, these.len().div_ceil(stride)),
             }
         }
     }
 
-    /// Switches data of one end.
-    fn data(&mut self, lane: LaneId, bytes: &mut [u8], stride: usize, arrival: &Arrival) {
+    /// Sends data of one end to the other.
+    fn forward(&mut self, forward: Forward, bytes: &mut [u8], stride: usize, arrival: &Arrival) {
+        let Forward { to, via, lane } = forward;
         let count = bytes.len().div_ceil(stride);
-        let payload = bytes.len() - count * LANE_HEADER_LEN;
-        match self.switch.judge(lane, arrival.from, arrival.local, payload, self.now.at) {
-            Verdict::Forward(Forward { to, via, lane }) => {
-                let id = lane.get().to_be_bytes();
-                for datagram in bytes.chunks_mut(stride) {
-                    datagram[4..LANE_HEADER_LEN].copy_from_slice(&id);
-                }
-                self.lanes.lane_packets += count as u64;
-                self.lanes.lane_bytes += payload as u64;
-                self.depart(&Departure { to, via, ecn: arrival.ecn, segment: stride, bytes });
+        for datagram in bytes.chunks_mut(stride) {
+            datagram[..LANE_HEADER_LEN].copy_from_slice(&data_header(lane));
+        }
+        self.lanes.lane_packets += count as u64;
+        self.lanes.lane_bytes += (bytes.len() - count * LANE_HEADER_LEN) as u64;
+        self.depart(&Departure { to, via, ecn: arrival.ecn, segment: stride, bytes });
+    }
+
+    fn control(&mut self, datagram: &[u8], arrival: &Arrival) {
+        let Some(message) = LaneMessage::parse(datagram) else {
+            return self.lanes.drop(DropReason::LaneMalformed, 1);
+        };
+        let Arrival { from, local, .. } = *arrival;
+        self.relay.lane_message(&message, from, local, self.now.at, &mut self.out);
+        self.apply();
+        if let LaneMessage::Keepalive(lane, _) = message {
+            self.in_kernel(|kernel| kernel.heard(lane, from));
+        }
+    }
+
+    fn stun(&mut self, datagram: &[u8], arrival: &Arrival) {
+        let Arrival { from: to, local: via, .. } = *arrival;
+        match self.stun.answer(datagram, to, self.now.at) {
+            Ok(answer) => {
+                self.lanes.stun_answers += 1;
+                let bytes = answer.bytes();
+                self.depart(&Departure { to, via, ecn: None, segment: bytes.len(), bytes });
             }
-            Verdict::Up => {
-                for batch in bytes.chunks(stride * MAX_SEGMENTS) {
-                    self.up(lane, batch, stride);
-                }
-            }
-            Verdict::Drop(reason) => self.lanes.drop(reason, count),
+            Err(reason) => self.lanes.drop(reason, 1),
         }
     }
 
@@ -103,23 +123,25 @@ impl Hub {
 
     fn send(&mut self, departure: &Departure<'_>) {
         let refused = self.udp.as_ref().map_or(0, |udp| udp.send(departure));
-        self.lanes.drop(Drop::LaneSend, refused);
+        self.lanes.drop(DropReason::LaneSend, refused);
     }
 }
 
 /// How many bytes at the front have the same header, in whole datagrams but for the last.
 fn same_lane(bytes: &[u8], stride: usize) -> usize {
-    let Some(header) = bytes.get(..LANE_HEADER_LEN) else {
+    let Some(header) = bytes.first_chunk::<LANE_HEADER_LEN>() else {
         return stride.min(bytes.len());
     };
+    // What is no data is answered one by one.
+    if LaneHeader::parse(*header).is_none_or(|header| header.kind != LaneKind::Data) {
+        return stride.min(bytes.len());
+    }
     let same = bytes.chunks(stride).take_while(|datagram| {
         // A datagram that is a header alone is malformed, so it is judged by itself.
         datagram.starts_with(header) && datagram.len() > LANE_HEADER_LEN
     });
     match same.count() {
         0 => stride.min(bytes.len()),
-        // What is no data is answered one by one.
-        _ if header[3] != 0 => stride.min(bytes.len()),
         count => (count * stride).min(bytes.len()),
     }
 }
@@ -141,6 +163,8 @@ mod tests {
         assert_eq!(run(&[datagram(0, 1, 20), datagram(0, 2, 20)]), 20);
         assert_eq!(run(&[datagram(5, 1, 20), datagram(5, 1, 20)]), 20);
         assert_eq!(run(&[vec![1, 2, 3]]), 3);
+        let stun = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+        assert_eq!(run(&[stun.clone(), stun]), 20);
         assert_eq!(run(&[datagram(0, 1, 8)]), 8);
     }
 }

@@ -3,7 +3,9 @@
 //! A round: wait; read the clock, once; what the port has, switched at once; what connections say;
 //! what time brings. Nothing here waits for anybody.
 
+mod kernel;
 mod lanes;
+mod mesh;
 mod outbox;
 
 use std::collections::HashMap;
@@ -20,9 +22,14 @@ use proto::ticket::UnixSeconds;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::{mpsc, watch};
 
-use super::hub_handle::{Bell, HubHandle, Join, Report, ToConnection, ToHub};
+use super::hub_handle::{Bell, HubHandle, Join, ToConnection, ToHub};
+use super::kernel_switch::KernelSwitch;
+use super::mesh::ToLine;
 use super::udp::{Departure, Received, Udp};
-use crate::core::{ClientId, Command, Counters, Now, Output, Relay, Settings, Switch};
+use super::xdp::XdpStatus;
+use crate::core::{
+    ClientId, Command, Counters, LinkId, Now, Output, Relay, Settings, Stun, Switch,
+};
 use outbox::Outbox;
 
 /// Messages of connections in a round, so that lanes have their turn soon.
@@ -31,19 +38,28 @@ const MESSAGES: usize = 256;
 struct Hub {
     relay: Relay,
     switch: Switch,
+    kernel: Option<KernelSwitch>,
+    xdp: XdpStatus,
+    stun: Stun,
     lanes: Counters,
     udp: Option<Udp>,
     outbox: Outbox,
     inbox: mpsc::Receiver<ToHub>,
     bell: Arc<Bell>,
     lines: HashMap<ClientId, mpsc::UnboundedSender<ToConnection>>,
+    links: HashMap<LinkId, mpsc::UnboundedSender<ToLine>>,
     out: Output,
     now: Now,
     ended: bool,
 }
 
 /// Starts the hub's thread.
-pub(super) fn start(settings: Settings, udp: Option<Udp>) -> Result<HubHandle> {
+pub(super) fn start(
+    settings: Settings,
+    udp: Option<Udp>,
+    kernel: Option<KernelSwitch>,
+    xdp: XdpStatus,
+) -> Result<HubHandle> {
     let file = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("eventfd")?;
     let bell = Arc::new(Bell { file, sleeping: AtomicBool::new(false) });
     let (end, ended) = watch::channel(false);
@@ -52,15 +68,21 @@ pub(super) fn start(settings: Settings, udp: Option<Udp>) -> Result<HubHandle> {
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)
         .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
     let now = clock();
+    // Without a port there are no lanes.
+    let port = udp.as_ref().map(Udp::local_address).transpose()?.map_or(0, |at| at.port());
     let hub = Hub {
         relay: Relay::new(settings, &seed, now.at),
-        switch: Switch::default(),
+        switch: Switch::new(port, now.at),
+        kernel,
+        xdp,
+        stun: Stun::new(now.at),
         lanes: Counters::default(),
         udp,
         outbox: Outbox::default(),
         inbox,
         bell,
         lines: HashMap::new(),
+        links: HashMap::new(),
         out: Output::default(),
         now,
         ended: false,
@@ -154,12 +176,13 @@ impl Hub {
                     self.lines.remove(&client);
                     self.relay.leave(client, now.at, out);
                 }
+                ToHub::Mesh(message) => self.mesh(message),
                 ToHub::Report(reply) => {
-                    let mut counters = self.relay.counters().clone();
-                    counters.add(&self.lanes);
-                    let (totals, bound) = (self.relay.totals(), self.switch.len());
                     // Who asked may have gone.
-                    let _ = reply.send(Report { totals, counters, bound });
+                    let _ = reply.send(self.report());
+                }
+                ToHub::Interfaces(interfaces) => {
+                    self.in_kernel(|kernel| kernel.follow(&interfaces));
                 }
                 ToHub::Drain(within) => self.relay.drain(within, now.at, out),
             }
@@ -209,7 +232,7 @@ impl Hub {
 
     /// Does what the core wants done.
     fn apply(&mut self) {
-        for command in self.out.commands.drain(..) {
+        for command in std::mem::take(&mut self.out.commands) {
             match command {
                 Command::Deliver(client, delivery) => {
                     if let Some(line) = self.lines.get(&client) {
@@ -222,7 +245,21 @@ impl Hub {
                         let _ = line.send(ToConnection::Close);
                     }
                 }
-                Command::Switch(change) => self.switch.change(change, self.now.at),
+                Command::Link(link, delivery) => {
+                    if let Some(line) = self.links.get(&link) {
+                        // A link that has ended says so by itself.
+                        let _ = line.send(ToLine::Deliver(Box::new(delivery)));
+                    }
+                }
+                Command::CloseLink(link) => {
+                    if let Some(line) = self.links.remove(&link) {
+                        let _ = line.send(ToLine::Close);
+                    }
+                }
+                Command::Switch(change) => {
+                    self.switch.change(change);
+                    self.in_kernel(|kernel| kernel.change(change));
+                }
                 Command::End => self.ended = true,
             }
         }

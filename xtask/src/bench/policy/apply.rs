@@ -7,11 +7,12 @@ use anyhow::Result;
 
 use super::dialects;
 use super::ends::{Ends, Guard, hosts};
-use super::filters::{Filter, Scratch, timed};
+use super::filters::{Filter, timed};
 use super::rules::{Protocol, Rules};
 use super::samples::{Measure, NEARWIRE, rules as named};
 use super::{Bench, Found};
 use crate::bench::Row;
+use crate::bench::scratch::Scratch;
 
 /// How often in a turn: a large policy is left alone after the first.
 const OFTEN: u32 = 4;

@@ -9,9 +9,10 @@ use netns_tests::wireguard::{Implementation, OUTER_A, OUTER_B, PeerSettings, Tun
 use netns_tests::{Host, Lab};
 
 use super::dialects;
-use super::filters::{Filter, Scratch};
+use super::filters::Filter;
 use super::rules::{HERE, Rules, SOURCES, THERE};
 use super::samples::NEARWIRE;
+use crate::bench::scratch::Scratch;
 use crate::bench::{cpu_time, iperf};
 
 const PATIENCE: Duration = Duration::from_secs(10);

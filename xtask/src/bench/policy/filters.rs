@@ -1,14 +1,14 @@
 //! What else could enforce the rules, and how it is told them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use netns_tests::Host;
 
 use super::dialects;
 use super::rules::Rules;
+use crate::bench::scratch::Scratch;
 use crate::packages::Need;
 
 /// How long the slowest may take over 100,000 rules.
@@ -97,33 +97,4 @@ pub(super) fn timed<'a>(
     let took = started.elapsed();
     ensure!(output.status.success(), "{line}: {}{}", output.stdout, output.stderr);
     Ok(took)
-}
-
-/// A folder of files that are gone with it.
-pub(super) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(super) fn new() -> Result<Self> {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("nearwire-bench-{}-{count}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
-        Ok(Self(folder))
-    }
-
-    /// Writes a file and says where it is.
-    pub(super) fn file(&self, name: &str, text: &str) -> Result<PathBuf> {
-        let path = self.0.join(name);
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-        Ok(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -19,11 +19,11 @@ use serde_json::Value;
 use super::apply::apply;
 use super::dialects;
 use super::ends::{Ends, hosts};
-use super::filters::Scratch;
 use super::flood::column;
 use super::rules::{HERE, Protocol, Rules, THERE};
 use super::samples::{Measure, NEARWIRE};
 use super::{Bench, Found};
+use crate::bench::scratch::Scratch;
 use crate::bench::{Reach, Row};
 use flow::Flow;
 

@@ -1,12 +1,15 @@
 //! Lanes: opened, proven, switched, silent.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use proto::lane::{Cookie, LaneId, LaneMessage, LaneRefusal, LaneSecret, Proof as LaneProof};
+use dataplane_common::DropReason;
+use proto::lane::{
+    Cookie, LaneId, LaneMessage, LaneRefusal, LaneSecret, Proof as LaneProof, data_header,
+};
 use proto::relay::{LaneOpened, LaneRefused};
 
 use super::*;
-use crate::core::{Drop, Verdict};
+use crate::core::Verdict;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -61,8 +64,13 @@ fn pair() -> (Scene, [ClientId; 2], [LaneOpened; 2]) {
     (scene, clients, ends)
 }
 
-fn judge(scene: &mut Scene, lane: LaneId, from: SocketAddr) -> Verdict {
-    scene.switch.judge(lane, from, None, 100, scene.now.at)
+fn judge(scene: &Scene, lane: LaneId, from: SocketAddr) -> Verdict {
+    judge_at(scene, lane, from, None)
+}
+
+fn judge_at(scene: &Scene, lane: LaneId, from: SocketAddr, local: Option<IpAddr>) -> Verdict {
+    let datagram = [&data_header(lane)[..], &[7; 100]].concat();
+    scene.switch.judge(&datagram, datagram.len(), from, local, scene.now.at)
 }
 
 #[test]
@@ -83,20 +91,20 @@ fn both_ends_are_told_and_each_has_its_own_id_and_secret() {
 fn two_bound_ends_are_switched_from_their_addresses_only() {
     let (mut scene, _, [a, b]) = pair();
     let (home, roof) = (address("192.0.2.1:1000"), address("[2001:db8::2]:2000"));
-    assert_eq!(judge(&mut scene, a.lane, home), Verdict::Drop(Drop::LaneUnknown));
+    assert_eq!(judge(&scene, a.lane, home), Verdict::Drop(DropReason::LaneUnknown));
     bind(&mut scene, home, &a, 1);
-    assert_eq!(judge(&mut scene, a.lane, home), Verdict::Up);
+    assert_eq!(judge(&scene, a.lane, home), Verdict::Up(a.lane));
     bind(&mut scene, roof, &b, 1);
-    let Verdict::Forward(there) = judge(&mut scene, a.lane, home) else { panic!() };
+    let Verdict::Forward(there) = judge(&scene, a.lane, home) else { panic!() };
     assert_eq!((there.to, there.lane), (roof, b.lane));
-    let Verdict::Forward(back) = judge(&mut scene, b.lane, roof) else { panic!() };
+    let Verdict::Forward(back) = judge(&scene, b.lane, roof) else { panic!() };
     assert_eq!((back.to, back.lane), (home, a.lane));
-    let source = Verdict::Drop(Drop::LaneSource);
-    assert_eq!(judge(&mut scene, a.lane, address("192.0.2.1:1001")), source);
-    assert_eq!(judge(&mut scene, a.lane, address("192.0.2.2:1000")), source);
-    assert_eq!(judge(&mut scene, a.lane, roof), source);
+    let source = Verdict::Drop(DropReason::LaneSource);
+    assert_eq!(judge(&scene, a.lane, address("192.0.2.1:1001")), source);
+    assert_eq!(judge(&scene, a.lane, address("192.0.2.2:1000")), source);
+    assert_eq!(judge(&scene, a.lane, roof), source);
     let elsewhere = Some("198.51.100.9".parse().unwrap());
-    assert_eq!(scene.switch.judge(a.lane, home, elsewhere, 100, scene.now.at), source);
+    assert_eq!(judge_at(&scene, a.lane, home, elsewhere), source);
 }
 
 #[test]
@@ -115,7 +123,7 @@ fn only_the_owner_binds() {
     // A replay binds nothing anew, wherever it comes from.
     assert_eq!(prove(&mut scene, home, proof), Err(LaneRefusal::BadProof));
     assert_eq!(prove(&mut scene, thief, proof), Err(LaneRefusal::BadCookie));
-    assert_eq!(judge(&mut scene, a.lane, home), Verdict::Up);
+    assert_eq!(judge(&scene, a.lane, home), Verdict::Up(a.lane));
 }
 
 #[test]
@@ -127,8 +135,8 @@ fn an_old_proof_does_not_undo_a_move() {
     assert_eq!(prove(&mut scene, before, old), Ok(before));
     bind(&mut scene, after, &a, 2);
     assert_eq!(prove(&mut scene, before, old), Err(LaneRefusal::BadProof));
-    assert_eq!(judge(&mut scene, a.lane, after), Verdict::Up);
-    assert_eq!(judge(&mut scene, a.lane, before), Verdict::Drop(Drop::LaneSource));
+    assert_eq!(judge(&scene, a.lane, after), Verdict::Up(a.lane));
+    assert_eq!(judge(&scene, a.lane, before), Verdict::Drop(DropReason::LaneSource));
 }
 
 #[test]
@@ -145,8 +153,8 @@ fn keepalives_keep_and_silence_unbinds() {
         let kept = ask(&mut scene, home, &LaneMessage::Keepalive(a.lane, number));
         assert_eq!(LaneMessage::parse(&kept), Some(LaneMessage::Kept(a.lane, number)));
     }
-    assert_eq!(judge(&mut scene, b.lane, roof), Verdict::Drop(Drop::LaneUnknown));
-    assert_eq!(judge(&mut scene, a.lane, home), Verdict::Up);
+    assert_eq!(judge(&scene, b.lane, roof), Verdict::Drop(DropReason::LaneUnknown));
+    assert_eq!(judge(&scene, a.lane, home), Verdict::Up(a.lane));
     let refused = ask(&mut scene, roof, &LaneMessage::Keepalive(b.lane, 1));
     let not_bound = LaneMessage::Refused(b.lane, LaneRefusal::NotBound);
     assert_eq!(LaneMessage::parse(&refused), Some(not_bound));
@@ -179,7 +187,7 @@ fn any_way_reaches_any_way() {
     let payload = Bytes::from_static(b"abc");
     scene.run(|relay, now, out| relay.lane_data(b.lane, payload.clone(), 3, now.at, out));
     scene.run(|relay, now, out| relay.lane_data(a.lane, payload, 3, now.at, out));
-    assert_eq!(scene.relay.counters().dropped(Drop::LaneUnbound), 1);
+    assert_eq!(scene.relay.counters().dropped(DropReason::LaneUnbound), 1);
 }
 
 #[test]

@@ -2,26 +2,26 @@
 
 use std::net::SocketAddr;
 
+use dataplane_common::DropReason;
 use proptest::prelude::*;
 use proto::lane::{LaneMessage, LaneRefusal};
 use proto::relay::LaneRefused;
 
 use super::*;
-use crate::core::Drop;
 
 #[test]
 fn questions_of_strangers_are_limited_and_leave_nothing_behind() {
     let mut scene = Scene::with_lanes();
     let from: SocketAddr = "203.0.113.9:9".parse().unwrap();
     for id in 1..100_000 {
-        let bind = LaneMessage::Bind(proto::lane::LaneId::new(id).unwrap());
+        let bind = LaneMessage::Bind(proto::lane::LaneId::from_number(id).unwrap());
         scene.run(|relay, now, out| relay.lane_message(&bind, from, None, now.at, out));
     }
     let answers = scene.datagrams.len();
     assert!((1..=25_001).contains(&answers), "{answers} answers at once");
     let refused = LaneMessage::parse(&scene.datagrams[0].bytes);
     assert!(matches!(refused, Some(LaneMessage::Refused(_, LaneRefusal::Unknown))));
-    assert_eq!(scene.relay.counters().dropped(Drop::LaneBusy), 99_999 - answers as u64);
+    assert_eq!(scene.relay.counters().dropped(DropReason::LaneBusy), 99_999 - answers as u64);
     assert_eq!(scene.relay.poll_timeout(), None);
 }
 

@@ -1,0 +1,133 @@
+//! The table of lanes in the kernel, kept as the one in user space is. What is not known well enough
+//! to be switched there is passed up.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use dataplane::{Egress, Error, Lane, LaneCounters, LaneSwitch, LaneTotals};
+use proto::lane::LaneId;
+
+use super::interfaces::Interface;
+use crate::core::{LaneEntry, SwitchChange};
+
+/// Lanes that an operator is shown.
+const BUSIEST: usize = 10;
+/// Where the interface's MTU is not known: that of Ethernet.
+const MTU: u16 = 1500;
+
+/// The switch, and what is known of bound ends.
+pub(super) struct KernelSwitch {
+    switch: LaneSwitch,
+    /// Where the port of lanes is bound.
+    bound: SocketAddr,
+    /// By their places.
+    ends: Vec<Option<End>>,
+    mtus: HashMap<u32, u16>,
+}
+
+/// A bound end.
+#[derive(Clone, Copy)]
+struct End {
+    id: LaneId,
+    entry: LaneEntry,
+    /// The way to it: back where it was heard from last.
+    way: Option<Egress>,
+}
+
+/// What the kernel has counted.
+#[derive(Clone, Debug)]
+pub(super) struct KernelReport {
+    pub(super) totals: LaneTotals,
+    /// The lanes that carry most.
+    pub(super) busiest: Vec<(LaneId, LaneCounters)>,
+}
+
+impl KernelSwitch {
+    pub(super) fn new(switch: LaneSwitch, bound: SocketAddr) -> Self {
+        Self { switch, bound, ends: Vec::new(), mtus: HashMap::new() }
+    }
+
+    /// Goes by these interfaces: their addresses are the relay's own, their MTUs the room.
+    pub(super) fn follow(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
+        self.mtus = interfaces.iter().map(|at| (at.index, at.mtu)).collect();
+        let bound = self.bound.ip().to_canonical();
+        let locals: Vec<IpAddr> = if bound.is_unspecified() {
+            let others = interfaces.iter().filter(|at| !at.loopback);
+            others.flat_map(|at| at.addresses.iter().copied()).collect()
+        } else {
+            // Other addresses' ports may be other programs'.
+            vec![bound]
+        };
+        self.switch.set_locals(locals)
+    }
+
+    /// Does what the relay says.
+    pub(super) fn change(&mut self, change: SwitchChange) -> Result<(), Error> {
+        match change {
+            SwitchChange::Insert(id, entry) => {
+                let known = self.end(id).filter(|end| end.entry.from == entry.from);
+                let known = known.and_then(|end| end.way);
+                let way = self.switch.way_to(entry.from)?.or(known);
+                let place = id.place() as usize;
+                if place >= self.ends.len() {
+                    self.ends.resize(place + 1, None);
+                }
+                self.ends[place] = Some(End { id, entry, way });
+                self.write(id)
+            }
+            SwitchChange::Remove(id) => {
+                if self.end(id).is_some() {
+                    self.ends[id.place() as usize] = None;
+                }
+                self.switch.remove(id).map(drop)
+            }
+        }
+    }
+
+    /// An end has said that it is still there: the way back may be another now.
+    pub(super) fn heard(&mut self, id: LaneId, from: SocketAddr) -> Result<(), Error> {
+        let Some(end) = self.end(id).filter(|end| end.entry.from == from) else { return Ok(()) };
+        let way = self.switch.way_to(from)?;
+        if way.is_none() || way == end.way {
+            return Ok(());
+        }
+        self.ends[id.place() as usize] = Some(End { way, ..end });
+        end.entry.to.map_or(Ok(()), |other| self.write(other.lane))
+    }
+
+    fn end(&self, id: LaneId) -> Option<End> {
+        self.ends.get(id.place() as usize).copied().flatten().filter(|end| end.id == id)
+    }
+
+    /// Writes what is known of an end.
+    fn write(&mut self, id: LaneId) -> Result<(), Error> {
+        let Some(end) = self.end(id) else { return Ok(()) };
+        match self.lane(&end) {
+            Some(lane) => self.switch.insert(lane),
+            None => self.switch.remove(id).map(drop),
+        }
+    }
+
+    /// The end as the kernel is to have it: not bound to the other one if the way there is not known,
+    /// so that its data is passed up.
+    fn lane(&self, end: &End) -> Option<Lane> {
+        let port = self.bound.port();
+        let way = end.entry.to.and_then(|to| {
+            self.end(to.lane).filter(|other| other.entry.from == to.to).and_then(|other| other.way)
+        });
+        let Some(way) = way else {
+            return LaneEntry { to: None, ..end.entry }.to_lane(end.id, port);
+        };
+        let mtu = match way {
+            Egress::Neighbour { interface, .. } => self.mtus.get(&interface).copied(),
+            Egress::Back => None,
+        };
+        let lane = end.entry.to_lane(end.id, port)?;
+        Some(lane.leaving_by(way).with_mtu(mtu.unwrap_or(MTU)))
+    }
+
+    /// What was counted.
+    pub(super) fn report(&self) -> Result<KernelReport, Error> {
+        Ok(KernelReport { totals: self.switch.totals()?, busiest: self.switch.busiest(BUSIEST) })
+    }
+}

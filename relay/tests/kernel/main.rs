@@ -1,0 +1,13 @@
+//! The relay's process between hosts in namespaces, with the kernel switching its lanes.
+#![allow(dead_code, reason = "what `sockets` tests with is used here in part")]
+
+mod alike;
+#[path = "../sockets/client.rs"]
+mod client;
+mod hosts;
+#[path = "../sockets/lane.rs"]
+mod lane;
+mod process;
+mod scene;
+mod strangers;
+mod switched;

@@ -1,0 +1,164 @@
+//! The relay's host and its clients', joined by a veth; each has a core of its own.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use netns_tests::{Host, Lab, Process};
+use rustix::process::{Resource, getrlimit};
+
+use crate::process;
+
+/// The relay's address, and the clients'.
+pub(super) const RELAY: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 1);
+pub(super) const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 97, 0, 2);
+/// The relay's core, and the clients'.
+const RELAY_CORE: &str = "0";
+const CLIENTS_CORE: &str = "1";
+const PATIENCE: Duration = Duration::from_secs(15);
+
+pub(super) struct Scene {
+    pub(super) relay: Host,
+    pub(super) clients: Host,
+    /// The relay's interface, and its clients'.
+    pub(super) devices: [String; 2],
+    /// The kernel thread that receives for the relay.
+    receiver: u32,
+}
+
+impl Scene {
+    pub(super) fn new() -> Result<Self> {
+        let cores = std::thread::available_parallelism().context("counting cores")?.get();
+        ensure!(cores >= 2, "this bench takes two cores: one is the relay's, one its clients'");
+        let lab = Lab::new("relay-bench")?;
+        let (relay, clients) = (lab.host("relay")?, lab.host("clients")?);
+        // Kernel threads are called after interfaces, and are not in a namespace.
+        let own = std::process::id();
+        let devices = [format!("r{own}"), format!("c{own}")];
+        let [near, far] = &devices;
+        let there = clients.namespace_path();
+        relay.ip(["link", "add", near, "type", "veth", "peer", "name", far, "netns", &there])?;
+        for (host, device, address) in [(&relay, near, RELAY), (&clients, far, CLIENTS)] {
+            host.ip(["address", "add", &format!("{address}/16"), "dev", device])?;
+            host.ip(["link", "set", device, "up"])?;
+            // With GRO a veth receives by NAPI, as other interfaces do.
+            host.run(["ethtool", "-K", device, "gro", "on", "tx-udp-segmentation", "off"])?;
+        }
+        let receiver = threaded(&relay, near, RELAY_CORE)?;
+        threaded(&clients, far, CLIENTS_CORE)?;
+        Ok(Self { relay, clients, devices, receiver })
+    }
+
+    /// Has checksums made before frames leave: who rewrites them in XDP would spread wrong ones.
+    pub(super) fn without_checksum_offload(&self) -> Result<()> {
+        for (host, device) in [(&self.relay, &self.devices[0]), (&self.clients, &self.devices[1])] {
+            host.run(["ethtool", "-K", device, "tx", "off"])?;
+        }
+        Ok(())
+    }
+
+    /// Starts a relay; it is ready when it listens there.
+    pub(super) fn start(
+        &self,
+        program: &Path,
+        arguments: &[String],
+        listens: Listens,
+    ) -> Result<Process> {
+        let mut command = with_files(self.relay.command("prlimit"))?;
+        command.args(["taskset", "--cpu-list", RELAY_CORE]).arg(program);
+        command.args(arguments).env("RUST_LOG", "warn");
+        let process = self.relay.spawn_command(command)?;
+        process::until(
+            PATIENCE,
+            || {
+                ensure!(process.is_running(), "it has ended: {}", process.output_so_far());
+                Ok(self.relay.enter(|| listens.holds())??.then_some(()))
+            },
+            || format!("{} does not listen", process.command_line()),
+        )?;
+        Ok(process)
+    }
+
+    /// A command on the clients' side.
+    pub(super) fn client_command(&self, program: &Path) -> Result<Command> {
+        let mut command = with_files(self.clients.command("prlimit"))?;
+        command.args(["taskset", "--cpu-list", CLIENTS_CORE]).arg(program);
+        Ok(command)
+    }
+
+    /// Who does the relay's work: for its CPU time.
+    pub(super) fn workers(&self, process: Option<&Process>) -> String {
+        let process = process.map(|process| process.id().to_string());
+        process.into_iter().chain([self.receiver.to_string()]).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Lets a program open as many files as we may: thousands of clients are thousands of sockets.
+fn with_files(mut prlimit: Command) -> Result<Command> {
+    let limit = getrlimit(Resource::Nofile).maximum.context("no limit of open files")?;
+    prlimit.arg(format!("--nofile={limit}:{limit}"));
+    Ok(prlimit)
+}
+
+/// A port on which a relay is ready.
+#[derive(Clone, Copy)]
+pub(super) enum Listens {
+    Udp(u16),
+    Tcp(u16),
+}
+
+impl Listens {
+    pub(super) fn address(self) -> SocketAddr {
+        let (Self::Udp(port) | Self::Tcp(port)) = self;
+        (RELAY, port).into()
+    }
+
+    /// Asked in the relay's namespace.
+    fn holds(self) -> Result<bool> {
+        let (file, port, state) = match self {
+            Self::Udp(port) => ("/proc/thread-self/net/udp", port, "07"),
+            Self::Tcp(port) => ("/proc/thread-self/net/tcp", port, "0A"),
+        };
+        let sockets = fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
+        let wanted = format!(":{port:04X}");
+        Ok(sockets.lines().any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next().is_some_and(|local| local.ends_with(&wanted));
+            local && fields.nth(1) == Some(state)
+        }))
+    }
+}
+
+/// Gives an interface's receiving to a thread on a core; its process id.
+fn threaded(host: &Host, device: &str, core: &str) -> Result<u32> {
+    // sysfs shows the namespace in which it was mounted.
+    let switch =
+        format!("mount -t sysfs nearwire /sys && echo 1 > /sys/class/net/{device}/threaded");
+    host.run(["unshare", "--mount", "sh", "-c", &switch])
+        .context("receiving by a thread takes Linux 5.12 and more")?;
+    let name = format!("napi/{device}-");
+    let thread = process::until(
+        PATIENCE,
+        || {
+            let mut found = None;
+            for entry in fs::read_dir("/proc").context("reading /proc")?.flatten() {
+                let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+                if comm.starts_with(&name) {
+                    found = entry.file_name().to_string_lossy().parse::<u32>().ok();
+                }
+            }
+            Ok(found)
+        },
+        || format!("the kernel made no thread {name}"),
+    )?;
+    process::quietly(Command::new("taskset").args([
+        "--cpu-list",
+        "--pid",
+        core,
+        &thread.to_string(),
+    ]))?;
+    Ok(thread)
+}

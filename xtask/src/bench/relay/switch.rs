@@ -1,0 +1,111 @@
+//! The relay's switch in the kernel without the rest of the relay, and the reflector beside it.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail};
+use dataplane::{Allowance, Lane, LaneEnd, LaneId, LaneOptions, LaneSwitch, XdpMode};
+use proto::lane::{LANE_HEADER_LEN, data_header};
+
+use super::scene::{CLIENTS, Listens, RELAY, Scene};
+
+/// Of lanes, as `proto::lane` has it.
+pub(super) const PORT: u16 = 3478;
+/// What stands before a packet of a lane, in bytes.
+pub(super) const LANE_HEADER: u16 = 8;
+const _: () = assert!(LANE_HEADER as usize == LANE_HEADER_LEN);
+/// The clients' first port; `relay-load` has the same.
+const FIRST_PORT: u16 = 20_000;
+/// Pairs for which there are lanes.
+pub(super) const PAIRS: u16 = 1_000;
+
+/// Programs that are attached as long as this is kept.
+pub(super) struct Attached {
+    _relay: LaneSwitch,
+    _clients: LaneSwitch,
+}
+
+/// Where the switch takes datagrams.
+pub(super) const AT: Listens = Listens::Udp(PORT);
+
+pub(super) fn load(port: u16) -> Result<LaneSwitch> {
+    let answers = Allowance::new(1_000, 1_000);
+    let capacity = 2 * u32::from(PAIRS);
+    let mut switch = LaneSwitch::load(LaneOptions { capacity, port, answers })?;
+    switch.set_locals([RELAY.into()])?;
+    Ok(switch)
+}
+
+/// The switch with a lane for each pair, on the relay's interface.
+pub(super) fn lanes(scene: &Scene) -> Result<Attached> {
+    attached(scene, |switch, device| {
+        for pair in 0..PAIRS {
+            let ends = [2 * pair, 2 * pair + 1];
+            for [here, there] in [ends, [ends[1], ends[0]]] {
+                let lane = Lane::unbound(id(here), end(here)?).bound_to(id(there), end(there)?);
+                switch.insert(lane)?;
+            }
+        }
+        Ok(switch.attach(device, XdpMode::Driver)?)
+    })
+}
+
+/// The reflector, on the relay's interface.
+pub(super) fn reflector(scene: &Scene) -> Result<Attached> {
+    attached(scene, |switch, device| Ok(switch.attach_reflector(device, XdpMode::Driver)?))
+}
+
+fn attached(
+    scene: &Scene,
+    attach: impl FnOnce(&mut LaneSwitch, &str) -> Result<()> + Send,
+) -> Result<Attached> {
+    scene.without_checksum_offload()?;
+    let near = &scene.devices[0];
+    let relay = scene.relay.enter(|| {
+        let mut switch = load(PORT)?;
+        attach(&mut switch, near)?;
+        anyhow::Ok(switch)
+    })??;
+    Ok(Attached { _relay: relay, _clients: receiver(scene)? })
+}
+
+/// Has the clients' interface take what the relay's sends back: a veth does only where there is a
+/// program too. This one passes all.
+pub(super) fn receiver(scene: &Scene) -> Result<LaneSwitch> {
+    scene.clients.enter(|| {
+        let mut pass = load(1)?;
+        pass.attach(&scene.devices[1], XdpMode::Driver)?;
+        Ok(pass)
+    })?
+}
+
+/// A datagram of a lane in IPv4 on Ethernet. Its checksums are mended and looked at by nobody, so any
+/// will do.
+pub(super) fn frame(from: SocketAddr, to: SocketAddr, lane: LaneId, size: u16) -> Result<Vec<u8>> {
+    const UDP: u8 = 17;
+    const HOPS: u8 = 255;
+    let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, to) else { bail!("IPv4 is wanted") };
+    let payload = [&data_header(lane)[..], &vec![7; size.into()]].concat();
+    let [ip_len, udp_len] = [28, 8].map(|headers| size + LANE_HEADER + headers);
+    let mut frame = [[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]].concat();
+    frame.extend([0x08, 0x00, 0x45, 0]);
+    frame.extend(ip_len.to_be_bytes());
+    frame.extend([0x12, 0x34, 0x40, 0, HOPS, UDP, 0x56, 0x78]);
+    frame.extend(from.ip().octets());
+    frame.extend(to.ip().octets());
+    frame.extend(from.port().to_be_bytes());
+    frame.extend(to.port().to_be_bytes());
+    frame.extend(udp_len.to_be_bytes());
+    frame.extend([0x9a, 0xbc]);
+    frame.extend(payload);
+    Ok(frame)
+}
+
+/// The id of an end: `relay-load` makes the same.
+fn id(end: u16) -> LaneId {
+    LaneId::new(end.into(), 1)
+}
+
+fn end(number: u16) -> Result<LaneEnd> {
+    let remote = (CLIENTS, FIRST_PORT + number).into();
+    LaneEnd::new(remote, (RELAY, PORT).into()).context("two families")
+}
