@@ -7,7 +7,8 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 14] = [
+const TARGETS: [&str; 15] = [
+    "control_message",
     "datagram",
     "host_packet",
     "inner_packet",

@@ -23,6 +23,8 @@ pub(crate) const FOR_TESTS: &[Need] = &[
     ("iperf3", "iperf3"),
     ("unshare", "util-linux"),
     ("nft", "nftables"),
+    // Its servers are not in $PATH; this one of the same package is.
+    ("pg_ctlcluster", "postgresql"),
     ("pebble", "pebble"),
 ];
 
