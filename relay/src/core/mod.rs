@@ -27,6 +27,7 @@ pub use counters::{Counters, Drop};
 pub use lanes::{Forward, LaneEntry, Switch, SwitchChange, Verdict};
 pub use node::{ClientId, Way};
 pub use output::{Command, Delivery, Made, Output, Packet};
+pub use queue::UNSAID;
 pub use relay::{Relay, Totals};
 pub use settings::Settings;
 pub use stun::Stun;

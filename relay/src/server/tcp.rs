@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use super::admission::{Client, Door};
 use super::hub_handle::{ToConnection, ToHub};
 use super::stream::{frame_into, read_frames, write_all};
-use crate::core::Way;
+use crate::core::{UNSAID, Way};
 
 /// The longest head of a request.
 const HEAD: usize = 4 << 10;
@@ -171,12 +171,13 @@ async fn write_deliveries(
 ) {
     let mut given = Vec::new();
     let mut bytes = Vec::new();
+    let mut written = 0;
     while line.recv_many(&mut given, TOGETHER).await > 0 {
-        let (mut cost, mut close) = (0, false);
+        let mut close = false;
         for message in given.drain(..) {
             match message {
                 ToConnection::Deliver(delivery) => {
-                    cost += delivery.cost();
+                    written += delivery.cost();
                     frame_into(&delivery, &mut bytes);
                 }
                 ToConnection::Close => close = true,
@@ -190,8 +191,11 @@ async fn write_deliveries(
             bytes = Vec::new();
         }
         bytes.clear();
-        if door.hub.tell(ToHub::Written(id, cost)).await.is_err() {
-            return;
+        if written >= UNSAID {
+            if door.hub.tell(ToHub::Written(id, written)).await.is_err() {
+                return;
+            }
+            written = 0;
         }
     }
 }
