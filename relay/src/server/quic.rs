@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use proto::relay::{Batch, DATA_HEADER_LEN, EXPORTER_LABEL, RelayFrame};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
@@ -130,12 +132,15 @@ async fn admitted(incoming: Incoming, door: &Door) -> Option<QuicClient> {
 async fn serve_client(client: QuicClient, door: &Door) {
     let QuicClient { client, connection, control: (mut writer, mut reader) } = client;
     let Client { id, binding, mut line, rest } = client;
-    tokio::select! {
-        () = read_frames(&mut reader, rest, id, &binding, door) => {}
-        () = read_long(&connection, id, &binding, door) => {}
-        () = read_datagrams(&connection, id, door) => {}
-        () = write_deliveries(&connection, &mut writer, &mut line, id, door) => {}
-    }
+    // Each is looked at only when it has something: all of them each time would cost more than a packet.
+    let mut work: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+    work.push(read_frames(&mut reader, rest, id, &binding, door).boxed());
+    work.push(read_long(&connection, id, &binding, door).boxed());
+    work.push(read_datagrams(&connection, id, door).boxed());
+    work.push(write_deliveries(&connection, &mut writer, &mut line, id, door).boxed());
+    // The first that ends, ends all.
+    work.next().await;
+    drop(work);
     // The hub may have ended before us.
     let _ = door.hub.tell(ToHub::Left(id)).await;
     let _ = writer.finish();
