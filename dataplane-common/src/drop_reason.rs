@@ -122,6 +122,10 @@ pub enum DropReason {
     QueueTotal = 96,
     /// The frame came from a connection that is no more.
     ConnectionGone = 97,
+    /// It came by a link to another relay, but the receiver is not here (any more).
+    LinkAbsent = 98,
+    /// Another relay sent what is from a node that is not there by what it has said.
+    LinkStranger = 99,
 }
 
 /// The length of a table of counters. There is room for more reasons, so that another one changes no
@@ -130,7 +134,7 @@ pub const DROP_REASONS: usize = 128;
 
 impl DropReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 53] = [
         Self::PolicyTruncated,
         Self::PolicyNotIp,
         Self::PolicyNoRule,
@@ -182,6 +186,8 @@ impl DropReason {
         Self::ReceiverFull,
         Self::QueueTotal,
         Self::ConnectionGone,
+        Self::LinkAbsent,
+        Self::LinkStranger,
     ];
 
     /// Whether a relay decides on it, in the kernel or in user space.
@@ -245,6 +251,8 @@ impl DropReason {
             Self::ReceiverFull => "receiver_full",
             Self::QueueTotal => "queue_total",
             Self::ConnectionGone => "connection_gone",
+            Self::LinkAbsent => "link_absent",
+            Self::LinkStranger => "link_stranger",
         }
     }
 

@@ -27,25 +27,20 @@ impl Nanos {
 }
 
 /// A flow as this host sees it, so that both directions have one key.
+///
+/// Words, because a word written in parts and read whole stalls the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(C, align(8))]
+#[repr(C)]
 pub struct FlowKey {
     /// The end on this side of the tunnel.
     pub host: Address,
     /// The end beyond the tunnel.
     pub peer: Address,
-    /// The host's port.
-    pub host_port: u16,
-    /// The peer's port.
-    pub peer_port: u16,
-    /// The IP protocol.
-    pub protocol: u8,
-    // Keys are compared as bytes, so there must be no implicit padding.
-    zero: u8,
-    zeros: u16,
+    /// From the lowest bit: the host's port, the peer's port, the IP protocol.
+    rest: u64,
 }
 
-const _: () = assert!(size_of::<FlowKey>() == 16 + 16 + 2 + 2 + 1 + 1 + 2);
+const _: () = assert!(size_of::<FlowKey>() == 40);
 
 /// A [`FlowKey`] as words, as the kernel's map holds it.
 pub type FlowKeyWords = [u64; 5];
@@ -56,53 +51,67 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub const fn new(protocol: u8, host: (Address, u16), peer: (Address, u16)) -> Self {
-        Self {
-            host: host.0,
-            peer: peer.0,
-            host_port: host.1,
-            peer_port: peer.1,
-            protocol,
-            zero: 0,
-            zeros: 0,
+        let rest = (protocol as u64) << 32 | (peer.1 as u64) << 16 | host.1 as u64;
+        Self { host: host.0, peer: peer.0, rest }
+    }
+
+    /// The flow of a packet that goes this way.
+    #[inline(always)]
+    pub(crate) const fn of_packet(
+        direction: Direction,
+        protocol: u8,
+        source: (Address, u16),
+        destination: (Address, u16),
+    ) -> Self {
+        match direction {
+            Direction::In => Self::new(protocol, destination, source),
+            Direction::Out => Self::new(protocol, source, destination),
         }
+    }
+
+    /// The host's port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn host_port(&self) -> u16 {
+        (self.rest & 0xffff) as u16
+    }
+
+    /// The peer's port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn peer_port(&self) -> u16 {
+        ((self.rest >> 16) & 0xffff) as u16
+    }
+
+    /// The IP protocol.
+    #[inline(always)]
+    #[must_use]
+    pub const fn protocol(&self) -> u8 {
+        ((self.rest >> 32) & 0xff) as u8
     }
 
     /// The key as words.
     #[inline(always)]
     #[must_use]
     pub const fn to_words(&self) -> FlowKeyWords {
-        let ([a, b], [c, d]) = (self.host_port.to_ne_bytes(), self.peer_port.to_ne_bytes());
-        let [f, g] = self.zeros.to_ne_bytes();
-        let ([host_high, host_low], [peer_high, peer_low]) =
-            (self.host.to_words(), self.peer.to_words());
-        let ports = u64::from_ne_bytes([a, b, c, d, self.protocol, self.zero, f, g]);
-        [host_high, host_low, peer_high, peer_low, ports]
+        let ([a, b], [c, d]) = (self.host.to_words(), self.peer.to_words());
+        [a, b, c, d, self.rest]
     }
 
     /// The key of these words.
     #[must_use]
-    pub const fn from_words([a, b, c, d, ports]: FlowKeyWords) -> Self {
-        let [e, f, g, h, protocol, ..] = ports.to_ne_bytes();
-        Self::new(
-            protocol,
-            (Address::from_words([a, b]), u16::from_ne_bytes([e, f])),
-            (Address::from_words([c, d]), u16::from_ne_bytes([g, h])),
-        )
+    pub const fn from_words([a, b, c, d, rest]: FlowKeyWords) -> Self {
+        Self { host: Address::from_words([a, b]), peer: Address::from_words([c, d]), rest }
     }
 
     /// Nothing known.
     #[inline(always)]
     pub(crate) fn unknown() -> Self {
         let zero = zero();
-        let byte = (zero & 0xff) as u8;
         Self {
             host: Address::from_words([zero, zero]),
             peer: Address::from_words([zero, zero]),
-            host_port: u16::from(byte),
-            peer_port: u16::from(byte),
-            protocol: byte,
-            zero: byte,
-            zeros: u16::from(byte),
+            rest: zero,
         }
     }
 }
@@ -167,6 +176,13 @@ impl Flow {
             sent: nothing,
             received: nothing,
         }
+    }
+
+    /// Nothing known, in memory that may be written over.
+    #[inline(always)]
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::new(Generation(0), Opener::Peer, RuleIndex(0), Nanos(zero()))
     }
 
     /// The flow of these words.

@@ -1,10 +1,9 @@
 //! What a flow, or the rules, decide for a packet.
 
 use crate::{
-    Direction, DropReason, EndReason, Event, EventKind, Extent, Flow, FlowKey, FlowTable, Fragment,
-    Headers, Nanos, Opener, PacketBytes, PolicyTable, RuleIndex, Ruling, StateTable, Traffic,
-    Transport, Verdict, consult, in_frame_of, in_own_frame, outcome::Outcome, parse,
-    subject::Subject,
+    Direction, DropReason, EndReason, Event, EventKind, Extent, Flow, FlowTable, Fragment, Headers,
+    Nanos, Opener, PacketBytes, PolicyTable, RuleIndex, Ruling, StateTable, Traffic, Transport,
+    Verdict, consult, in_frame_of, in_own_frame, outcome::Outcome, parse, subject::Subject,
 };
 
 /// All that a judgement needs. One value, because each frame of the small stack then needs but one
@@ -21,14 +20,22 @@ pub(crate) struct Judge<'a, B: ?Sized, P, S> {
     pub(crate) outcome: Outcome,
 }
 
+/// The flow is none any more.
+const EXPIRES: u64 = 1 << 32;
+/// The packet closes the flow.
+const CLOSES: u64 = 1 << 33;
+/// It is the flow's first answer.
+const ANSWERS: u64 = 1 << 34;
+
 impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> {
     /// What becomes of the packet.
     #[inline(always)]
     pub(crate) fn outcome(&mut self) -> Outcome {
-        let outcome = match in_frame_of(self, |judge| judge.read().map(u64::from)) {
-            Some(outcome) => Outcome::from_number(outcome),
-            None => self.about_flow(),
-        };
+        let unread = self.outcome == Outcome::UNREAD;
+        let refused = if unread { in_frame_of(self, Self::read) } else { None };
+        let standing = refused.or_else(|| in_frame_of(self, Self::stand));
+        let standing = standing.map_or(Outcome::NO_FLOW, Outcome::from_number);
+        let outcome = self.about_flow(standing);
         if !outcome.passes() {
             self.outcome = outcome.blurred(self.now);
             in_frame_of(self, Self::tell_denial);
@@ -39,12 +46,10 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     }
 
     #[inline(always)]
-    fn about_flow(&mut self) -> Outcome {
-        let Some(standing) = in_frame_of(self, |judge| judge.steady().map(u64::from)) else {
-            return self.about_none();
-        };
+    fn about_flow(&mut self, standing: Outcome) -> Outcome {
         let mut hit = true;
-        match Outcome::from_number(standing) {
+        match standing {
+            Outcome::NO_FLOW => return self.about_none(),
             Outcome::STALE => {
                 let ruling = in_frame_of(self, Self::rule_again);
                 hit = false;
@@ -54,7 +59,8 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
                         in_frame_of(self, Self::stamp);
                     }
                     denial => {
-                        in_frame_of(self, Self::revoke);
+                        in_frame_of(self, |judge| judge.tell_end(EndReason::Revoked));
+                        in_frame_of(self, Self::forget);
                         let reason = DropReason::PolicyRevoked;
                         return Outcome::drop(reason, denial.map(Ruling::rule));
                     }
@@ -63,10 +69,19 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
             Outcome::UNSTEADY => {}
             outcome => return outcome,
         }
-        match in_frame_of(self, Self::known) {
-            Some(rule) => Outcome::pass(RuleIndex((rule & 0xffff_ffff) as u32), hit),
-            None => self.about_none(),
+        let Some(known) = in_frame_of(self, Self::known) else { return self.about_none() };
+        if known & EXPIRES != 0 {
+            in_frame_of(self, |judge| judge.tell_end(EndReason::Expired));
+            in_frame_of(self, Self::forget);
+            return self.about_none();
         }
+        if known & CLOSES != 0 {
+            in_frame_of(self, |judge| judge.tell_end(EndReason::Closed));
+        }
+        if known & ANSWERS != 0 {
+            in_frame_of(self, Self::promote);
+        }
+        Outcome::pass(RuleIndex((known & 0xffff_ffff) as u32), hit)
     }
 
     /// The outcome for a packet about no known flow.
@@ -81,40 +96,29 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
 
     /// Reads what the packet is about; the outcome, if that cannot be known.
     #[inline(always)]
-    fn read(&mut self) -> Option<Outcome> {
+    fn read(&mut self) -> Option<u64> {
         let read = self.subject.read(self.packet, self.direction, self.now, self.state);
-        read.err().map(|reason| Outcome::drop(reason, None))
+        read.err().map(|reason| Outcome::drop(reason, None).into())
     }
 
-    /// The outcome for a packet that changes nothing of its flow but the counters, or what to do
-    /// about the flow; none if there is none.
+    /// How it stands with the packet's flow, if there is one.
     #[inline(always)]
-    fn steady(&mut self) -> Option<Outcome> {
-        let Subject { key, signals, .. } = &self.subject;
-        let own = matches!(self.subject.transport, Transport::Ports);
-        let (flow, answered) = match self.state.flow(FlowTable::Answered, key) {
-            Some(flow) => (flow, true),
-            None => (self.state.flow(FlowTable::Opening, key)?, false),
-        };
-        let begins_anew = own && flow.ended() && signals.opens();
-        if begins_anew || flow.expired(key.protocol, self.now) {
-            return Some(Outcome::UNSTEADY);
+    fn stand(&mut self) -> Option<u64> {
+        let Self { direction, now, traffic, .. } = *self;
+        let (mut flow, table) = self.state.recall(&self.subject.key)?;
+        let (answered, in_force) = (table == FlowTable::Answered, self.policy.generation());
+        let standing =
+            self.subject.standing(&mut flow, answered, direction, now, traffic, in_force);
+        if standing.is_hit() {
+            self.state.store_flow(table, &self.subject.key, &flow);
         }
-        if !flow.generation.covers(self.policy.generation()) {
-            return Some(Outcome::STALE);
-        }
-        let answers = !answered && !flow.is_opener(self.direction);
-        if !own || answers || signals.finishes() || signals.resets() {
-            return Some(Outcome::UNSTEADY);
-        }
-        flow.note(self.direction, *signals, self.traffic, self.now);
-        Some(Outcome::pass(flow.rule, true))
+        Some(standing.into())
     }
 
     /// What the policy in force says of a flow that another one allowed.
     #[inline(always)]
     fn rule_again(&mut self) -> Option<u64> {
-        let (flow, _) = find(self.state, &self.subject.key)?;
+        let (flow, _) = self.state.recall(&self.subject.key)?;
         let opener = flow.opener();
         consult(self.policy, &self.subject.key, opener).ruling.map(Ruling::to_number)
     }
@@ -122,53 +126,62 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     /// Notes that the policy in force allows the flow.
     #[inline(always)]
     fn stamp(&mut self) -> Option<u64> {
-        let (flow, _) = find(self.state, &self.subject.key)?;
+        let (mut flow, table) = self.state.recall(&self.subject.key)?;
         flow.generation = self.policy.generation();
         flow.rule = self.outcome.rule();
+        self.state.store_flow(table, &self.subject.key, &flow);
         None
     }
 
-    /// Forgets a flow that the policy in force does not allow.
-    #[inline(always)]
-    fn revoke(&mut self) -> Option<u64> {
-        let (flow, table) = find(self.state, &self.subject.key)?;
-        let flow = *flow;
-        self.state.remove_flow(table, &self.subject.key);
-        if !flow.ended() {
-            self.tell(EventKind::End(EndReason::Revoked), &flow);
-        }
-        None
-    }
-
-    /// The rule of the flow that the packet is about, which may change it; none if the packet is not
-    /// of the flow after all. An error about the flow leaves it as it is.
+    /// The rule of the flow that the packet is about, which it may change, and what follows from that;
+    /// none if the packet is not of the flow after all. An error about the flow leaves it as it is.
     #[inline(always)]
     fn known(&mut self) -> Option<u64> {
         let Subject { key, signals, .. } = &self.subject;
         let is_error = matches!(self.subject.transport, Transport::Error);
-        let (place, table) = find(self.state, key)?;
-        let had_ended = place.ended();
+        let (mut flow, table) = self.state.recall(key)?;
+        let had_ended = flow.ended();
         let begins_anew = had_ended && !is_error && signals.opens();
-        let expired = begins_anew || place.expired(key.protocol, self.now);
-        if !expired {
-            if is_error {
-                let quoted = place.traffic(self.direction.reversed());
-                return if quoted.packets == 0 { None } else { Some(place.rule.0.into()) };
-            }
-            place.note(self.direction, *signals, self.traffic, self.now);
+        if begins_anew || flow.expired(key.protocol(), self.now) {
+            return Some(EXPIRES);
         }
-        let flow = *place;
-        if expired {
-            self.state.remove_flow(table, key);
-        } else if matches!(table, FlowTable::Opening) && flow.answered() {
-            self.state.store_flow(FlowTable::Answered, key, &flow);
-            self.state.remove_flow(FlowTable::Opening, key);
+        let rule = u64::from(flow.rule.0);
+        if is_error {
+            let quoted = flow.traffic(self.direction.reversed());
+            return if quoted.packets == 0 { None } else { Some(rule) };
         }
-        if !had_ended && (expired || flow.ended()) {
-            let reason = if expired { EndReason::Expired } else { EndReason::Closed };
+        flow.note(self.direction, *signals, self.traffic, self.now);
+        self.state.store_flow(table, key, &flow);
+        let closes = if !had_ended && flow.ended() { CLOSES } else { 0 };
+        let answers = matches!(table, FlowTable::Opening) && flow.answered();
+        Some(rule | closes | if answers { ANSWERS } else { 0 })
+    }
+
+    /// Puts a flow that was answered among those that were.
+    #[inline(always)]
+    fn promote(&mut self) -> Option<u64> {
+        let (flow, table) = self.state.recall(&self.subject.key)?;
+        self.state.store_flow(FlowTable::Answered, &self.subject.key, &flow);
+        self.state.remove_flow(table, &self.subject.key);
+        None
+    }
+
+    /// Forgets the packet's flow.
+    #[inline(always)]
+    fn forget(&mut self) -> Option<u64> {
+        self.state.remove_flow(FlowTable::Answered, &self.subject.key);
+        self.state.remove_flow(FlowTable::Opening, &self.subject.key);
+        None
+    }
+
+    /// Tells that the packet's flow ends, unless it was told before.
+    #[inline(always)]
+    fn tell_end(&mut self, reason: EndReason) -> Option<u64> {
+        let (flow, _) = self.state.recall(&self.subject.key)?;
+        if matches!(reason, EndReason::Closed) || !flow.ended() {
             self.tell(EventKind::End(reason), &flow);
         }
-        if expired { None } else { Some(flow.rule.0.into()) }
+        None
     }
 
     /// The outcome for a packet of no known flow.
@@ -187,17 +200,31 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
         }
         self.outcome = Outcome::pass(rule, false);
         in_frame_of(self, Self::open);
+        in_frame_of(self, Self::tell_start);
         self.outcome
     }
 
     #[inline(always)]
     fn open(&mut self) -> Option<u64> {
+        let flow = self.new_flow();
+        self.state.store_flow(FlowTable::Opening, &self.subject.key, &flow);
+        None
+    }
+
+    #[inline(always)]
+    fn tell_start(&mut self) -> Option<u64> {
+        let flow = self.new_flow();
+        self.tell(EventKind::Start, &flow);
+        None
+    }
+
+    /// The flow that the packet opens.
+    #[inline(always)]
+    fn new_flow(&self) -> Flow {
         let generation = self.policy.generation();
         let mut flow = Flow::new(generation, self.opener(), self.outcome.rule(), self.now);
         flow.note(self.direction, self.subject.signals, self.traffic, self.now);
-        self.state.store_flow(FlowTable::Opening, &self.subject.key, &flow);
-        self.tell(EventKind::Start, &flow);
-        None
+        flow
     }
 
     /// Who opens a flow with the packet.
@@ -254,13 +281,4 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
         });
         None
     }
-}
-
-#[inline(always)]
-fn find<'a, S: StateTable>(state: &'a mut S, key: &FlowKey) -> Option<(&'a mut Flow, FlowTable)> {
-    let table = match state.flow(FlowTable::Answered, key) {
-        Some(_) => FlowTable::Answered,
-        None => FlowTable::Opening,
-    };
-    state.flow(table, key).map(|flow| (flow, table))
 }

@@ -15,6 +15,7 @@ mod direction;
 mod drop_reason;
 mod event;
 mod flow;
+mod flow_set;
 mod frame;
 mod judgement;
 mod lane;
@@ -41,6 +42,7 @@ pub use event::{
     DENIALS_PER_SECOND, EndReason, Event, EventKind, EventWords, Loss, Pace, STARTS_PER_SAMPLE,
 };
 pub use flow::{Flow, FlowKey, FlowKeyWords, FlowWords, Fragment, FragmentKey, Nanos, Opener};
+pub use flow_set::{FlowHash, FlowPlace, FlowSet, Secret, Tag, WAYS};
 pub use frame::{in_frame_of, in_own_frame};
 pub use lane::{
     Action as LaneAction, Allowance, Arrival, AskerNetwork, COARSEST_CLOCK, Datagram, Egress,
@@ -50,8 +52,8 @@ pub use lane::{
     reflect, switch,
 };
 pub use limits::{
-    EVENTS_BYTES, FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS, MAX_OPENING,
-    MAX_PREFIXES, MAX_RULES,
+    ANSWERED_SETS, EVENTS_BYTES, FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS,
+    MAX_OPENING, MAX_PREFIXES, MAX_RULES, OPENING_SETS,
 };
 pub use lookup::{Answer, PolicyTable, consult};
 pub use network::{MAX_NETWORKS, NetworkKey, NetworkPrefix};

@@ -30,8 +30,8 @@ pub struct Answer {
 #[inline(always)]
 pub fn consult<P: PolicyTable>(policy: &P, key: &FlowKey, opener: Opener) -> Answer {
     let (source, destination, port) = match opener {
-        Opener::Host => (&key.host, &key.peer, key.peer_port),
-        Opener::Peer => (&key.peer, &key.host, key.host_port),
+        Opener::Host => (&key.host, &key.peer, key.peer_port()),
+        Opener::Peer => (&key.peer, &key.host, key.host_port()),
     };
     let identity = identity(policy, source);
     if identity == Identity::NONE {
@@ -41,7 +41,7 @@ pub fn consult<P: PolicyTable>(policy: &P, key: &FlowKey, opener: Opener) -> Ans
     if class == Class::NONE {
         return Answer { identity, class, ruling: None };
     }
-    let key = RuleKey { identity, class, protocol: key.protocol, port };
+    let key = RuleKey { identity, class, protocol: key.protocol(), port };
     Answer { identity, class, ruling: ruling(policy, &key) }
 }
 

@@ -14,6 +14,10 @@ const DROP: u64 = 1 << 33;
 const REASON_SHIFT: u32 = 40;
 
 impl Outcome {
+    /// None yet: nothing is known of the packet.
+    pub(crate) const UNREAD: Self = Self(1 << 37);
+    /// None yet: the packet is of no known flow.
+    pub(crate) const NO_FLOW: Self = Self(1 << 36);
     /// None yet: the flow changes.
     pub(crate) const UNSTEADY: Self = Self(1 << 34);
     /// None yet: another policy judged the flow.
@@ -41,6 +45,12 @@ impl Outcome {
     #[inline(always)]
     pub(crate) const fn passes(self) -> bool {
         self.0 & DROP == 0
+    }
+
+    /// Whether a flow decides.
+    #[inline(always)]
+    pub(crate) const fn is_hit(self) -> bool {
+        self.0 & HIT != 0
     }
 
     /// The same, but for a verifier that cannot know the time. That of Linux 6.1 takes a reason that

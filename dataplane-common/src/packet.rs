@@ -36,6 +36,12 @@ pub trait PacketBytes {
         }
         Some(words)
     }
+
+    /// The first `N` words, if they can be had at once.
+    #[inline(always)]
+    fn front<const N: usize>(&self) -> Option<[u32; N]> {
+        self.words(0)
+    }
 }
 
 impl PacketBytes for [u8] {

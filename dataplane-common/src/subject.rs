@@ -1,8 +1,9 @@
 //! Which flow a packet is about.
 
 use crate::{
-    Direction, DropReason, Extent, FRAGMENT_LIFETIME, FlowKey, FragmentKey, Headers, Nanos,
-    PacketBytes, Signals, StateTable, Transport, in_own_frame, parse,
+    Address, Direction, DropReason, Extent, FRAGMENT_LIFETIME, Flow, FlowKey, FragmentKey,
+    Generation, Headers, Nanos, PacketBytes, Signals, StateTable, Traffic, Transport, in_own_frame,
+    outcome::Outcome, parse, protocol, words::join,
 };
 
 /// What a packet is about.
@@ -27,6 +28,51 @@ impl Subject {
             signals: Signals::NONE,
             first_fragment: false,
         }
+    }
+
+    /// Reads it from the commonest packets: TCP and UDP behind nothing but an IP header, whole. None
+    /// if this may be another.
+    #[inline(always)]
+    pub(crate) fn glance<B>(&mut self, packet: &B, direction: Direction) -> Option<()>
+    where
+        B: PacketBytes + ?Sized,
+    {
+        const V4: u8 = 0x45;
+        let [first, second, third, source, destination, ports, _] = packet.front()?;
+        let [version, ..] = first.to_ne_bytes();
+        let (source, destination, protocol, ports, flags) = if version == V4 {
+            let [_, _, high, low] = second.to_ne_bytes();
+            if u16::from_be_bytes([high, low]) & 0x3fff != 0 {
+                return None;
+            }
+            let [_, protocol, ..] = third.to_ne_bytes();
+            let (source, destination) =
+                (Address::from_v4_word(source), Address::from_v4_word(destination));
+            let flags = if protocol == protocol::TCP { packet.front::<9>()?[8] } else { 0 };
+            (source, destination, protocol, ports, flags)
+        } else if version >> 4 == 6 {
+            let [_, _, protocol, _] = second.to_ne_bytes();
+            let [_, _, a, b, c, d, e, f, g, h, ports] = packet.front()?;
+            let source = Address::from_words([join(a, b), join(c, d)]);
+            let destination = Address::from_words([join(e, f), join(g, h)]);
+            if source.is_v4() || destination.is_v4() {
+                return None;
+            }
+            let flags = if protocol == protocol::TCP { packet.front::<14>()?[13] } else { 0 };
+            (source, destination, protocol, ports, flags)
+        } else {
+            return None;
+        };
+        self.signals = match protocol {
+            protocol::TCP => Signals::of_tcp(flags.to_ne_bytes()[1]),
+            protocol::UDP => Signals::OPEN,
+            _ => return None,
+        };
+        let [a, b, c, d] = ports.to_ne_bytes();
+        let source = (source, u16::from_be_bytes([a, b]));
+        let destination = (destination, u16::from_be_bytes([c, d]));
+        self.key = FlowKey::of_packet(direction, protocol, source, destination);
+        Some(())
     }
 
     /// Reads it from a packet.
@@ -56,6 +102,35 @@ impl Subject {
             Transport::Error => self.quoted(packet, &mut headers, direction),
             Transport::LaterFragment => self.first_of(&headers, now, state),
         }
+    }
+
+    /// How it stands with its flow. A packet that changes nothing of it but the counters is counted,
+    /// and the flow decides.
+    #[inline(always)]
+    pub(crate) fn standing(
+        &self,
+        flow: &mut Flow,
+        answered: bool,
+        direction: Direction,
+        now: Nanos,
+        traffic: Traffic,
+        in_force: Generation,
+    ) -> Outcome {
+        let Self { key, signals, .. } = self;
+        let own = matches!(self.transport, Transport::Ports);
+        let begins_anew = own && flow.ended() && signals.opens();
+        if begins_anew || flow.expired(key.protocol(), now) {
+            return Outcome::UNSTEADY;
+        }
+        if !flow.generation.covers(in_force) {
+            return Outcome::STALE;
+        }
+        let answers = !answered && !flow.is_opener(direction);
+        if !own || answers || signals.finishes() || signals.resets() {
+            return Outcome::UNSTEADY;
+        }
+        flow.note(direction, *signals, traffic, now);
+        Outcome::pass(flow.rule, true)
     }
 
     /// An ICMP error is about the flow of which it quotes a packet that went the other way. Path MTU
@@ -103,12 +178,13 @@ impl Headers {
     /// The key of the flow of a packet that goes this way.
     #[inline(always)]
     pub(crate) fn flow_key(&self, direction: Direction) -> FlowKey {
-        let (source, destination) = (self.source_port, self.destination_port);
-        let (host, peer, host_port, peer_port) = match direction {
-            Direction::In => (self.destination, self.source, destination, source),
-            Direction::Out => (self.source, self.destination, source, destination),
-        };
-        FlowKey::new(self.protocol, (host, host_port), (peer, peer_port))
+        let source = (self.source, self.source_port);
+        FlowKey::of_packet(
+            direction,
+            self.protocol,
+            source,
+            (self.destination, self.destination_port),
+        )
     }
 
     /// The key of the fragmented datagram that this is a part of.
@@ -120,6 +196,78 @@ impl Headers {
             destination: self.destination,
             id: self.fragment_id,
             protocol,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::{Event, EventKind, FlowTable, Fragment};
+
+    /// Remembers nothing.
+    struct Nothing;
+
+    impl StateTable for Nothing {
+        fn flow(&mut self, _: FlowTable, _: &FlowKey) -> Option<&mut Flow> {
+            None
+        }
+        fn store_flow(&mut self, _: FlowTable, _: &FlowKey, _: &Flow) {}
+        fn remove_flow(&mut self, _: FlowTable, _: &FlowKey) {}
+        fn fragment(&self, _: &FragmentKey) -> Option<Fragment> {
+            None
+        }
+        fn store_fragment(&mut self, _: &FragmentKey, _: &Fragment) {}
+        fn admit(&mut self, _: EventKind, _: Nanos) -> bool {
+            false
+        }
+        fn tell(&mut self, _: &Event) {}
+    }
+
+    /// Bytes that are nearly a packet of TCP or UDP, of either family.
+    fn packet() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = prop::collection::vec(any::<u8>(), 0..72);
+        let first = prop_oneof![Just(0x45), Just(0x46), Just(0x60), Just(0x6f), any::<u8>()];
+        let protocol = prop_oneof![Just(6), Just(17), Just(1), Just(132), any::<u8>()];
+        let fragment = prop_oneof![3 => Just([0, 0]), 1 => Just([0x40, 0]), 1 => any::<[u8; 2]>()];
+        (bytes, first, protocol, fragment).prop_map(|(mut bytes, first, protocol, fragment)| {
+            let mut set = |at: usize, byte| {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            };
+            set(0, first);
+            if first >> 4 == 4 {
+                set(6, fragment[0]);
+                set(7, fragment[1]);
+                set(9, protocol);
+            } else {
+                set(6, protocol);
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_glance_tells_what_reading_tells(packet in packet()) {
+            for direction in [Direction::In, Direction::Out] {
+                let mut glanced = Subject::unknown();
+                if glanced.glance(&packet[..], direction).is_none() {
+                    continue;
+                }
+                let mut read = Subject::unknown();
+                prop_assert_eq!(read.read(&packet[..], direction, Nanos(0), &Nothing), Ok(()));
+                prop_assert_eq!(glanced.key, read.key);
+                prop_assert_eq!(glanced.signals, read.signals);
+                prop_assert_eq!(glanced.transport, read.transport);
+                prop_assert_eq!(glanced.first_fragment, read.first_fragment);
+            }
         }
     }
 }

@@ -40,7 +40,7 @@ impl Signals {
 
     /// A connection begins with a SYN that acknowledges nothing.
     #[inline(always)]
-    const fn of_tcp(flags: u8) -> Self {
+    pub(crate) const fn of_tcp(flags: u8) -> Self {
         const FIN: u8 = 0x01;
         const SYN: u8 = 0x02;
         const RST: u8 = 0x04;

@@ -1,8 +1,8 @@
 //! The verdict over one packet.
 
 use crate::{
-    Direction, DropReason, Nanos, PacketBytes, PolicyTable, RuleIndex, StateTable, Traffic,
-    judgement::Judge, outcome::Outcome, subject::Subject,
+    Direction, DropReason, FlowTable, Nanos, PacketBytes, PolicyTable, RuleIndex, StateTable,
+    Traffic, judgement::Judge, outcome::Outcome, subject::Subject,
 };
 
 /// What becomes of a packet.
@@ -51,7 +51,18 @@ where
         policy,
         state,
         subject: Subject::unknown(),
-        outcome: Outcome::UNSTEADY,
+        outcome: Outcome::UNREAD,
     };
+    if judge.subject.glance(packet, direction).is_some() {
+        judge.outcome = Outcome::NO_FLOW;
+        // The commonest packets get no further than this.
+        if let Some(flow) = judge.state.flow(FlowTable::Answered, &judge.subject.key) {
+            let in_force = policy.generation();
+            let standing = judge.subject.standing(flow, true, direction, now, traffic, in_force);
+            if standing.is_hit() {
+                return standing.verdict();
+            }
+        }
+    }
     judge.outcome().verdict()
 }

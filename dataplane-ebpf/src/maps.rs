@@ -1,13 +1,13 @@
 //! The maps. Their names are the ones by which `dataplane` finds them.
 
 use aya_ebpf::{
-    bindings::BPF_F_INNER_MAP,
+    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
     btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use dataplane_common::{
-    DROP_REASONS, EVENTS_BYTES, EventWords, ExactKey, Flow, FlowKey, Fragment, FragmentKey, Loss,
-    MAX_FLOWS, MAX_FRAGMENTS, MAX_OPENING, Pace, PolicyHead, TableKey,
+    ANSWERED_SETS, DROP_REASONS, EVENTS_BYTES, EventWords, ExactKey, FlowSet, Fragment, FragmentKey,
+    Loss, MAX_FRAGMENTS, OPENING_SETS, Pace, PolicyHead, Secret, TableKey,
 };
 
 // The tables of a policy are made by the loader, each as large as it has to be; the sizes here are
@@ -23,6 +23,9 @@ pub type Prefixes = LpmTrie<TableKey, u32, 1>;
 /// place of a `Traffic`: Linux 6.1 puts no array into a slot whose pattern names a struct, unless the
 /// array names it too.
 pub type RuleCounters = Array<[u64; 2], 1, { BPF_F_INNER_MAP as usize }>;
+
+/// Flows, in memory that the user half maps to read them as they are.
+pub type Flows<const SETS: usize> = Array<FlowSet, SETS, { BPF_F_MMAPABLE as usize }>;
 
 /// Hosts and rules of two policies.
 #[btf_map]
@@ -44,14 +47,17 @@ pub static HEADS: Array<PolicyHead, 2> = Array::new();
 #[btf_map]
 pub static GENERATION: Array<u32, 1> = Array::new();
 
-/// Flows that were answered. The kernel keeps one list of all CPUs for what to evict; it takes from
-/// it when no element is free, and gives each CPU 128 at a time.
+/// Flows that were answered.
 #[btf_map]
-pub static FLOWS: LruHashMap<FlowKey, Flow, { MAX_FLOWS as usize }> = LruHashMap::new();
+pub static FLOWS: Flows<{ ANSWERED_SETS as usize }> = Array::new();
 
 /// Flows that were not answered, yet.
 #[btf_map]
-pub static OPENING: LruHashMap<FlowKey, Flow, { MAX_OPENING as usize }> = LruHashMap::new();
+pub static OPENING: Flows<{ OPENING_SETS as usize }> = Array::new();
+
+/// By which the sets of flows are chosen. The loader writes it before a packet is seen.
+#[btf_map]
+pub static SECRET: Array<Secret, 1> = Array::new();
 
 /// What becomes of flows, and denials. The loader may choose another size.
 #[btf_map]

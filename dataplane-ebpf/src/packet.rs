@@ -16,6 +16,18 @@ impl PacketBytes for SkbBytes<'_> {
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
         self.0.load(offset as usize).ok()
     }
+
+    /// Read where they lie, which spares a call, if they are in the first buffer.
+    #[inline(always)]
+    fn front<const N: usize>(&self) -> Option<[u32; N]> {
+        let start = self.0.data();
+        if start + size_of::<[u32; N]>() > self.0.data_end() {
+            return None;
+        }
+        // SAFETY: compared with the end, as the verifier checks once more. It refuses the program on
+        // a machine that cannot read a word at any address.
+        Some(unsafe { *(start as *const [u32; N]) })
+    }
 }
 
 impl SkbBytes<'_> {

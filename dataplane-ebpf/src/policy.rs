@@ -37,9 +37,10 @@ fn judge(ctx: &TcContext, direction: Direction) -> i32 {
     let traffic = packet.traffic();
     match verdict(&packet, traffic, direction, now, &policy, &mut Remembered) {
         Verdict::Allow { rule, flow_hit } => {
-            policy.count(rule, traffic);
             if flow_hit {
                 count(FLOW_HITS.get_ptr_mut(0));
+            } else {
+                policy.count(rule, traffic);
             }
             TC_ACT_UNSPEC
         }

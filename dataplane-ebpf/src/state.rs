@@ -8,8 +8,8 @@ use dataplane_common::{
 };
 
 use crate::{
-    events,
-    maps::{EXACT, FLOWS, FRAGMENTS, GENERATION, HEADS, OPENING, PREFIXES, RULES},
+    events, flows,
+    maps::{EXACT, FRAGMENTS, GENERATION, HEADS, PREFIXES, RULES},
 };
 
 /// The policy in force. The generation is read once, and names the tables: so one packet sees one
@@ -80,34 +80,25 @@ pub struct Remembered;
 impl StateTable for Remembered {
     #[inline(always)]
     fn flow(&mut self, table: FlowTable, key: &FlowKey) -> Option<&mut Flow> {
-        let flow = match table {
-            FlowTable::Answered => FLOWS.get_ptr_mut(key),
-            FlowTable::Opening => OPENING.get_ptr_mut(key),
-        }?;
-        // SAFETY: the element is not freed while the program runs. Another CPU may write it at the
-        // same time: then a count may be lost. The kernel may hand an evicted element to another key
-        // meanwhile: then one packet is judged by that key's flow, which the LRU map's users must
-        // bear.
-        Some(unsafe { &mut *flow })
+        flows::find(table, key).map(|found| found.flow)
+    }
+
+    #[inline(always)]
+    fn recall(&mut self, key: &FlowKey) -> Option<(Flow, FlowTable)> {
+        let mut flow = Flow::unknown();
+        let table = FlowTable::of_number(flows::recall_flow(key, &mut flow))?;
+        Some((flow, table))
     }
 
     #[inline(always)]
     fn store_flow(&mut self, table: FlowTable, key: &FlowKey, flow: &Flow) {
-        // A full table evicts its oldest flow; should even that fail, the next packet is judged
-        // again.
-        let _ = match table {
-            FlowTable::Answered => FLOWS.insert(key, flow, 0),
-            FlowTable::Opening => OPENING.insert(key, flow, 0),
-        };
+        // Should it fail, the next packet is judged again.
+        flows::store_flow(table.number(), key, flow);
     }
 
     #[inline(always)]
     fn remove_flow(&mut self, table: FlowTable, key: &FlowKey) {
-        // It may be gone already.
-        let _ = match table {
-            FlowTable::Answered => FLOWS.remove(key),
-            FlowTable::Opening => OPENING.remove(key),
-        };
+        flows::remove_flow(table.number(), key);
     }
 
     #[inline(always)]

@@ -1,12 +1,16 @@
 //! The flows that the kernel remembers.
 
+mod memory;
+
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, MapError},
+    maps::{Array, Map, MapData},
 };
-use dataplane_common::{Flow, FlowKey, FlowKeyWords, FlowWords, Nanos};
+use dataplane_common::{Flow, FlowHash, FlowKey, FlowTable, Nanos, Secret};
+use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::{Error, object, tables::map_error};
+use crate::{Error, error::chain, object, tables::map_error};
+use memory::Memory;
 
 /// How many flows are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,110 +21,99 @@ pub struct FlowCounts {
     pub opening: usize,
 }
 
-/// The tables of flows.
-const TABLES: [&str; 2] = [object::FLOWS, object::OPENING];
-
-/// How many flows one call of [`Sweep::expired`] looks at.
-const SWEEP_STEP: usize = 4_096;
-
-/// How many flows are in each table.
-pub(crate) fn counts(ebpf: &Ebpf) -> Result<FlowCounts, Error> {
-    let [answered, opening] = TABLES;
-    Ok(FlowCounts { answered: keys(ebpf, answered)?.len(), opening: keys(ebpf, opening)?.len() })
+/// The tables of flows, read and written where the kernel's programs do.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    answered: Memory,
+    opening: Memory,
+    secret: Secret,
 }
 
-/// Every flow. What packets change meanwhile may be missing or there twice.
-pub(crate) fn all(ebpf: &Ebpf) -> Result<Vec<(FlowKey, Flow)>, Error> {
-    let mut all = Vec::new();
-    for name in TABLES {
-        let table = table(ebpf, name)?;
-        for key in keys(ebpf, name)? {
-            if let Some(flow) = get(&table, name, &key)? {
-                all.push((FlowKey::from_words(key), flow));
+impl Flows {
+    /// Those of the loaded programs. A table that nobody has used before gets a secret.
+    pub(crate) fn of(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        let secret = secret(ebpf)?;
+        let [answered, opening] = [FlowTable::Answered, FlowTable::Opening].map(|table| {
+            let name = name(table);
+            match ebpf.map(name) {
+                Some(Map::Array(map)) => Memory::of(name, map, table.sets()),
+                _ => Err(Error::Object { name }),
             }
-        }
+        });
+        Ok(Self { answered: answered?, opening: opening?, secret })
     }
-    Ok(all)
-}
 
-/// The flow under a key.
-pub(crate) fn find(ebpf: &Ebpf, key: &FlowKey) -> Result<Option<Flow>, Error> {
-    for name in TABLES {
-        if let Some(flow) = get(&table(ebpf, name)?, name, &key.to_words())? {
-            return Ok(Some(flow));
-        }
+    /// How many flows are in each table.
+    pub(crate) fn counts(&self) -> FlowCounts {
+        let count = |table| self.table(table).flows(0..usize::MAX).count();
+        FlowCounts { answered: count(FlowTable::Answered), opening: count(FlowTable::Opening) }
     }
-    Ok(None)
-}
 
-/// A walk over the flows, a step at a time, that removes those past their lifetime.
-#[derive(Debug, Default)]
-pub(crate) struct Sweep {
-    left: Vec<(&'static str, FlowKeyWords)>,
-}
+    /// Every flow. What packets change meanwhile may be missing or there twice.
+    pub(crate) fn all(&self) -> Vec<(FlowKey, Flow)> {
+        let flows =
+            FlowTable::ALL.into_iter().flat_map(|table| self.table(table).flows(0..usize::MAX));
+        flows.map(|found| (found.key, found.flow)).collect()
+    }
 
-impl Sweep {
-    /// Goes on with the walk, or begins another. Gives the flows that it removed and whose end was
-    /// not told before.
-    pub(crate) fn expired(
-        &mut self,
-        ebpf: &mut Ebpf,
-        now: Nanos,
-    ) -> Result<Vec<(FlowKey, Flow)>, Error> {
-        if self.left.is_empty() {
-            for name in TABLES {
-                self.left.extend(keys(ebpf, name)?.into_iter().map(|key| (name, key)));
-            }
-        }
-        let step = self.left.len().saturating_sub(SWEEP_STEP);
+    /// The flow under a key.
+    pub(crate) fn find(&self, key: &FlowKey) -> Option<Flow> {
+        let hash = FlowHash::of(key, &self.secret);
+        FlowTable::ALL.into_iter().find_map(|table| {
+            hash.sets(table.sets()).into_iter().find_map(|set| {
+                let set = usize::try_from(set).ok()?;
+                let mut flows = self.table(table).flows(set..set + 1);
+                flows.find(|found| found.key == *key).map(|found| found.flow)
+            })
+        })
+    }
+
+    /// Forgets the flows past their lifetime. Gives those whose end was not told before.
+    pub(crate) fn expired(&self, now: Nanos) -> Vec<(FlowKey, Flow)> {
         let mut removed = Vec::new();
-        for (name, words) in self.left.drain(step..) {
-            let Some(flow) = get(&table(ebpf, name)?, name, &words)? else { continue };
-            let key = FlowKey::from_words(words);
-            if !flow.expired(key.protocol, now) {
-                continue;
-            }
-            remove(ebpf, name, &words)?;
-            if !flow.ended() {
-                removed.push((key, flow));
+        for memory in FlowTable::ALL.map(|table| self.table(table)) {
+            for found in memory.flows(0..usize::MAX) {
+                let expired = found.flow.expired(found.key.protocol(), now);
+                if expired && memory.remove(&found) && !found.flow.ended() {
+                    removed.push((found.key, found.flow));
+                }
             }
         }
-        Ok(removed)
+        removed
+    }
+
+    fn table(&self, table: FlowTable) -> &Memory {
+        match table {
+            FlowTable::Answered => &self.answered,
+            FlowTable::Opening => &self.opening,
+        }
     }
 }
 
-type Table<'a> = HashMap<&'a MapData, FlowKeyWords, FlowWords>;
-
-fn table<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<Table<'a>, Error> {
-    let map = ebpf.map(name).ok_or(Error::Object { name })?;
-    HashMap::try_from(map).map_err(|_| Error::Object { name })
-}
-
-fn keys(ebpf: &Ebpf, name: &'static str) -> Result<Vec<FlowKeyWords>, Error> {
-    let table = table(ebpf, name)?;
-    table.keys().map(|key| key.map_err(|error| map_error(name, "read", &error))).collect()
-}
-
-fn get(table: &Table<'_>, name: &'static str, key: &FlowKeyWords) -> Result<Option<Flow>, Error> {
-    match table.get(key, 0) {
-        Ok(words) => Ok(Some(Flow::from_words(words))),
-        Err(MapError::KeyNotFound) => Ok(None),
-        Err(error) => Err(map_error(name, "read", &error)),
+fn name(table: FlowTable) -> &'static str {
+    match table {
+        FlowTable::Answered => object::FLOWS,
+        FlowTable::Opening => object::OPENING,
     }
 }
 
-fn remove(ebpf: &mut Ebpf, name: &'static str, key: &FlowKeyWords) -> Result<(), Error> {
+/// The secret of the tables, which are useless without the one by which they were filled.
+fn secret(ebpf: &mut Ebpf) -> Result<Secret, Error> {
+    let name = object::SECRET;
     let map = ebpf.map_mut(name).ok_or(Error::Object { name })?;
-    let mut table = HashMap::<&mut MapData, FlowKeyWords, FlowWords>::try_from(map)
-        .map_err(|_| Error::Object { name })?;
-    match table.remove(key) {
-        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-        // A packet, or the kernel for want of room, was first.
-        Err(MapError::SyscallError(error))
-            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(())
-        }
-        Err(error) => Err(map_error(name, "write", &error)),
+    let mut map =
+        Array::<&mut MapData, [u64; 5]>::try_from(map).map_err(|_| Error::Object { name })?;
+    let known = map.get(&0, 0).map_err(|error| map_error(name, "read", &error))?;
+    if known != [0; 5] {
+        return Ok(Secret(known));
     }
+    let mut fresh = [[0; 8]; 5];
+    getrandom(fresh.as_flattened_mut(), GetRandomFlags::empty()).map_err(|error| Error::Map {
+        map: name,
+        action: "find random numbers for",
+        reason: chain(&error),
+    })?;
+    let fresh = fresh.map(u64::from_ne_bytes);
+    map.set(0, fresh, 0).map_err(|error| map_error(name, "write", &error))?;
+    Ok(Secret(fresh))
 }

@@ -12,7 +12,9 @@ use dataplane_common::{
 };
 
 use crate::{
-    Error, counters, flows, object,
+    Error, counters,
+    flows::Flows,
+    object,
     tables::{self, Exact, Prefixes, map_error},
 };
 
@@ -30,7 +32,12 @@ pub struct Lookup {
 }
 
 /// Looks up a flow that one side opens.
-pub(crate) fn lookup(ebpf: &Ebpf, key: &FlowKey, opener: Opener) -> Result<Lookup, Error> {
+pub(crate) fn lookup(
+    ebpf: &Ebpf,
+    flows: &Flows,
+    key: &FlowKey,
+    opener: Opener,
+) -> Result<Lookup, Error> {
     let generation = tables::generation(ebpf)?;
     let live = LiveTables {
         generation,
@@ -47,7 +54,7 @@ pub(crate) fn lookup(ebpf: &Ebpf, key: &FlowKey, opener: Opener) -> Result<Looku
         Some(ruling) => Some(counters::of_rule(ebpf, generation, ruling.rule())?),
         None => None,
     };
-    Ok(Lookup { generation, answer, counted, flow: flows::find(ebpf, key)? })
+    Ok(Lookup { generation, answer, counted, flow: flows.find(key) })
 }
 
 struct LiveTables {

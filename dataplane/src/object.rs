@@ -18,6 +18,7 @@ pub(crate) const HEADS: &str = "HEADS";
 pub(crate) const GENERATION: &str = "GENERATION";
 pub(crate) const FLOWS: &str = "FLOWS";
 pub(crate) const OPENING: &str = "OPENING";
+pub(crate) const SECRET: &str = "SECRET";
 pub(crate) const FRAGMENTS: &str = "FRAGMENTS";
 pub(crate) const EVENTS: &str = "EVENTS";
 pub(crate) const EVENTS_LOST: &str = "EVENTS_LOST";
@@ -25,7 +26,7 @@ pub(crate) const FLOW_HITS: &str = "FLOW_HITS";
 pub(crate) const DROPS: &str = "DROPS";
 
 /// The maps that are pinned: all of the policy's.
-pub(crate) const PINNED: [&str; 12] = [
+pub(crate) const PINNED: [&str; 13] = [
     EXACT,
     PREFIXES,
     RULES,
@@ -33,6 +34,7 @@ pub(crate) const PINNED: [&str; 12] = [
     GENERATION,
     FLOWS,
     OPENING,
+    SECRET,
     FRAGMENTS,
     EVENTS,
     EVENTS_LOST,

@@ -13,7 +13,7 @@ use policy::Compiled;
 use crate::{
     Counters, Error, Events, EventsSize, FlowCounts, Lookup, Pins, counters,
     error::chain,
-    flows::{self, Sweep},
+    flows::Flows,
     layout::Layout,
     live, object,
     tables::{self, Tables, map_error},
@@ -24,7 +24,7 @@ use crate::{
 pub struct PolicyPrograms {
     pub(crate) ebpf: Ebpf,
     generation: Generation,
-    sweep: Sweep,
+    flows: Flows,
 }
 
 /// What a program tells the kernel to do with a packet.
@@ -79,7 +79,8 @@ impl PolicyPrograms {
                 .map_err(|error| Error::Program { program: name, reason: chain(&error) })?;
         }
         let generation = tables::generation(&ebpf)?;
-        let mut programs = Self { ebpf, generation, sweep: Sweep::default() };
+        let flows = Flows::of(&mut ebpf)?;
+        let mut programs = Self { ebpf, generation, flows };
         programs.apply(compiled)?;
         Ok(programs)
     }
@@ -133,24 +134,17 @@ impl PolicyPrograms {
         Ok(Some(Events::new(ring)))
     }
 
-    /// Every flow that is remembered. It walks the tables: not for a busy loop.
-    ///
-    /// # Errors
-    ///
-    /// When a map cannot be read.
-    pub fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, Error> {
-        flows::all(&self.ebpf)
+    /// Every flow that is remembered. It walks the tables, some megabytes: not for a busy loop.
+    #[must_use]
+    pub fn flows(&self) -> Vec<(FlowKey, Flow)> {
+        self.flows.all()
     }
 
     /// Forgets flows that are past their lifetime, and gives those whose end was not told. The
-    /// kernel does not need it, only those who want to hear of it. A call looks at some of the flows
-    /// and the next goes on; `now` is of the clock `CLOCK_MONOTONIC`.
-    ///
-    /// # Errors
-    ///
-    /// When a map cannot be read or written.
-    pub fn expire(&mut self, now: Nanos) -> Result<Vec<(FlowKey, Flow)>, Error> {
-        self.sweep.expired(&mut self.ebpf, now)
+    /// kernel does not need it, only those who want to hear of it. It walks the tables; `now` is of
+    /// the clock `CLOCK_MONOTONIC`.
+    pub fn expire(&self, now: Nanos) -> Vec<(FlowKey, Flow)> {
+        self.flows.expired(now)
     }
 
     /// What the tables in force say of a flow that one side opens, and what is remembered of it.
@@ -159,25 +153,20 @@ impl PolicyPrograms {
     ///
     /// When a map cannot be read.
     pub fn lookup(&self, key: &FlowKey, opener: Opener) -> Result<Lookup, Error> {
-        live::lookup(&self.ebpf, key, opener)
+        live::lookup(&self.ebpf, &self.flows, key, opener)
     }
 
     /// How many flows are remembered. It walks the tables: not for a busy loop.
-    ///
-    /// # Errors
-    ///
-    /// When a map cannot be read.
-    pub fn flow_counts(&self) -> Result<FlowCounts, Error> {
-        flows::counts(&self.ebpf)
+    #[must_use]
+    pub fn flow_counts(&self) -> FlowCounts {
+        self.flows.counts()
     }
 
     /// How many flows are remembered, answered or not: see [`flow_counts`](Self::flow_counts).
-    ///
-    /// # Errors
-    ///
-    /// When a map cannot be read.
-    pub fn flow_count(&self) -> Result<usize, Error> {
-        self.flow_counts().map(|counts| counts.answered + counts.opening)
+    #[must_use]
+    pub fn flow_count(&self) -> usize {
+        let FlowCounts { answered, opening } = self.flow_counts();
+        answered + opening
     }
 
     /// Runs the program of this direction on a packet (from its IP header on) that exists nowhere

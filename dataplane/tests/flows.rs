@@ -43,15 +43,15 @@ fn a_connection_of_a_peer() {
         &[
             ("an answer to nothing", Out, host(SYN | ACK), Dropped(PolicyNoRule)),
             ("SYN", In, peer(SYN), Rule(0)),
-            ("SYN ACK", Out, host(SYN | ACK), Flow(0)),
-            ("ACK", In, peer(ACK), Flow(0)),
-            ("FIN of one", In, peer(FIN | ACK), Flow(0)),
-            ("data of the other", Out, host(ACK), Flow(0)),
-            ("FIN of the other", Out, host(FIN | ACK), Flow(0)),
-            ("the last ACK", In, peer(ACK), Flow(0)),
+            ("SYN ACK", Out, host(SYN | ACK), Flow),
+            ("ACK", In, peer(ACK), Flow),
+            ("FIN of one", In, peer(FIN | ACK), Flow),
+            ("data of the other", Out, host(ACK), Flow),
+            ("FIN of the other", Out, host(FIN | ACK), Flow),
+            ("the last ACK", In, peer(ACK), Flow),
             ("another by the same ports", In, peer(SYN), Rule(0)),
-            ("refused", Out, host(RST | ACK), Flow(0)),
-            ("a late one", In, peer(ACK), Flow(0)),
+            ("refused", Out, host(RST | ACK), Flow),
+            ("a late one", In, peer(ACK), Flow),
             ("a SYN of the wrong side", Out, host(SYN), Dropped(PolicyNoRule)),
         ],
     );
@@ -61,20 +61,20 @@ fn a_connection_of_a_peer() {
 fn answered_flows_are_kept_apart() {
     let programs = load(&compiled(SSH_AND_WEB));
     let counts = || {
-        let counts = programs.flow_counts().unwrap();
+        let counts = programs.flow_counts();
         (counts.answered, counts.opening)
     };
     assert_eq!(counts(), (0, 0));
     expect(&programs, &[("SYN", Out, tcp(HOST, PEER, (5_000, 443), SYN), Rule(1))]);
     expect(&programs, &[("question", Out, udp(HOST, PEER, (5_000, 443)), Rule(1))]);
-    expect(&programs, &[("question", Out, udp(HOST, PEER, (5_000, 443)), Flow(1))]);
+    expect(&programs, &[("question", Out, udp(HOST, PEER, (5_000, 443)), Flow)]);
     assert_eq!(counts(), (0, 2));
-    expect(&programs, &[("answer", In, udp(PEER, HOST, (443, 5_000)), Flow(1))]);
+    expect(&programs, &[("answer", In, udp(PEER, HOST, (443, 5_000)), Flow)]);
     assert_eq!(counts(), (1, 1));
-    expect(&programs, &[("refusal", In, tcp(PEER, HOST, (443, 5_000), RST | ACK), Flow(1))]);
+    expect(&programs, &[("refusal", In, tcp(PEER, HOST, (443, 5_000), RST | ACK), Flow)]);
     assert_eq!(counts(), (1, 1));
     expect(&programs, &[("SYN", Out, tcp(HOST, PEER, (5_001, 443), SYN), Rule(1))]);
-    expect(&programs, &[("SYN ACK", In, tcp(PEER, HOST, (443, 5_001), SYN | ACK), Flow(1))]);
+    expect(&programs, &[("SYN ACK", In, tcp(PEER, HOST, (443, 5_001), SYN | ACK), Flow)]);
     assert_eq!(counts(), (2, 1));
 }
 
@@ -90,9 +90,9 @@ fn associations_open_by_init_and_end() {
         &[
             ("data", In, peer(0), Dropped(PolicyNoSyn)),
             ("INIT", In, peer(INIT), Rule(0)),
-            ("INIT ACK", Out, host(2), Flow(0)),
-            ("data", In, peer(0), Flow(0)),
-            ("ABORT", In, peer(ABORT), Flow(0)),
+            ("INIT ACK", Out, host(2), Flow),
+            ("data", In, peer(0), Flow),
+            ("ABORT", In, peer(ABORT), Flow),
             ("INIT anew", In, peer(INIT), Rule(0)),
         ],
     );
@@ -116,8 +116,8 @@ fn errors_pass_that_are_about_a_flow() {
             ("about nothing", In, too_big(&sent[..28]), unrelated()),
             ("the packet", Out, sent.clone(), Rule(1)),
             ("the packet, IPv6", Out, sent6.clone(), Rule(1)),
-            ("about the packet", In, too_big(&sent[..28]), Flow(1)),
-            ("about the packet, IPv6", In, too_big6(&sent6), Flow(1)),
+            ("about the packet", In, too_big(&sent[..28]), Flow),
+            ("about the packet, IPv6", In, too_big6(&sent6), Flow),
             ("about another", In, too_big(&forged[..28]), unrelated()),
             ("about what the host got", In, too_big(&received), unrelated()),
             ("to another", In, ip(router, "10.0.0.3", ICMP, &icmp(3, 4, 0, &sent)), unrelated()),
@@ -125,9 +125,9 @@ fn errors_pass_that_are_about_a_flow() {
             ("the wrong way", Out, refused(&sent), unrelated()),
             ("a peer's", In, received.clone(), Rule(0)),
             ("about what was not sent", In, too_big(&unsent), unrelated()),
-            ("of the host's about it", Out, refused(&received[..28]), Flow(0)),
-            ("an answer", Out, unsent.clone(), Flow(0)),
-            ("about what was sent", In, too_big(&unsent), Flow(0)),
+            ("of the host's about it", Out, refused(&received[..28]), Flow),
+            ("an answer", Out, unsent.clone(), Flow),
+            ("about what was sent", In, too_big(&unsent), Flow),
             ("about an error", In, too_big(&refused(&received)), unrelated()),
             (
                 "a redirect",
@@ -156,9 +156,9 @@ fn a_change_of_policy_judges_live_flows_again() {
         &programs,
         &[
             ("ssh", In, peer(22, SYN), Rule(0)),
-            ("ssh, answered", Out, host(22, SYN | ACK), Flow(0)),
+            ("ssh, answered", Out, host(22, SYN | ACK), Flow),
             ("web", In, peer(80, SYN), Rule(1)),
-            ("web, answered", Out, host(80, SYN | ACK), Flow(1)),
+            ("web, answered", Out, host(80, SYN | ACK), Flow),
             ("dns", Out, question(), Rule(2)),
         ],
     );
@@ -176,7 +176,7 @@ fn a_change_of_policy_judges_live_flows_again() {
             ("ssh, of the host", Out, host(22, ACK), Dropped(PolicyNoRule)),
             // Judged once more, as the peer's, then known.
             ("web, of the host", Out, host(80, ACK), Rule(0)),
-            ("web, of the peer", In, peer(80, ACK), Flow(0)),
+            ("web, of the peer", In, peer(80, ACK), Flow),
             ("dns, answered", In, answer(), Rule(1)),
         ],
     );

@@ -36,8 +36,8 @@ fn later_fragments_follow_the_first() {
             ("first, not allowed", In, fragment(first(61), 1, 0, true), Dropped(PolicyNoRule)),
             ("later of that", In, fragment(later(), 1, 3, false), Dropped(PolicyFragment)),
             ("first", In, fragment(first(22), 2, 0, true), Rule(0)),
-            ("later", In, fragment(later(), 2, 3, true), Flow(0)),
-            ("last", In, fragment(later(), 2, 6, false), Flow(0)),
+            ("later", In, fragment(later(), 2, 3, true), Flow),
+            ("last", In, fragment(later(), 2, 6, false), Flow),
             ("another datagram's", In, fragment(later(), 3, 3, false), Dropped(PolicyFragment)),
             (
                 "the host's, alone",
@@ -46,7 +46,7 @@ fn later_fragments_follow_the_first() {
                 Dropped(PolicyFragment),
             ),
             ("the host's first", Out, fragment(asked(), 9, 0, true), Rule(1)),
-            ("the host's later", Out, fragment(asked_later(), 9, 3, false), Flow(1)),
+            ("the host's later", Out, fragment(asked_later(), 9, 3, false), Flow),
         ],
     );
 }
@@ -61,8 +61,8 @@ fn fragments_of_ipv6() {
         &[
             ("whole in one", In, whole(&[fragment6(0, 1)]), Rule(0)),
             ("later of that", In, whole(&[fragment6(16, 1)]), Dropped(PolicyFragment)),
-            ("first", In, whole(&[fragment6(1, 2)]), Flow(0)),
-            ("later", In, whole(&[fragment6(16, 2)]), Flow(0)),
+            ("first", In, whole(&[fragment6(1, 2)]), Flow),
+            ("later", In, whole(&[fragment6(16, 2)]), Flow),
             (
                 "later, onto the flags",
                 In,
@@ -81,7 +81,7 @@ fn fragments_of_ipv6() {
                 whole(&[fragment6(1, 2), fragment6(16, 2)]),
                 Dropped(PolicyFragment),
             ),
-            ("whole in one, twice", In, whole(&[fragment6(0, 1), fragment6(0, 1)]), Flow(0)),
+            ("whole in one, twice", In, whole(&[fragment6(0, 1), fragment6(0, 1)]), Flow),
             (
                 "ports behind a later part's header",
                 In,
@@ -112,7 +112,7 @@ fn tiny_and_overlapping_fragments() {
             ("padded, IPv6", In, padded6, Dropped(PolicyTinyFragment)),
             ("as short as may be", In, fragment(syn, 8, 0, true), Rule(0)),
             ("onto the flags", In, onto(1), Dropped(PolicyOverlappingFragment)),
-            ("behind the flags", In, onto(2), Flow(0)),
+            ("behind the flags", In, onto(2), Flow),
         ],
     );
 }

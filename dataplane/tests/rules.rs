@@ -29,7 +29,7 @@ fn rules_decide_on_what_a_peer_opens() {
         &load(&compiled(SSH_AND_DNS)),
         &[
             ("ssh", In, syn(PEER, HOST, 22), Rule(0)),
-            ("ssh, once more", In, syn(PEER, HOST, 22), Flow(0)),
+            ("ssh, once more", In, syn(PEER, HOST, 22), Flow),
             ("ssh, IPv6", In, syn(PEER6, HOST6, 22), Rule(0)),
             ("another port", In, syn(PEER, HOST, 23), Dropped(PolicyNoRule)),
             ("another port, IPv6", In, syn(PEER6, HOST6, 23), Dropped(PolicyNoRule)),
@@ -56,12 +56,12 @@ fn rules_decide_on_what_the_host_opens() {
         )),
         &[
             ("allowed", Out, udp(HOST, PEER, (5_000, 53)), Rule(0)),
-            ("its answer", In, udp(PEER, HOST, (53, 5_000)), Flow(0)),
+            ("its answer", In, udp(PEER, HOST, (53, 5_000)), Flow),
             ("not allowed", Out, udp(HOST, PEER, (5_000, 54)), Dropped(PolicyNoRule)),
             ("denied", Out, udp(HOST, "10.0.0.9", (5_000, 53)), DroppedBy(PolicyDenied, 1)),
             ("the other way", In, udp(PEER, HOST, (5_000, 53)), Dropped(PolicyNoRule)),
             ("ping", Out, ip(HOST, PEER, ICMP, &icmp(8, 0, 7, &[])), Rule(2)),
-            ("pong", In, ip(PEER, HOST, ICMP, &icmp(0, 0, 7, &[])), Flow(2)),
+            ("pong", In, ip(PEER, HOST, ICMP, &icmp(0, 0, 7, &[])), Flow),
             ("to nobody", In, ip(PEER, HOST, ICMP, &icmp(0, 0, 8, &[])), Dropped(PolicyNoRule)),
             ("ping back", In, ip(PEER, HOST, ICMP, &icmp(8, 0, 7, &[])), Dropped(PolicyNoRule)),
         ],
@@ -111,7 +111,7 @@ fn what_cannot_be_read_is_dropped_with_its_reason() {
             ("not IP, short", In, arp[..14].to_vec(), Dropped(PolicyNotIp)),
             ("not IP, from the host", Out, arp, Dropped(PolicyNotIp)),
             ("six extensions", In, extended(&syn6, &[options; 6]), Rule(0)),
-            ("AH of no length", In, extended(&syn6, &[authentication]), Flow(0)),
+            ("AH of no length", In, extended(&syn6, &[authentication]), Flow),
             (
                 "seven extensions",
                 In,

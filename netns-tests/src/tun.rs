@@ -31,6 +31,13 @@ impl Tun {
         Ok(Self { file, name })
     }
 
+    /// The file that packets are read from and written to, for a pump of one's own; it does not block.
+    /// The interface is gone when it is closed.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
     /// The interface.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -163,7 +163,7 @@ fn accepted(entries: &[Entry]) -> Vec<ProtocolPorts> {
 }
 
 /// What is in `these` and not in `those`; both are in order.
-fn without(these: &[ProtocolPorts], those: &[ProtocolPorts]) -> Vec<ProtocolPorts> {
+pub(crate) fn without(these: &[ProtocolPorts], those: &[ProtocolPorts]) -> Vec<ProtocolPorts> {
     let mut rest = Vec::new();
     for &ProtocolPorts { protocol, ports } in these {
         let mut next = Some(ports.first);

@@ -50,6 +50,22 @@ impl NodeName {
     }
 }
 
+impl UserName {
+    /// The name, if a user may be called so.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        is_user(text).then(|| Self::new(text))
+    }
+}
+
+impl TagName {
+    /// The name, if a tag may be called so: `tag:`, then letters, digits, `-`, `_` and dots.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.strip_prefix("tag:").is_some_and(is_word).then(|| Self::new(text))
+    }
+}
+
 /// Whether a host or a node may be called so: what has no letter looks like an address.
 pub(crate) fn is_host(text: &str) -> bool {
     is_word(text) && text.contains(char::is_alphabetic)

@@ -9,7 +9,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use policy::{Compiled, Filter, Node, NodeName, Packet, Plan, Prefix};
+use policy::{Action, Compiled, Filter, Node, NodeName, Packet, Plan, Prefix};
 use world::World;
 
 const PACKETS_PER_WORLD: u64 = 2_000;
@@ -58,8 +58,16 @@ fn check_world(seed: u64, packets: u64) {
         if let Some(entry) = found {
             assert_eq!(entry.action, document.rules()[entry.rule.0 as usize].action);
         }
-        for node in [packet.source, packet.destination].map(|ip| through(ip, &all)).iter().flatten()
-        {
+        let ends = [packet.source, packet.destination].map(|ip| through(ip, &all));
+        if found.is_some_and(|entry| entry.action == Action::Accept) {
+            for (from, to) in
+                ends[0].iter().flat_map(|from| ends[1].iter().map(move |to| (from, to)))
+            {
+                let known = plan.neighbours(&from.name).any(|name| *name == to.name);
+                assert!(known || from == to, "{} and {}, {}", from.name, to.name, say());
+            }
+        }
+        for node in ends.iter().flatten() {
             let (filter, compiled) = &filters[&node.name];
             let by_filter = filter.first_match(&packet).map(|id| plan.rule(id).unwrap().0);
             assert_eq!(by_filter, expected, "the filter of {}, {}", node.name, say());

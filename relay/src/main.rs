@@ -1,11 +1,14 @@
 //! `nearwire-relay`: forwards WireGuard packets between nodes. `nearwire-relay --help` explains it.
 
+mod operator;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use relay::server::{Config, Options, Server, foretell};
+use operator::Admin;
+use relay::server::{Config, Options, Server, foretell, make_key};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A relay for nearwire: QUIC, TLS on TCP, and UDP lanes
@@ -28,6 +31,24 @@ enum Command {
         /// The file
         config: PathBuf,
     },
+    /// Make this relay's key for its region, if there is none, and print the public half
+    Key {
+        /// The file
+        file: PathBuf,
+    },
+    /// Show a running relay: clients, lanes, links to other relays, drops
+    Status {
+        #[command(flatten)]
+        admin: Admin,
+        /// Print the relay's own JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell a running relay to send its clients elsewhere and end
+    Drain {
+        #[command(flatten)]
+        admin: Admin,
+    },
 }
 
 fn main() -> ExitCode {
@@ -48,6 +69,9 @@ fn main() -> ExitCode {
                 println!("{}", runtime()?.block_on(foretell(&checked)));
                 Ok(())
             }),
+        Some(Command::Key { file }) => make_key(&file).map(|public| println!("{public}")),
+        Some(Command::Status { admin, json }) => operator::status(&admin, json),
+        Some(Command::Drain { admin }) => operator::drain(&admin),
         None => configured(arguments.options, arguments.config).and_then(run),
     };
     match result {
@@ -77,12 +101,15 @@ fn run(config: Config) -> Result<()> {
         let drain_time = config.drain_time;
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        // It has files read again where there are such; it ends nothing.
+        let _hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let server = Server::start(config).await?;
         let addresses = server.addresses();
         tracing::info!(
             quic = %addresses.quic,
             tls = %addresses.tls,
             lanes = addresses.lanes.map(tracing::field::display),
+            mesh = addresses.mesh.map(tracing::field::display),
             admin = addresses.admin.map(tracing::field::display),
             certificate_sha256 = server.fingerprint(),
             "serving"
@@ -90,6 +117,7 @@ fn run(config: Config) -> Result<()> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = server.ended() => {}
         }
         tracing::info!(milliseconds = drain_time.as_millis(), "telling clients, then ending");
         server.drain(drain_time).await;

@@ -1,68 +1,203 @@
 //! Configurations, good and bad, as an operator meets them.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Command;
 
+use clap::{CommandFactory as _, Parser};
 use proto::key::PublicKey;
+use relay::server::{Lines, Options};
+
+/// Every key: a good value, a bad one, what the refusal of the bad one says, and what else the good
+/// one needs. As TOML.
+const KEYS: &[(&str, &str, &str, &str, &str)] = &[
+    ("quic", "\"[::]:443\"", "\"443\"", "socket address", ""),
+    ("tls", "\"0.0.0.0:443\"", "\"relay.test:443\"", "socket address", ""),
+    ("lanes", "\"192.0.2.1:3478\"", "\"[::]:3478\"", "no client can send to", ""),
+    (
+        "lane-addresses",
+        "[\"203.0.113.1:3478\", \"[2001:db8::1]:3478\"]",
+        "[\"0.0.0.0:3478\"]",
+        "no client can send to",
+        "lanes = \"[::]:3478\"\n",
+    ),
+    ("xdp", "\"eth0,eth1\"", "\"lo\"", "not on `lo`", ""),
+    ("admin", "\"127.0.0.1:9443\"", "9443", "expected socket address", ""),
+    ("certificate", "\"c.pem\"", "7", "invalid type", "private-key = \"k.pem\"\n"),
+    ("private-key", "\"k.pem\"", "7", "invalid type", "certificate = \"c.pem\"\n"),
+    ("self-signed", "[\"relay.test\"]", "[]", "has no name", ""),
+    ("acme-names", "[\"relay.test\"]", "[\"*.test\"]", "host names only", STATE),
+    ("acme-state", "\"/var/lib/relay\"", "\"relay\"", "from the root on", NAMES),
+    ("acme-contact", "\"a@relay.test\"", "\"relay.test\"", "mail address", ACME),
+    ("acme-directory", "\"https://ca.test/dir\"", "\"http://ca.test\"", "https:// only", ACME),
+    ("acme-root", "\"ca.pem\"", "7", "invalid type", ACME),
+    ("acme-eab-id", "\"id\"", "7", "invalid type", EAB_KEY),
+    ("acme-eab-key", "\"key\"", "7", "invalid type", EAB_ID),
+    ("control-keys", "[KEY]", "[\"x\"]", "ID:KEY", ""),
+    ("mesh", "\"[::]:444\"", "\"444\"", "socket address", "region = \"r\"\nrelay-key = \"k\"\n"),
+    ("region", "\"r\"", "7", "invalid type", "mesh = \"[::]:444\"\nrelay-key = \"k\"\n"),
+    ("relay-key", "\"k\"", "7", "invalid type", "mesh = \"[::]:444\"\nregion = \"r\"\n"),
+    ("clients", "10", "0", "say at least 1", ""),
+    ("network-clients", "5", "0", "say at least 1", ""),
+    ("client-rate", "1000", "0", "nonzero", ""),
+    ("network-rate", "1000", "-1", "nonzero", ""),
+    ("lane-limit", "10", "600000", "numbers for 524288", ""),
+    ("client-lanes", "2", "\"many\"", "invalid type", ""),
+    ("lane-lifetime", "30", "4", "say at least 5", ""),
+    ("queue-age", "100", "0", "say at least 1", ""),
+    ("queue-bytes", "65536", "1000", "say at least 65535", ""),
+    ("queue-total", "1000000", "1000", "say at least 524288", ""),
+    ("idle", "30", "9", "say at least 10", ""),
+    ("admission-time", "5", "0", "say at least 1", ""),
+    ("admissions", "10", "0", "say at least 1", ""),
+    ("source-admissions", "2", "0", "say at least 1", ""),
+    ("drain-time", "100", "\"5s\"", "invalid type", ""),
+];
+const NAMES: &str = "acme-names = [\"relay.test\"]\n";
+const STATE: &str = "acme-state = \"/var/lib/relay\"\n";
+const ACME: &str = "acme-names = [\"relay.test\"]\nacme-state = \"/var/lib/relay\"\n";
+const EAB_KEY: &str =
+    "acme-names = [\"relay.test\"]\nacme-state = \"/var/lib/relay\"\nacme-eab-key = \"key\"\n";
+const EAB_ID: &str =
+    "acme-names = [\"relay.test\"]\nacme-state = \"/var/lib/relay\"\nacme-eab-id = \"id\"\n";
+
+/// The options as flags and environment give them.
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// A file that ends with its test.
+struct File(PathBuf);
+
+impl File {
+    fn new(text: &str) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        let name = format!("relay-config-{}-{}", std::process::id(), hex::encode(digest));
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).expect("a file");
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // Another test may have had the same text.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
 
 fn check(text: &str) -> (bool, String) {
-    let directory = std::env::temp_dir().join(format!("relay-config-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory");
-    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    let file = directory.join(hex::encode(digest));
-    std::fs::write(&file, text).expect("a file");
+    let file = File::new(text);
     let output = Command::new(env!("CARGO_BIN_EXE_nearwire-relay"))
         .arg("check")
-        .arg(&file)
+        .arg(&file.0)
         .output()
         .expect("runs");
-    std::fs::remove_file(&file).expect("removes the file");
-    // The last one leaves the directory empty; before that it cannot be removed.
-    let _ = std::fs::remove_dir(&directory);
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(said).expect("text"))
 }
 
-fn good() -> String {
-    let key = PublicKey::from([7; 32]).to_base64();
-    format!("control-keys = [\"1:{key}\"]\nself-signed = [\"relay.test\"]\n")
+fn key() -> String {
+    format!("\"1:{}\"", PublicKey::from([7; 32]).to_base64())
+}
+
+/// What a whole configuration needs beside these lines.
+fn rest_of(lines: &str) -> String {
+    let mut rest = String::new();
+    if !lines.contains("control-keys") {
+        rest.push_str(&format!("control-keys = [{}]\n", key()));
+    }
+    if !["certificate", "self-signed", "acme-names", "acme-state"].iter().any(|k| lines.contains(k))
+    {
+        rest.push_str("self-signed = [\"relay.test\"]\n");
+    }
+    rest
 }
 
 #[test]
-fn every_key_is_read() {
-    let text = format!(
-        "{}quic = \"[::]:443\"\ntls = \"0.0.0.0:443\"\nlanes = \"[::]:3478\"\n\
-         lane-addresses = [\"203.0.113.1:3478\", \"[2001:db8::1]:3478\"]\n\
-         admin = \"127.0.0.1:9443\"\nclients = 10\nnetwork-clients = 5\nclient-rate = 1000\n\
-         network-rate = 1000\nlane-limit = 10\nclient-lanes = 2\nlane-lifetime = 30\n\
-         queue-age = 100\nqueue-bytes = 65536\nqueue-total = 100000\nidle = 30\n\
-         admission-time = 5\nadmissions = 10\nsource-admissions = 2\ndrain-time = 100\n",
-        good()
-    );
-    let (ok, said) = check(&text);
+fn every_key_is_known_by_every_name_and_documented() {
+    let documented = include_str!("../../docs/relay.md");
+    let of_table: BTreeSet<String> = KEYS.iter().map(|(key, ..)| (*key).to_owned()).collect();
+    let mut of_flags = BTreeSet::new();
+    for flag in Flags::command().get_arguments() {
+        let Some(name) = flag.get_long().filter(|name| *name != "help") else { continue };
+        of_flags.insert(name.to_owned());
+        let variable = format!("NEARWIRE_RELAY_{}", name.replace('-', "_").to_uppercase());
+        assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(&*variable));
+        assert!(flag.get_help().is_some(), "--help does not explain {name}");
+        let row = format!("| `{name}` |");
+        assert!(documented.contains(&row), "docs/relay.md has no row {row}");
+    }
+    assert_eq!(of_table, of_flags, "the table of this test and the keys");
+}
+
+#[test]
+fn every_key_is_read_alike_from_file_and_flag() {
+    for (name, good, _, _, needs) in KEYS {
+        let good = good.replace("KEY", &key());
+        let lines = format!("{name} = {good}\n{needs}");
+        let text = format!("{lines}{}", rest_of(&lines));
+        let file = File::new(&text);
+        let of_file = Options::read(&file.0).unwrap_or_else(|error| panic!("{text}: {error:#}"));
+        // A list is given as its items with commas between them.
+        let list = good.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let value = list.unwrap_or(&good).replace(['"', ' '], "");
+        let flag = Flags::try_parse_from(["relay", &format!("--{name}"), &value]);
+        let of_flag = flag.unwrap_or_else(|error| panic!("--{name} {value}: {error}")).options;
+        let both = of_flag.clone().or(of_file.clone());
+        let without =
+            |options: Options| format!("{:?}", Options { lines: Lines::default(), ..options });
+        assert_eq!(without(both), without(of_file.clone()), "{name}");
+        assert_ne!(without(of_flag), without(Options::default()), "{name}");
+        of_file.check().unwrap_or_else(|error| panic!("{text}: {error:#}"));
+    }
+    let everything: String = KEYS
+        .iter()
+        .filter(|(name, ..)| {
+            !["certificate", "private-key", "lanes"].contains(name) && !name.starts_with("acme-")
+        })
+        .map(|(name, good, ..)| format!("{name} = {}\n", good.replace("KEY", &key())))
+        .collect();
+    let (ok, said) = check(&format!("{everything}lanes = \"[::]:3478\"\n"));
     assert!(ok && said.contains("is a good configuration"), "{said}");
 }
 
 #[test]
-fn an_error_names_its_place_and_the_mend() {
+fn every_bad_value_is_refused_with_its_line_and_the_mend() {
+    for (name, _, bad, what, needs) in KEYS {
+        let lines = format!("{name} = {bad}\n{needs}");
+        let text = format!("# the relay\n{}{lines}", rest_of(&lines));
+        let at = text.lines().position(|line| line.starts_with(&format!("{name} ="))).expect("it");
+        let (ok, said) = check(&text);
+        let place = format!("line {}", at + 1);
+        assert!(!ok && said.contains(&place) && said.contains(what), "{text}gave {said}");
+        assert!(said.contains(name), "{text}gave {said}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let keys = format!("control-keys = [{}]\n", key());
     let cases = [
-        ("quick = 1\n", "line 3", "unknown field `quick`"),
-        ("clients = \"many\"\n", "line 3", "invalid type"),
-        ("quic = \"443\"\n", "line 3", "socket address"),
-        ("lanes = \"[::]:3478\"\n", "`lane-addresses`", "no client can send to"),
-        ("lane-addresses = [\"192.0.2.1:1\"]\n", "`lanes` is not", "say where"),
-        ("certificate = \"c.pem\"\n", "`private-key` is not", "`certificate` is set"),
-        ("lane-lifetime = 1\n", "`lane-lifetime`", "below 5"),
-        ("queue-bytes = 1000\n", "`queue-bytes`", "longest batch"),
+        ("quick = 1\n", "line 2", "unknown field `quick`"),
+        ("lane-addresses = [\"192.0.2.1:1\"]\nself-signed = [\"a\"]\n", "line 2", "say where"),
+        ("certificate = \"c.pem\"\n", "line 2", "`private-key` is not"),
+        ("private-key = \"c.pem\"\n", "line 2", "`certificate` is not"),
+        ("self-signed = [\"a\"]\nacme-state = \"/a\"\n", "line 3", "`acme-names` is not"),
+        ("self-signed = [\"a\"]\nacme-names = [\"a.b\"]\n", "line 3", "exclude each other"),
+        (
+            "self-signed = [\"a\"]\nmesh = \"[::]:444\"\n",
+            "line 3",
+            "`region` and `relay-key` together",
+        ),
+        ("", "there is no certificate", "`acme-names`"),
     ];
-    for (line, place, what) in cases {
-        let (ok, said) = check(&format!("{}{line}", good()));
-        assert!(!ok && said.contains(place) && said.contains(what), "{line:?} gave {said:?}");
+    for (lines, place, what) in cases {
+        let (ok, said) = check(&format!("{keys}{lines}"));
+        assert!(!ok && said.contains(place) && said.contains(what), "{lines:?} gave {said:?}");
     }
     let (ok, said) = check("self-signed = [\"relay.test\"]\n");
     assert!(!ok && said.contains("`control-keys` names no key"), "{said}");
-    let (ok, said) = check("control-keys = [\"x\"]\n");
-    assert!(!ok && said.contains("line 1") && said.contains("ID:KEY"), "{said}");
-    let key = PublicKey::from([7; 32]).to_base64();
-    let (ok, said) = check(&format!("control-keys = [\"1:{key}\"]\n"));
-    assert!(!ok && said.contains("there is no certificate"), "{said}");
 }

@@ -24,10 +24,20 @@ pub(crate) const CORES: &[Core] = &[
 
 /// Cores that are a part of a shell's crate: their sources are held to the same, and name none of
 /// what carries I/O.
-pub(crate) const CORE_MODULES: &[&str] = &["relay/src/core/"];
+pub(crate) const CORE_MODULES: &[&str] = &["control/src/core/", "relay/src/core/"];
 /// What such a module may not name.
-pub(crate) const NOT_NAMED: &[&str] =
-    &["tokio::", "quinn::", "quinn_udp::", "rustls::", "socket2::", "rustix::", "crate::server"];
+pub(crate) const NOT_NAMED: &[&str] = &[
+    "tokio::",
+    "quinn::",
+    "quinn_udp::",
+    "rustls::",
+    "socket2::",
+    "rustix::",
+    "sqlx::",
+    "axum::",
+    "crate::server",
+    "crate::store",
+];
 
 /// What a core may not name itself, and what must not even be under it.
 const NOT_DIRECT: &[&str] = &["quinn-udp", "rustix", "nix", "libc"];

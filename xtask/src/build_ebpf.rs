@@ -196,7 +196,8 @@ fn build(root: &Path, toolchain: &Toolchain, linker: &Path) -> anyhow::Result<Pa
     eprintln!("build-ebpf: building dataplane-ebpf for {TARGET}");
     let crate_dir = root.join("dataplane-ebpf");
     let target_dir = root.join("target/ebpf");
-    let mut flags: Vec<OsString> = ["-Cdebuginfo=2", "-Clink-arg=--btf"].map(Into::into).into();
+    let mut flags: Vec<OsString> =
+        ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"].map(Into::into).into();
     flags.push(join("-Clinker=", linker, ""));
     for (from, to) in [
         (root.to_path_buf(), "/nearwire"),

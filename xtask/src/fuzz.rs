@@ -7,17 +7,22 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 15] = [
+    "control_message",
     "datagram",
     "host_packet",
     "inner_packet",
     "lane",
+    "mesh_frame",
     "offload",
     "policy_document",
     "policy_network",
     "policy_packet",
     "relay_frame",
+    "stun",
+    "ticket",
     "uapi",
+    "upgrade",
 ];
 
 /// What libFuzzer needs of the compiler: counters on edges and traced comparisons.

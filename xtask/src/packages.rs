@@ -23,6 +23,9 @@ pub(crate) const FOR_TESTS: &[Need] = &[
     ("iperf3", "iperf3"),
     ("unshare", "util-linux"),
     ("nft", "nftables"),
+    // Its servers are not in $PATH; this one of the same package is.
+    ("pg_ctlcluster", "postgresql"),
+    ("pebble", "pebble"),
 ];
 
 /// What it takes to raise a tunnel and to send through it.
@@ -83,15 +86,15 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
 
 /// Makes a program of crates.io available under `.tools/bin` and returns its path.
 pub(crate) fn from_crates(program: &str, package: &str, version: &str) -> Result<PathBuf> {
-    from_crates_with(program, package, version, &[])
+    from_crates_as(program, package, version, &[])
 }
 
-/// The same, with arguments for `cargo install`.
-pub(crate) fn from_crates_with(
+/// The same, built with these flags of `cargo install`.
+pub(crate) fn from_crates_as(
     program: &str,
     package: &str,
     version: &str,
-    arguments: &[&str],
+    flags: &[&str],
 ) -> Result<PathBuf> {
     let tools = workspace::root()?.join(".tools");
     let path = tools.join("bin").join(program);
@@ -103,7 +106,7 @@ pub(crate) fn from_crates_with(
     eprintln!("{package} {version} is not here: building it (a minute or two)");
     let mut install = workspace::cargo()?;
     install.args(["install", package, "--version", version, "--locked", "--force"]);
-    install.args(arguments);
+    install.args(flags);
     process::run(install.arg("--root").arg(&tools)).with_context(|| {
         format!("{package} could not be built: it comes from crates.io, so look at the network")
     })?;

@@ -24,7 +24,7 @@ impl PacketBytesMut for [u8] {
 /// A frame, which can be changed in place.
 pub trait Frame: PacketBytesMut {
     /// Its bytes, all of them.
-    fn length(&self) -> u32;
+    fn length(&self) -> usize;
 
     /// Its first bytes, if it has so many.
     fn head<const N: usize>(&self) -> Option<&[u8; N]>;
@@ -176,7 +176,7 @@ pub(super) fn is_intact_v4<F: Frame + ?Sized>(frame: &F) -> bool {
 
 /// Whether the frame has all of the datagram that its header promises.
 #[inline(always)]
-fn fits<F: Frame + ?Sized>(frame: &F, ip_header: u32, udp_length: u16) -> bool {
-    let udp_length = u32::from(udp_length);
+fn fits<F: Frame + ?Sized>(frame: &F, ip_header: usize, udp_length: u16) -> bool {
+    let udp_length = usize::from(udp_length);
     udp_length >= 8 && 14 + ip_header + udp_length <= frame.length()
 }

@@ -109,7 +109,11 @@ pub fn judge<T: LaneTable>(datagram: &Datagram, table: &T) -> Judged<T::Entry> {
     let ports = u32::from_ne_bytes(lane.ports) ^ u32::from_ne_bytes(datagram.ports);
     let ends = lane.from.differs(datagram.source) | lane.local.differs(datagram.local);
     if ends | u64::from(ports) != 0 {
-        return drop(DropReason::LaneSource);
+        // An empty place of the kernel's table has no number, and no address either.
+        return match LaneId::from_number(id.0) {
+            Some(_) => drop(DropReason::LaneSource),
+            None => Judged::Drop(DropReason::LaneUnknown, None),
+        };
     }
     if datagram.hops <= 1 {
         return drop(DropReason::LaneTtl);

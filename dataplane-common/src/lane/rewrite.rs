@@ -26,7 +26,8 @@ fn v4_to_v4<F: Frame>(frame: &mut F, outer: &Outer, lane: &Lane) -> Option<()> {
     let macs = macs(head, lane);
     put_macs(head, macs);
     let [a, b] = Sum::mended(part(head, place::IP + 10), lane.ip_delta);
-    put(head, place::IP + 8, [outer.hops - 1, protocol::UDP, a, b]);
+    put(head, place::IP + 8, [outer.hops - 1]);
+    put(head, place::IP + 10, [a, b]);
     put(head, place::IP + 12, lane.via.v4());
     put(head, place::IP + 16, lane.to.v4());
     put_udp_and_lane(head, place::UDP_V4, outer, lane);
@@ -55,6 +56,7 @@ fn v4_to_v6<F: Frame>(frame: &mut F, outer: &Outer, lane: &Lane) -> Option<()> {
     put(head, place::ETHER_TYPE, IPV6.to_be_bytes());
     put_v6_header(head, outer.traffic_class, outer.udp_length, outer.hops - 1);
     put_v6_addresses(head, lane.via, lane.to);
+    put(head, place::UDP_V6 + 4, outer.udp_length.to_be_bytes());
     put_udp_and_lane(head, place::UDP_V6, outer, lane);
     Some(())
 }
@@ -70,6 +72,7 @@ fn v6_to_v4<F: Frame>(frame: &mut F, outer: &Outer, lane: &Lane) -> Option<()> {
     put(head, place::ETHER_TYPE, IPV4.to_be_bytes());
     put_v4_header(head, outer.traffic_class, outer.udp_length, outer.hops - 1);
     put_v4_addresses(head, lane.via.v4(), lane.to.v4());
+    put(head, place::UDP_V4 + 4, outer.udp_length.to_be_bytes());
     put_udp_and_lane(head, place::UDP_V4, outer, lane);
     Some(())
 }
@@ -134,18 +137,17 @@ pub(super) fn put_macs(head: &mut [u8], [destination, source]: Macs) {
     put(head, 6, source);
 }
 
-/// The UDP header and the lane's behind it.
+/// The UDP header, but for its length, and the lane's behind it.
 #[inline(always)]
 fn put_udp_and_lane(head: &mut [u8], udp: usize, outer: &Outer, lane: &Lane) {
     put(head, udp, lane.onward_ports);
-    let [l0, l1] = outer.udp_length.to_be_bytes();
-    let [c0, c1] = match u16::from_ne_bytes(outer.udp_checksum) {
-        0 => [0, 0],
-        _ => match Sum::mended(outer.udp_checksum, lane.udp_delta) {
-            [0, 0] => [0xff, 0xff],
+    let checksum = match u16::from_ne_bytes(outer.udp_checksum) {
+        0 => 0,
+        _ => match u16::from_ne_bytes(Sum::mended(outer.udp_checksum, lane.udp_delta)) {
+            0 => u16::MAX,
             mended => mended,
         },
     };
-    put(head, udp + 4, [l0, l1, c0, c1]);
+    put(head, udp + 6, checksum.to_ne_bytes());
     put(head, udp + 8, LaneHeader::data(LaneId(lane.onward_id)).to_bytes());
 }

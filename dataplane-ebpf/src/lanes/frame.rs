@@ -1,5 +1,7 @@
 //! The frame, in the memory that the driver gave it.
 
+use core::hint::assert_unchecked;
+
 use aya_ebpf::{EbpfContext as _, helpers::bpf_xdp_adjust_head, programs::XdpContext};
 use dataplane_common::{Frame, PacketBytes, PacketBytesMut};
 
@@ -18,6 +20,9 @@ impl XdpFrame<'_> {
 
     #[inline(always)]
     fn bounded<const N: usize>(&self, start: usize) -> Option<*mut [u8; N]> {
+        // SAFETY: no frame lies there. Otherwise the compiler would keep a comparison for what a
+        // reference can never be.
+        unsafe { assert_unchecked(start != 0) };
         (start + N <= self.0.data_end()).then_some(start as *mut [u8; N])
     }
 }
@@ -46,8 +51,8 @@ impl PacketBytesMut for XdpFrame<'_> {
 
 impl Frame for XdpFrame<'_> {
     #[inline(always)]
-    fn length(&self) -> u32 {
-        (self.0.data_end() - self.0.data()) as u32
+    fn length(&self) -> usize {
+        self.0.data_end() - self.0.data()
     }
 
     #[inline(always)]

@@ -17,8 +17,7 @@ impl LaneTable for Maps {
     fn find(&self, id: LaneId) -> Option<KernelEntry> {
         let slot = LANES.get_ptr_mut(id.place())?;
         let entry = KernelEntry { slot, id };
-        // Zero is what an element has that is no lane's.
-        (entry.is_still() && id.0 != 0).then_some(entry)
+        entry.is_still().then_some(entry)
     }
 
     #[inline(always)]

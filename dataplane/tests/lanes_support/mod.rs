@@ -264,8 +264,8 @@ impl PacketBytesMut for Bytes {
 }
 
 impl Frame for Bytes {
-    fn length(&self) -> u32 {
-        u32::try_from(self.0.len()).unwrap()
+    fn length(&self) -> usize {
+        self.0.len()
     }
 
     fn head<const N: usize>(&self) -> Option<&[u8; N]> {

@@ -7,8 +7,8 @@ use dataplane::{Action, Direction, DropReason, PolicyPrograms, RuleCounter};
 pub(crate) enum Outcome {
     /// It passed by this rule.
     Rule(usize),
-    /// It passed as one of a flow that this rule allowed.
-    Flow(usize),
+    /// It passed as one of a flow, whose rule is not counted again.
+    Flow,
     /// It was dropped.
     Dropped(DropReason),
     /// It was dropped, by this rule.
@@ -36,7 +36,7 @@ pub(crate) fn outcome(programs: &PolicyPrograms, direction: Direction, packet: &
         .collect();
     match (action, &moved[..], hits, &dropped[..]) {
         (Action::Pass, [rule], 0, []) => Outcome::Rule(*rule),
-        (Action::Pass, [rule], 1, []) => Outcome::Flow(*rule),
+        (Action::Pass, [], 1, []) => Outcome::Flow,
         (Action::Drop, [], 0, [(reason, 1)]) => Outcome::Dropped(*reason),
         (Action::Drop, [rule], 0, [(reason, 1)]) => Outcome::DroppedBy(*reason, *rule),
         other => panic!("counters that do not fit together: {other:?}"),

@@ -70,17 +70,13 @@ pub(crate) fn group(text: &str) -> Result<GroupName, Fault> {
 }
 
 pub(crate) fn tag(text: &str) -> Result<TagName, Fault> {
-    match text.strip_prefix("tag:") {
-        Some(name) if is_word(name) => Ok(TagName::new(text)),
-        _ => fault(0, format!("{text:?} is not a tag: write \"tag:name\"")),
-    }
+    TagName::parse(text)
+        .map_or_else(|| fault(0, format!("{text:?} is not a tag: write \"tag:name\"")), Ok)
 }
 
 pub(crate) fn user(text: &str) -> Result<UserName, Fault> {
-    if is_user(text) {
-        return Ok(UserName::new(text));
-    }
-    fault(0, format!("{text:?} is not a user: write \"name@domain\", or \"name@\""))
+    let wrong = || fault(0, format!("{text:?} is not a user: write \"name@domain\", or \"name@\""));
+    UserName::parse(text).map_or_else(wrong, Ok)
 }
 
 fn autogroup(name: &str) -> Result<Autogroup, Fault> {

@@ -8,6 +8,7 @@
 
 mod change;
 mod draft;
+mod neighbours;
 mod parties;
 mod prefix_index;
 mod roster;

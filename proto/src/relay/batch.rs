@@ -58,12 +58,12 @@ impl<'a> Batch<'a> {
         }))
     }
 
-    pub(super) fn read(mut reader: Reader<'a>) -> Option<Self> {
+    pub(crate) fn read(mut reader: Reader<'a>) -> Option<Self> {
         let segment = reader.u16()?;
         Self::new(reader.rest(), segment.into())
     }
 
-    pub(super) fn write(&self, to: &mut Vec<u8>) {
+    pub(crate) fn write(&self, to: &mut Vec<u8>) {
         to.extend(self.segment.to_be_bytes());
         to.extend_from_slice(self.bytes);
     }

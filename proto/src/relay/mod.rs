@@ -47,12 +47,14 @@ mod client_frame;
 mod refusal;
 mod relay_frame;
 mod stream;
+mod upgrade;
 
 pub use batch::{Batch, MAX_PAYLOAD, MAX_SEGMENTS};
 pub use client_frame::{ClientFrame, Proof};
 pub use refusal::{LaneRefused, Refusal};
 pub use relay_frame::{LaneOpened, MAX_LANE_ADDRESSES, RelayFrame, Welcome};
 pub use stream::{Framing, MAX_FRAME, finish_frame, split_frame, start_frame};
+pub use upgrade::Head;
 
 use crate::ticket::SIGNATURE_LEN;
 

@@ -61,6 +61,9 @@ pub enum LaneRefused {
     /// The relay has no UDP port for lanes.
     #[error("the relay has no lanes")]
     NoLanes = 5,
+    /// The peer is at another relay of the region; a lane is one relay's.
+    #[error("the peer is at another relay of the region: send by the connection")]
+    PeerElsewhere = 6,
 }
 
 impl Refusal {
@@ -112,8 +115,15 @@ impl Refusal {
 
 impl LaneRefused {
     pub(super) fn from_code(code: u8) -> Option<Self> {
-        [Self::PeerAbsent, Self::TooMany, Self::Full, Self::Oneself, Self::NoLanes]
-            .into_iter()
-            .find(|&refusal| refusal as u8 == code)
+        [
+            Self::PeerAbsent,
+            Self::TooMany,
+            Self::Full,
+            Self::Oneself,
+            Self::NoLanes,
+            Self::PeerElsewhere,
+        ]
+        .into_iter()
+        .find(|&refusal| refusal as u8 == code)
     }
 }

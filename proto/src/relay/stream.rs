@@ -1,11 +1,14 @@
 //! Frames on a stream: each has its length in front.
 
 use super::{DATA_HEADER_LEN, FrameError, MAX_PAYLOAD};
+use crate::mesh::MESH_DATA_HEADER_LEN;
 
 /// The longest frame, type and body, in bytes.
 pub const MAX_FRAME: usize = DATA_HEADER_LEN + MAX_PAYLOAD;
 /// The longest frame of one who is not admitted: a proof is the longest that has its place there.
 const MAX_FRAME_BEFORE: usize = 256;
+/// The longest frame between relays: packets, as notices are shorter.
+const MAX_MESH_FRAME: usize = MESH_DATA_HEADER_LEN + MAX_PAYLOAD;
 const LENGTH_LEN: usize = 4;
 
 /// Which frames a stream may bring.
@@ -15,6 +18,8 @@ pub enum Framing {
     Admission,
     /// All.
     Admitted,
+    /// Those between relays.
+    Mesh,
 }
 
 impl Framing {
@@ -22,6 +27,7 @@ impl Framing {
         match self {
             Self::Admission => MAX_FRAME_BEFORE,
             Self::Admitted => MAX_FRAME,
+            Self::Mesh => MAX_MESH_FRAME,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What was counted: why packets were dropped, and what passed.
 
-use dataplane_common::DROP_REASONS;
-pub use dataplane_common::DropReason as Drop;
+use dataplane_common::{DROP_REASONS, DropReason};
 use proto::relay::Refusal;
 
 /// Packets dropped by reason, and what was carried.
@@ -18,6 +17,14 @@ pub struct Counters {
     pub packets_out: u64,
     /// Their bytes.
     pub bytes_out: u64,
+    /// Packets that came by links to other relays.
+    pub link_packets_in: u64,
+    /// Their bytes.
+    pub link_bytes_in: u64,
+    /// Packets handed to links to other relays.
+    pub link_packets_out: u64,
+    /// Their bytes.
+    pub link_bytes_out: u64,
     /// Packets that went out by lanes, from wherever they came.
     pub lane_packets: u64,
     /// Their bytes, headers of lanes not counted.
@@ -35,6 +42,10 @@ impl Default for Counters {
             bytes_in: 0,
             packets_out: 0,
             bytes_out: 0,
+            link_packets_in: 0,
+            link_bytes_in: 0,
+            link_packets_out: 0,
+            link_bytes_out: 0,
             lane_packets: 0,
             lane_bytes: 0,
             stun_answers: 0,
@@ -44,7 +55,7 @@ impl Default for Counters {
 
 impl Counters {
     /// Counts dropped packets.
-    pub const fn drop(&mut self, reason: Drop, packets: usize) {
+    pub const fn drop(&mut self, reason: DropReason, packets: usize) {
         self.drops[reason.index()] += packets as u64;
     }
 
@@ -61,7 +72,7 @@ impl Counters {
 
     /// Packets dropped for this reason.
     #[must_use]
-    pub const fn dropped(&self, reason: Drop) -> u64 {
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
         self.drops[reason.index()]
     }
 
@@ -77,6 +88,10 @@ impl Counters {
         self.bytes_in += other.bytes_in;
         self.packets_out += other.packets_out;
         self.bytes_out += other.bytes_out;
+        self.link_packets_in += other.link_packets_in;
+        self.link_bytes_in += other.link_bytes_in;
+        self.link_packets_out += other.link_packets_out;
+        self.link_bytes_out += other.link_bytes_out;
         self.lane_packets += other.lane_packets;
         self.lane_bytes += other.lane_bytes;
         self.stun_answers += other.stun_answers;

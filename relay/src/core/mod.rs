@@ -5,6 +5,7 @@
 //! [`Relay::poll_timeout`]). It leaves what is to be done in an [`Output`]: deliveries to
 //! connections, datagrams, and changes of the table of lanes. That table, [`Switch`], carries the data
 //! of lanes by itself; it changes only by what the relay says, so that the kernel can have it too.
+//! Other relays of the region are reached by links ([`Relay::link_frame`]), which know who is where.
 //!
 //! The clock is an argument ([`Now`]), and so is all randomness. No lock is taken.
 
@@ -12,6 +13,7 @@ mod admission;
 mod bucket;
 mod counters;
 mod lanes;
+mod mesh;
 mod node;
 mod output;
 mod queue;
@@ -23,11 +25,12 @@ mod stun;
 mod timers;
 
 pub use admission::{Admitted, ControlKeys, admit};
-pub use counters::{Counters, Drop};
+pub use counters::Counters;
 pub use lanes::{Forward, LaneEntry, Switch, SwitchChange, Verdict};
+pub use mesh::{LinkId, LinkStatus, MeshStatus, Region, ToLink, Transit};
 pub use node::{ClientId, Way};
 pub use output::{Command, Delivery, Made, Output, Packet};
-pub use queue::UNSAID;
+pub use queue::{Control, Queued, UNSAID};
 pub use relay::{Relay, Totals};
 pub use settings::Settings;
 pub use stun::Stun;

@@ -70,6 +70,8 @@ pub(super) struct Connection {
     pub(super) queue: Queue,
     pub(super) home: bool,
     pub(super) heard: Instant,
+    /// Since when the node is connected, or at home if it is.
+    pub(super) since: Instant,
 }
 
 impl Node {

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use proto::key::PublicKey;
 use proto::relay::RelayFrame;
 
+use super::mesh::{LinkId, ToLink};
+use super::queue::Queued;
 use super::{ClientId, SwitchChange};
 
 /// Packets for a client: one datagram, or several of one length.
@@ -30,13 +32,31 @@ impl Packet {
     }
 }
 
+impl Queued for Packet {
+    fn sender(&self) -> PublicKey {
+        self.from
+    }
+
+    fn bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    fn datagrams(&self) -> usize {
+        self.count()
+    }
+
+    fn at(&self) -> Instant {
+        self.at
+    }
+}
+
 /// What a connection is to be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum Delivery<P = Packet, F = RelayFrame<'static>> {
     /// A frame that is no packet; these come first.
-    Control(RelayFrame<'static>),
+    Control(F),
     /// Packets.
-    Packet(Packet),
+    Packet(P),
 }
 
 /// One thing to do.
@@ -46,6 +66,11 @@ pub enum Command {
     Deliver(ClientId, Delivery),
     /// End a connection, after what was delivered before.
     Close(ClientId),
+    /// Write this to a link to another relay, and say so by
+    /// [`Relay::link_written`](super::Relay::link_written).
+    Link(LinkId, ToLink),
+    /// End a link.
+    CloseLink(LinkId),
     /// Change the table of lanes.
     Switch(SwitchChange),
     /// The relay has ended its service.

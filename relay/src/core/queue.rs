@@ -30,11 +30,33 @@ pub(super) struct Dropped {
     pub(super) full: usize,
 }
 
-/// The queue of one client.
+/// Packets as a queue sees them.
+pub trait Queued {
+    /// Whose turn they take.
+    fn sender(&self) -> PublicKey;
+    /// Their bytes.
+    fn bytes(&self) -> usize;
+    /// How many they are.
+    fn datagrams(&self) -> usize;
+    /// When they came.
+    fn at(&self) -> Instant;
+}
+
+/// A frame that is no packet.
+pub trait Control {
+    /// What it counts in the window.
+    fn cost(&self) -> usize {
+        CONTROL_COST
+    }
+}
+
+impl Control for RelayFrame<'_> {}
+
+/// The queue of one client, or of a link to another relay.
 #[derive(Debug)]
-pub(super) struct Queue {
-    control: VecDeque<RelayFrame<'static>>,
-    senders: HashMap<PublicKey, Waiting>,
+pub(super) struct Queue<P = Packet, F = RelayFrame<'static>> {
+    control: VecDeque<F>,
+    senders: HashMap<PublicKey, Waiting<P>>,
     /// Who has something waiting, in the order of their turns.
     turns: VecDeque<PublicKey>,
     /// Bytes of all packets.
@@ -43,15 +65,21 @@ pub(super) struct Queue {
     in_flight: usize,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    packets: VecDeque<Packet>,
+#[derive(Debug)]
+struct Waiting<P> {
+    packets: VecDeque<P>,
     bytes: usize,
     /// What is left of this turn.
     left: usize,
 }
 
-impl Queue {
+impl<P> Default for Waiting<P> {
+    fn default() -> Self {
+        Self { packets: VecDeque::new(), bytes: 0, left: 0 }
+    }
+}
+
+impl<P: Queued, F: Control> Queue<P, F> {
     pub(super) fn new() -> Self {
         Self {
             control: VecDeque::new(),
@@ -67,22 +95,28 @@ impl Queue {
         self.bytes
     }
 
+    /// Whether no frame waits and the connection has room for one.
+    pub(super) fn is_open(&self) -> bool {
+        self.control.is_empty() && self.in_flight < WINDOW
+    }
+
     /// Adds a frame; false if the client does not read.
-    pub(super) fn push_control(&mut self, frame: RelayFrame<'static>) -> bool {
+    pub(super) fn push_control(&mut self, frame: F) -> bool {
         self.control.push_back(frame);
         self.control.len() <= CONTROL_LIMIT
     }
 
     /// Adds packets; the oldest of whoever has most waiting go, if there is no room.
-    pub(super) fn push(&mut self, packet: Packet, limit: usize) -> Dropped {
+    pub(super) fn push(&mut self, packet: P, limit: usize) -> Dropped {
         let mut dropped = Dropped::default();
-        self.bytes += packet.payload.len();
-        let waiting = self.senders.entry(packet.from).or_default();
+        let (from, len) = (packet.sender(), packet.bytes());
+        self.bytes += len;
+        let waiting = self.senders.entry(from).or_default();
         if waiting.packets.is_empty() {
             waiting.left = TURN;
-            self.turns.push_back(packet.from);
+            self.turns.push_back(from);
         }
-        waiting.bytes += packet.payload.len();
+        waiting.bytes += len;
         waiting.packets.push_back(packet);
         while self.bytes > limit {
             let largest = self.turns.iter().max_by_key(|from| self.senders[from].bytes);
@@ -98,12 +132,12 @@ impl Queue {
         age: Duration,
         now: Instant,
         dropped: &mut Dropped,
-    ) -> Option<Delivery> {
+    ) -> Option<Delivery<P, F>> {
         if self.in_flight >= WINDOW {
             return None;
         }
         if let Some(frame) = self.control.pop_front() {
-            self.in_flight += CONTROL_COST;
+            self.in_flight += frame.cost();
             return Some(Delivery::Control(frame));
         }
         while let Some(&from) = self.turns.front() {
@@ -111,7 +145,7 @@ impl Queue {
             let aged = waiting
                 .packets
                 .front()
-                .is_some_and(|packet| now.saturating_duration_since(packet.at) > age);
+                .is_some_and(|packet| now.saturating_duration_since(packet.at()) > age);
             if aged {
                 dropped.aged += self.drop_oldest(&from);
                 continue;
@@ -121,8 +155,13 @@ impl Queue {
                 self.turns.rotate_left(1);
                 continue;
             }
+            // Only what is handed over is of its turn: what is dropped has cost nobody anything.
             let packet = self.take(&from)?;
-            self.in_flight += packet.payload.len();
+            let len = packet.bytes();
+            if let Some(waiting) = self.senders.get_mut(&from) {
+                waiting.left = waiting.left.saturating_sub(len);
+            }
+            self.in_flight += len;
             return Some(Delivery::Packet(packet));
         }
         None
@@ -133,12 +172,11 @@ impl Queue {
         self.in_flight = self.in_flight.saturating_sub(bytes);
     }
 
-    fn take(&mut self, from: &PublicKey) -> Option<Packet> {
+    fn take(&mut self, from: &PublicKey) -> Option<P> {
         let waiting = self.senders.get_mut(from)?;
         let packet = waiting.packets.pop_front()?;
-        let len = packet.payload.len();
+        let len = packet.bytes();
         waiting.bytes -= len;
-        waiting.left = waiting.left.saturating_sub(len);
         self.bytes -= len;
         if waiting.packets.is_empty() {
             self.senders.remove(from);
@@ -148,18 +186,18 @@ impl Queue {
     }
 
     fn drop_oldest(&mut self, from: &PublicKey) -> usize {
-        self.take(from).map_or(0, |packet| packet.count())
+        self.take(from).map_or(0, |packet| packet.datagrams())
     }
 }
 
 /// What a delivery counts in the window, to be given back when it is written.
-impl Delivery {
+impl<P: Queued, F: Control> Delivery<P, F> {
     /// The bytes to report as written once this is.
     #[must_use]
     pub fn cost(&self) -> usize {
         match self {
-            Self::Control(_) => CONTROL_COST,
-            Self::Packet(packet) => packet.payload.len(),
+            Self::Control(frame) => frame.cost(),
+            Self::Packet(packet) => packet.bytes(),
         }
     }
 }
@@ -188,9 +226,35 @@ mod tests {
     }
 
     #[test]
+    fn ten_to_one_have_equal_parts_of_a_slow_receiver() {
+        let start = Instant::now();
+        let mut queue: Queue = Queue::new();
+        let mut got = [0_usize; 2];
+        let mut dropped = Dropped::default();
+        // The receiver takes 10 packets a millisecond; the two send 100 and 10.
+        for millisecond in 0..20_000 {
+            let now = start + Duration::from_millis(millisecond);
+            for sent in 0..110 {
+                let from = u8::from(sent % 11 == 10);
+                dropped.full += queue.push(packet(from, 1000, now), 512 << 10).full;
+            }
+            for _ in 0..10 {
+                if let Some(Delivery::Packet(packet)) = queue.pop(AGE, now, &mut dropped) {
+                    got[usize::from(packet.from.as_bytes()[0])] += 1;
+                    queue.written(1000);
+                }
+            }
+        }
+        assert!(dropped.full > 0);
+        for had in got {
+            assert!(had.abs_diff(100_000) <= 5_000, "{got:?}");
+        }
+    }
+
+    #[test]
     fn control_goes_first() {
         let now = Instant::now();
-        let mut queue = Queue::new();
+        let mut queue = <Queue>::new();
         queue.push(packet(1, 1000, now), usize::MAX);
         assert!(queue.push_control(RelayFrame::Ping(1)));
         assert_eq!(senders(&mut queue, now), [0, 1]);
@@ -199,7 +263,7 @@ mod tests {
     #[test]
     fn the_window_stops_and_writing_opens_it() {
         let now = Instant::now();
-        let mut queue = Queue::new();
+        let mut queue = <Queue>::new();
         for _ in 0..100 {
             queue.push(packet(1, 1000, now), usize::MAX);
         }
@@ -211,7 +275,7 @@ mod tests {
     #[test]
     fn one_who_sends_much_does_not_crowd_out_one_who_sends_little() {
         let now = Instant::now();
-        let mut queue = Queue::new();
+        let mut queue = <Queue>::new();
         for _ in 0..400 {
             queue.push(packet(1, 1000, now), 200_000);
         }
@@ -234,7 +298,7 @@ mod tests {
     #[test]
     fn the_old_are_dropped_at_the_head() {
         let now = Instant::now();
-        let mut queue = Queue::new();
+        let mut queue = <Queue>::new();
         queue.push(packet(1, 3000, now), usize::MAX);
         queue.push(packet(1, 1000, now + AGE), usize::MAX);
         let (mut dropped, late) = (Dropped::default(), now + AGE + Duration::from_millis(1));
@@ -245,7 +309,7 @@ mod tests {
 
     #[test]
     fn one_who_does_not_read_is_known() {
-        let mut queue = Queue::new();
+        let mut queue = <Queue>::new();
         let taken = (0..1000).take_while(|n| queue.push_control(RelayFrame::Ping(*n))).count();
         assert_eq!(taken, CONTROL_LIMIT);
     }

@@ -13,6 +13,8 @@ pub(super) enum Due {
     Node(Index),
     /// Silent ends of a lane.
     Lane(Index),
+    /// The next beat of all links to other relays.
+    Beat,
     /// The end of a relay that is going away.
     End,
 }

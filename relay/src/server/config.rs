@@ -4,16 +4,19 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use proto::ticket::{ControlKeyId, VerifyingKey};
 
-use super::tls::IdentitySource;
 use super::xdp::XdpChoice;
-use crate::core::{ControlKeys, Settings};
+
+mod check;
+mod lines;
+
+pub use check::Config;
+pub use lines::Lines;
 
 /// Every key of the configuration. A flag counts before the environment, that before the file.
 #[derive(Clone, Debug, Default, clap::Args, serde::Deserialize)]
@@ -52,9 +55,40 @@ pub struct Options {
     /// Make a certificate for these names and print its fingerprint: for development only
     #[arg(long, env = "NEARWIRE_RELAY_SELF_SIGNED", value_name = "NAME", value_delimiter = ',')]
     pub self_signed: Option<Vec<String>>,
+    /// Names to get a certificate for by ACME (TLS-ALPN-01 on `tls`, which must be port 443 to the
+    /// world); to set this agrees to the terms of the certificate authority
+    #[arg(long, env = "NEARWIRE_RELAY_ACME_NAMES", value_name = "NAME", value_delimiter = ',')]
+    pub acme_names: Option<Vec<String>>,
+    /// Directory in which ACME's account key and certificates are kept, readable for us only
+    #[arg(long, env = "NEARWIRE_RELAY_ACME_STATE", value_name = "DIRECTORY")]
+    pub acme_state: Option<PathBuf>,
+    /// Mail address that the certificate authority is told
+    #[arg(long, env = "NEARWIRE_RELAY_ACME_CONTACT", value_name = "ADDRESS")]
+    pub acme_contact: Option<String>,
+    /// Directory URL of the certificate authority (default: Let's Encrypt's)
+    #[arg(long, env = "NEARWIRE_RELAY_ACME_DIRECTORY", value_name = "URL")]
+    pub acme_directory: Option<String>,
+    /// File with the one certificate (PEM) by which the directory is trusted (default: the system's)
+    #[arg(long, env = "NEARWIRE_RELAY_ACME_ROOT", value_name = "FILE")]
+    pub acme_root: Option<PathBuf>,
+    /// Key identifier of an external account, where the authority wants one
+    #[arg(long, env = "NEARWIRE_RELAY_ACME_EAB_ID", value_name = "ID")]
+    pub acme_eab_id: Option<String>,
+    /// File with the external account's MAC key, in base64url
+    #[arg(long, env = "NEARWIRE_RELAY_ACME_EAB_KEY", value_name = "FILE")]
+    pub acme_eab_key: Option<PathBuf>,
     /// Control keys whose tickets are good, as ID:BASE64; several while they are changed
     #[arg(long, env = "NEARWIRE_RELAY_CONTROL_KEYS", value_name = "ID:KEY", value_delimiter = ',')]
     pub control_keys: Option<Vec<ControlKeyText>>,
+    /// UDP address on which other relays of the region are taken; needs `region` and `relay-key`
+    #[arg(long, env = "NEARWIRE_RELAY_MESH", value_name = "ADDRESS")]
+    pub mesh: Option<SocketAddr>,
+    /// File that names the relays of the region (TOML); read again when it changes and on SIGHUP
+    #[arg(long, env = "NEARWIRE_RELAY_REGION", value_name = "FILE")]
+    pub region: Option<PathBuf>,
+    /// File with this relay's secret key; `nearwire-relay key FILE` makes one
+    #[arg(long, env = "NEARWIRE_RELAY_RELAY_KEY", value_name = "FILE")]
+    pub relay_key: Option<PathBuf>,
     /// Clients at one time (default: 20000)
     #[arg(long, env = "NEARWIRE_RELAY_CLIENTS", value_name = "NUMBER")]
     pub clients: Option<usize>,
@@ -100,6 +134,10 @@ pub struct Options {
     /// Milliseconds from SIGTERM to the end (default: 5000)
     #[arg(long, env = "NEARWIRE_RELAY_DRAIN_TIME", value_name = "MILLISECONDS")]
     pub drain_time: Option<u32>,
+    /// Where the keys of the file are, so that an error can say it.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub lines: Lines,
 }
 
 /// A control key as text: `ID:BASE64`.
@@ -108,35 +146,6 @@ pub struct Options {
 pub struct ControlKeyText {
     id: ControlKeyId,
     key: VerifyingKey,
-}
-
-/// A configuration that is whole.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where QUIC is taken.
-    pub quic: SocketAddr,
-    /// Where TLS is taken.
-    pub tls: SocketAddr,
-    /// Where lanes are taken.
-    pub lanes: Option<SocketAddr>,
-    /// Where the kernel switches them.
-    pub xdp: XdpChoice,
-    /// Where operators ask.
-    pub admin: Option<SocketAddr>,
-    /// Where the certificate comes from.
-    pub identity: IdentitySource,
-    /// Whose tickets are good.
-    pub control_keys: ControlKeys,
-    /// What is allowed.
-    pub settings: Settings,
-    /// How long an admission may take.
-    pub admission_time: Duration,
-    /// How many may be under way.
-    pub admissions: usize,
-    /// How many of them from one source.
-    pub source_admissions: usize,
-    /// How long the relay waits for its clients when it ends.
-    pub drain_time: Duration,
 }
 
 impl FromStr for ControlKeyText {
@@ -164,16 +173,21 @@ impl Options {
     pub fn read(file: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("reading the configuration {}", file.display()))?;
-        toml::from_str(&text).with_context(|| format!("in the configuration {}", file.display()))
+        let options: Self = toml::from_str(&text)
+            .with_context(|| format!("in the configuration {}", file.display()))?;
+        Ok(Self { lines: Lines::of(file, &text), ..options })
     }
 
     /// What is said here, and where nothing is, what `other` says.
     #[must_use]
-    pub fn or(self, other: Self) -> Self {
+    pub fn or(self, mut other: Self) -> Self {
         macro_rules! first {
-            ($($key:ident),* $(,)?) => {
-                Self { $($key: self.$key.or(other.$key)),* }
-            };
+            ($($key:ident),* $(,)?) => {{
+                $(if self.$key.is_some() {
+                    other.lines.forget(stringify!($key));
+                })*
+                Self { $($key: self.$key.or(other.$key),)* lines: other.lines }
+            }};
         }
         first!(
             quic,
@@ -185,7 +199,17 @@ impl Options {
             certificate,
             private_key,
             self_signed,
+            acme_names,
+            acme_state,
+            acme_contact,
+            acme_directory,
+            acme_root,
+            acme_eab_id,
+            acme_eab_key,
             control_keys,
+            mesh,
+            region,
+            relay_key,
             clients,
             network_clients,
             client_rate,
@@ -202,105 +226,5 @@ impl Options {
             source_admissions,
             drain_time,
         )
-    }
-
-    /// The whole configuration, or what is wrong with it.
-    pub fn check(self) -> Result<Config> {
-        let identity = self.identity()?;
-        let settings = self.settings()?;
-        let any: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, 443).into();
-        let control_keys = self.control_keys.unwrap_or_default();
-        ensure!(
-            !control_keys.is_empty(),
-            "`control-keys` names no key: without one nobody can be admitted; put the control \
-             plane's key there, as ID:KEY"
-        );
-        Ok(Config {
-            quic: self.quic.unwrap_or(any),
-            tls: self.tls.unwrap_or(any),
-            lanes: self.lanes,
-            xdp: self.xdp.unwrap_or_default(),
-            admin: self.admin,
-            identity,
-            control_keys: control_keys.into_iter().map(|text| (text.id, text.key)).collect(),
-            settings,
-            admission_time: Duration::from_secs(self.admission_time.unwrap_or(10).into()),
-            admissions: self.admissions.unwrap_or(2048),
-            source_admissions: self.source_admissions.unwrap_or(64),
-            drain_time: Duration::from_millis(self.drain_time.unwrap_or(5000).into()),
-        })
-    }
-
-    fn identity(&self) -> Result<IdentitySource> {
-        match (&self.certificate, &self.private_key, &self.self_signed) {
-            (Some(certificate), Some(key), None) => {
-                Ok(IdentitySource::Files { certificate: certificate.clone(), key: key.clone() })
-            }
-            (None, None, Some(names)) if !names.is_empty() => {
-                Ok(IdentitySource::SelfSigned(names.clone()))
-            }
-            (None, None, _) => bail!(
-                "there is no certificate: set `certificate` and `private-key`, or `self-signed` \
-                 for development"
-            ),
-            (Some(_), None, _) => bail!("`certificate` is set but `private-key` is not"),
-            (None, Some(_), _) => bail!("`private-key` is set but `certificate` is not"),
-            (Some(_), Some(_), Some(_)) => {
-                bail!("`certificate` and `self-signed` exclude each other: remove one")
-            }
-        }
-    }
-
-    fn settings(&self) -> Result<Settings> {
-        let default = Settings::default();
-        let seconds = |seconds: Option<u16>, otherwise| {
-            seconds.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
-        };
-        let lane_addresses = self.lane_addresses.clone().unwrap_or_default();
-        if let Some(lanes) = self.lanes {
-            ensure!(
-                !lanes.ip().is_unspecified() || !lane_addresses.is_empty(),
-                "`lanes` is {lanes}, which no client can send to: name the public addresses in \
-                 `lane-addresses`"
-            );
-        }
-        ensure!(
-            lane_addresses.len() <= proto::relay::MAX_LANE_ADDRESSES,
-            "`lane-addresses` has more than {} addresses",
-            proto::relay::MAX_LANE_ADDRESSES
-        );
-        ensure!(
-            self.lanes.is_some() || lane_addresses.is_empty(),
-            "`lane-addresses` is set but `lanes` is not: say where lanes are taken"
-        );
-        let settings = Settings {
-            clients: self.clients.unwrap_or(default.clients),
-            network_clients: self.network_clients.unwrap_or(default.network_clients),
-            client_rate: self.client_rate.unwrap_or(default.client_rate),
-            network_rate: self.network_rate.or(default.network_rate),
-            lanes: self.lane_limit.unwrap_or(default.lanes),
-            client_lanes: self.client_lanes.unwrap_or(default.client_lanes),
-            lane_addresses,
-            lane_lifetime: seconds(self.lane_lifetime, default.lane_lifetime),
-            queue_age: self
-                .queue_age
-                .map_or(default.queue_age, |age| Duration::from_millis(age.into())),
-            queue_bytes: self.queue_bytes.unwrap_or(default.queue_bytes),
-            queue_total: self.queue_total.unwrap_or(default.queue_total),
-            idle: seconds(self.idle, default.idle),
-        };
-        ensure!(settings.lane_lifetime >= Duration::from_secs(5), "`lane-lifetime` is below 5");
-        let most = dataplane_common::MAX_LANES as usize / 2;
-        ensure!(
-            settings.lanes <= most,
-            "`lane-limit` is above {most}, for which there are numbers"
-        );
-        ensure!(settings.idle >= Duration::from_secs(10), "`idle` is below 10");
-        ensure!(
-            settings.queue_bytes >= proto::relay::MAX_PAYLOAD,
-            "`queue-bytes` is below {}, the longest batch",
-            proto::relay::MAX_PAYLOAD
-        );
-        Ok(settings)
     }
 }

@@ -13,8 +13,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::interfaces::Interface;
 use super::kernel_switch::KernelReport;
+use super::mesh::ToMesh;
 use super::xdp::XdpStatus;
-use crate::core::{Admitted, ClientId, Counters, Delivery, Totals, Way};
+use crate::core::{Admitted, ClientId, Counters, Delivery, MeshStatus, Totals, Way};
 
 /// Messages that wait for the hub; who has more to say waits.
 const WAITING: usize = 4096;
@@ -43,6 +44,8 @@ pub(super) enum ToHub {
     Refuse(ClientId, Refusal),
     /// A connection has ended.
     Left(ClientId),
+    /// What concerns other relays of the region.
+    Mesh(ToMesh),
     /// An operator wants to know.
     Report(oneshot::Sender<Report>),
     /// The host's interfaces have changed.
@@ -65,6 +68,8 @@ pub(super) struct Report {
     pub(super) counters: Counters,
     /// Ends of lanes that are bound.
     pub(super) bound: usize,
+    /// The region, if there is one.
+    pub(super) mesh: Option<MeshStatus>,
     /// Where lanes are switched.
     pub(super) xdp: XdpStatus,
     /// What the kernel has counted, if it switches.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use dataplane::LaneCounters;
+use dataplane_common::DropReason;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -13,13 +14,14 @@ use proto::relay::Refusal;
 use serde_json::json;
 
 use super::admission::Turned;
+use super::certificate::CertificateReport;
 use super::hub_handle::Report;
-use crate::core::Drop;
 
 /// Everything, at one moment.
 pub(super) struct Snapshot {
     pub(super) report: Report,
     pub(super) turned: Turned,
+    pub(super) certificate: CertificateReport,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -58,7 +60,8 @@ impl Snapshot {
     fn busiest(&self) -> Vec<serde_json::Value> {
         let lanes = self.report.kernel.iter().flat_map(|kernel| &kernel.busiest);
         let drops = |lane: &LaneCounters| -> serde_json::Map<_, _> {
-            let count = |reason: Drop| (reason.label().to_owned(), lane.dropped(reason).into());
+            let count =
+                |reason: DropReason| (reason.label().to_owned(), lane.dropped(reason).into());
             LaneCounters::REASONS.into_iter().map(count).collect()
         };
         let json = |(id, lane): &(LaneId, LaneCounters)| {
@@ -72,7 +75,7 @@ impl Snapshot {
         lanes.map(json).collect()
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 11] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 16] {
         let counters = &self.report.counters;
         let [kernel_packets, kernel_bytes] = self.in_kernel();
         [
@@ -85,14 +88,23 @@ impl Snapshot {
             ("kernel_packets", "Packets of lanes switched by the kernel", kernel_packets),
             ("kernel_bytes", "Their bytes, headers of lanes counted", kernel_bytes),
             ("stun_answers", "Answers to STUN", counters.stun_answers),
+            ("link_packets_in", "Packets from other relays", counters.link_packets_in),
+            ("link_bytes_in", "Bytes of packets from other relays", counters.link_bytes_in),
+            ("link_packets_out", "Packets to other relays", counters.link_packets_out),
+            ("link_bytes_out", "Bytes of packets to other relays", counters.link_bytes_out),
             ("crowded", "Connections turned away in a crowd", self.turned.crowded),
             ("failed", "Connections that failed before admission", self.turned.failed),
+            (
+                "certificate_failures",
+                "Attempts to replace the certificate that failed",
+                self.certificate.failures,
+            ),
         ]
     }
 
     fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counters = &self.report.counters;
-        let of_relay = Drop::ALL.into_iter().filter(|reason| reason.is_of_relay());
+        let of_relay = DropReason::ALL.into_iter().filter(|reason| reason.is_of_relay());
         of_relay.map(|reason| (reason.label(), counters.dropped(reason)))
     }
 
@@ -119,9 +131,17 @@ impl Snapshot {
             self.drops().map(|(reason, count)| (reason.into(), count.into())).collect();
         let refused: serde_json::Map<_, _> =
             self.refused().map(|(why, count)| (why.into(), count.into())).collect();
+        let certificate = &self.certificate;
+        let current = certificate.current.as_ref();
         let status = json!({
+            "certificate": {
+                "sha256": current.map(|(sha256, _)| sha256),
+                "not_after": current.map(|(_, not_after)| not_after.0),
+                "trouble": certificate.trouble,
+            },
             "totals": self.report.totals,
             "lane_ends_bound": self.report.bound,
+            "mesh": self.report.mesh,
             "lane_switch": if self.report.kernel.is_some() { "xdp" } else { "userspace" },
             "xdp": self.report.xdp,
             "busiest_lanes": self.busiest(),
@@ -154,10 +174,23 @@ impl Collector for Snapshot {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(metric)?;
         }
+        if let Some((_, not_after)) = &self.certificate.current {
+            let name = "certificate_not_after_seconds";
+            let help = "Last second of the certificate, since 1970";
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(not_after.0).unwrap_or(i64::MAX)).encode(metric)?;
+        }
         let help = "Clients that are connected, by way";
         let mut metric = encoder.encode_descriptor("clients", help, None, MetricType::Gauge)?;
         for (way, count) in self.clients() {
             gauge(count).encode(metric.encode_family(&[("way", way)])?)?;
+        }
+        let links = self.report.mesh.as_ref().map(|mesh| mesh.links.as_slice()).unwrap_or_default();
+        let help = "1 if the link to another relay of the region is up";
+        let mut metric = encoder.encode_descriptor("link_up", help, None, MetricType::Gauge)?;
+        for link in links {
+            let relay = link.relay.to_string();
+            gauge(usize::from(link.up)).encode(metric.encode_family(&[("relay", &*relay)])?)?;
         }
         let help = "Interfaces on which the kernel switches lanes, by mode";
         let mut metric =

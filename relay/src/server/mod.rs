@@ -4,16 +4,20 @@
 //! (`hub`). tokio carries what is encrypted: it admits connections, moves their bytes, and speaks
 //! with the hub by a bounded channel. What the hub hands to a connection is bounded by the core.
 
+mod acme;
 mod admin;
 mod admission;
+mod certificate;
 mod config;
 mod hub;
 mod hub_handle;
 mod interfaces;
 mod io_limits;
 mod kernel_switch;
+mod mesh;
 mod metrics;
 mod quic;
+mod quic_runtime;
 mod sources;
 mod stream;
 mod tcp;
@@ -31,7 +35,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-pub use config::{Config, ControlKeyText, Options};
+pub use acme::Acme;
+pub use config::{Config, ControlKeyText, Lines, Options};
+pub use mesh::{MeshConfig, make_key};
+pub use tls::IdentitySource;
 pub use xdp::XdpChoice;
 
 use admission::Door;
@@ -49,9 +56,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A running relay.
 pub struct Server {
     hub: HubHandle,
+    mesh: Option<quinn::Endpoint>,
     quic: quinn::Endpoint,
     addresses: Addresses,
-    fingerprint: String,
+    fingerprint: Option<String>,
     tasks: JoinSet<()>,
     /// Ends with the last connection.
     gone: mpsc::Receiver<Infallible>,
@@ -66,6 +74,8 @@ pub struct Addresses {
     pub tls: SocketAddr,
     /// Lanes, over UDP.
     pub lanes: Option<SocketAddr>,
+    /// Other relays of the region, over QUIC.
+    pub mesh: Option<SocketAddr>,
     /// Metrics, health and status, over HTTP.
     pub admin: Option<SocketAddr>,
 }
@@ -95,6 +105,11 @@ impl Server {
             lanes.keep_apart().context("having datagrams of lanes come one by one")?;
         }
         let hub = hub::start(settings, lanes, kernel, xdp)?;
+        let mut tasks = JoinSet::new();
+        let mesh = match &config.mesh {
+            Some(mesh) => Some(mesh::start(mesh, hub.clone(), &mut tasks).await?),
+            None => None,
+        };
         let (door, gone) = Door::new(&config, hub.clone());
         let door = Arc::new(door);
         let quic = quic::endpoint(config.quic, &identity)?;
@@ -111,19 +126,20 @@ impl Server {
             quic: quic.local_addr().context("the address of QUIC")?,
             tls: tcp.local_addr().context("the address of TLS")?,
             lanes: lane_address,
+            mesh: mesh.as_ref().map(quinn::Endpoint::local_addr).transpose()?,
             admin: admin.as_ref().map(TcpListener::local_addr).transpose()?,
         };
-        let mut tasks = JoinSet::new();
         tasks.spawn(quic::serve(quic.clone(), door.clone()));
         tasks.spawn(tcp::serve(tcp, identity.tcp_config()?, door.clone()));
         if let Some(netlink) = netlink {
             tasks.spawn(netlink.follow(hub.clone()));
         }
         if let Some(admin) = admin {
-            tasks.spawn(admin::serve(admin, door));
+            let (certificate, drain_time) = (identity.current.clone(), config.drain_time);
+            tasks.spawn(admin::serve(admin, admin::Page { door, certificate, drain_time }));
         }
-        tasks.spawn(tls::reload(identity));
-        Ok(Self { hub, quic, addresses, fingerprint, tasks, gone })
+        tasks.spawn(tls::keep(identity));
+        Ok(Self { hub, mesh, quic, addresses, fingerprint, tasks, gone })
     }
 
     /// Where it listens.
@@ -132,10 +148,16 @@ impl Server {
         self.addresses
     }
 
-    /// The SHA-256 of its certificate, in hexadecimal.
+    /// The SHA-256 of the certificate that it began with, in hexadecimal. A certificate authority may
+    /// have given none yet.
     #[must_use]
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
+    /// Waits until the relay has ended, because an operator has told it to.
+    pub async fn ended(&self) {
+        self.hub.clone().ended().await;
     }
 
     /// Tells the clients that the relay ends in `within`, and waits for that.
@@ -147,6 +169,10 @@ impl Server {
         let _ = tokio::time::timeout(LAST_WORDS, self.gone.recv()).await;
         self.quic.close(quinn::VarInt::from_u32(0), b"drained");
         let _ = tokio::time::timeout(LAST_WORDS, self.quic.wait_idle()).await;
+        if let Some(mesh) = self.mesh {
+            mesh.close(quinn::VarInt::from_u32(0), b"drained");
+            let _ = tokio::time::timeout(LAST_WORDS, mesh.wait_idle()).await;
+        }
     }
 }
 

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::{Bytes, BytesMut};
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use proto::relay::{Batch, DATA_HEADER_LEN, EXPORTER_LABEL, RelayFrame};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
@@ -21,6 +19,7 @@ use tokio::time::timeout;
 
 use super::admission::{Binding, Client, Door};
 use super::hub_handle::{HubHandle, ToConnection, ToHub};
+use super::quic_runtime::QuicRuntime;
 use super::stream::{frame_into, read_frames, write_all};
 use super::tls::Identity;
 use crate::core::{ClientId, Delivery, Packet, UNSAID, Way};
@@ -42,7 +41,7 @@ pub(super) fn endpoint(address: SocketAddr, identity: &Identity) -> Result<Endpo
     config.transport_config(Arc::new(transport()?));
     let socket =
         socket(address).with_context(|| format!("listening on {address} for QUIC (`quic`)"))?;
-    let runtime = Arc::new(quinn::TokioRuntime);
+    let runtime = Arc::new(QuicRuntime);
     Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime).context("starting QUIC")
 }
 
@@ -94,7 +93,8 @@ pub(super) async fn serve(endpoint: Endpoint, door: Arc<Door>) {
             let admitted = timeout(door.time, admitted(incoming, &door)).await;
             drop(place);
             match admitted {
-                Ok(Some(client)) => serve_client(client, &door).await,
+                // A task of its own: what admission needed is given back.
+                Ok(Some(client)) => drop(tokio::spawn(serve_client(client, door))),
                 Ok(None) => {}
                 Err(_) => door.failed(),
             }
@@ -129,23 +129,24 @@ async fn admitted(incoming: Incoming, door: &Door) -> Option<QuicClient> {
     Some(QuicClient { client, connection, control: (writer, reader) })
 }
 
-async fn serve_client(client: QuicClient, door: &Door) {
+async fn serve_client(client: QuicClient, door: Arc<Door>) {
+    let door = &*door;
     let QuicClient { client, connection, control: (mut writer, mut reader) } = client;
     let Client { id, binding, mut line, rest } = client;
-    // Each is looked at only when it has something: all of them each time would cost more than a packet.
-    let mut work: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
-    work.push(read_frames(&mut reader, rest, id, &binding, door).boxed());
-    work.push(read_long(&connection, id, &binding, door).boxed());
-    work.push(read_datagrams(&connection, id, door).boxed());
-    work.push(write_deliveries(&connection, &mut writer, &mut line, id, door).boxed());
-    // The first that ends, ends all.
-    work.next().await;
-    drop(work);
-    // The hub may have ended before us.
-    let _ = door.hub.tell(ToHub::Left(id)).await;
-    let _ = writer.finish();
-    let _ = timeout(Duration::from_secs(1), writer.stopped()).await;
-    connection.close(VarInt::from_u32(0), b"");
+    tokio::select! {
+        () = read_frames(&mut reader, rest, id, &binding, door) => {}
+        () = read_long(&connection, id, &binding, door) => {}
+        () = read_datagrams(&connection, id, door) => {}
+        () = write_deliveries(&connection, &mut writer, &mut line, id, door) => {}
+    }
+    let end = async {
+        // The hub may have ended before us.
+        let _ = door.hub.tell(ToHub::Left(id)).await;
+        let _ = writer.finish();
+        let _ = timeout(Duration::from_secs(1), writer.stopped()).await;
+        connection.close(VarInt::from_u32(0), b"");
+    };
+    Box::pin(end).await;
 }
 
 async fn read_datagrams(connection: &Connection, id: ClientId, door: &Door) {
@@ -166,7 +167,8 @@ async fn read_datagrams(connection: &Connection, id: ClientId, door: &Door) {
 /// Packets that were too long for the client's datagrams.
 async fn read_long(connection: &Connection, id: ClientId, binding: &Binding, door: &Door) {
     while let Ok(mut stream) = connection.accept_uni().await {
-        read_frames(&mut stream, BytesMut::new(), id, binding, door).await;
+        // Rare, so that a silent client keeps no room for it.
+        Box::pin(read_frames(&mut stream, BytesMut::new(), id, binding, door)).await;
     }
 }
 
@@ -199,7 +201,8 @@ async fn write_deliveries(
             Delivery::Control(_) => {
                 let mut bytes = Vec::new();
                 frame_into(&delivery, &mut bytes);
-                if !write_all(control, &bytes).await {
+                // Boxed as above.
+                if !Box::pin(write_all(control, &bytes)).await {
                     return;
                 }
                 written += cost;

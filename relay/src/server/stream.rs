@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use proto::relay::{
-    Batch, ClientFrame, Framing, Refusal, RelayFrame, finish_frame, split_frame, start_frame,
+    Batch, ClientFrame, Framing, Proof, Refusal, RelayFrame, finish_frame, split_frame, start_frame,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use super::hub_handle::ToHub;
 use crate::core::{ClientId, Delivery};
 
 /// What one read may bring of one who says little, and of one who says much.
-const READ: std::ops::RangeInclusive<usize> = 1 << 10..=128 << 10;
+const READ: std::ops::RangeInclusive<usize> = 256..=128 << 10;
 /// How long a write may take: a client that takes nothing so long is gone.
 const WRITE: Duration = Duration::from_secs(15);
 
@@ -56,11 +56,8 @@ async fn hand_over(held: &mut BytesMut, id: ClientId, binding: &Binding, door: &
                     }
                     let _ = held.split_to(taken);
                     whole = 0;
-                    let told = match door.renew(binding, &proof) {
-                        Ok(admitted) => ToHub::Renew(id, Box::new(admitted)),
-                        Err(why) => ToHub::Refuse(id, why),
-                    };
-                    if door.hub.tell(told).await.is_err() {
+                    // Boxed, so that a silent client keeps no room for it.
+                    if !Box::pin(renew(proof, id, binding, door)).await {
                         return false;
                     }
                 } else {
@@ -80,6 +77,14 @@ async fn hand_over(held: &mut BytesMut, id: ClientId, binding: &Binding, door: &
             }
         }
     }
+}
+
+async fn renew(proof: Box<Proof>, id: ClientId, binding: &Binding, door: &Door) -> bool {
+    let told = match door.renew(binding, &proof) {
+        Ok(admitted) => ToHub::Renew(id, Box::new(admitted)),
+        Err(why) => ToHub::Refuse(id, why),
+    };
+    door.hub.tell(told).await.is_ok()
 }
 
 async fn flush(held: &mut BytesMut, whole: usize, id: ClientId, door: &Door) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use proto::relay::{EXPORTER_LABEL, UPGRADE, UPGRADE_PATH};
+use proto::relay::{EXPORTER_LABEL, Head, UPGRADE};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -14,14 +14,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::admission::{Client, Door};
+use super::certificate::ACME_TLS;
 use super::hub_handle::{ToConnection, ToHub};
 use super::stream::{frame_into, read_frames, write_all};
 use crate::core::{UNSAID, Way};
 
-/// The longest head of a request.
-const HEAD: usize = 4 << 10;
-/// The most headers of a request.
-const HEADERS: usize = 32;
+/// The longest buffer that a silent client keeps.
+const KEPT: usize = 4 << 10;
+/// What waits in the kernel before it is sent, in bytes.
+const UNSENT: u32 = 64 << 10;
 /// After a failed accept: too many open files end by themselves, a busy loop does not.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Deliveries written together.
@@ -54,10 +55,20 @@ async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, 
     let admitted = timeout(door.time, admitted(stream, acceptor, &door)).await;
     drop(place);
     match admitted {
-        Ok(Some((client, reader, writer))) => serve_client(client, reader, writer, &door).await,
+        // A task of its own: what admission needed is given back.
+        Ok(Some((client, reader, writer))) => {
+            drop(tokio::spawn(async move { serve_client(client, reader, writer, &door).await }));
+        }
         Ok(None) => {}
         Err(_) => door.failed(),
     }
+}
+
+/// A packet that waits for more to come is late; and what the kernel has taken cannot be dropped nor
+/// overtaken any more, so it takes little beyond what is on its way.
+fn lively(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)
 }
 
 /// A client, through TLS, HTTP and its ticket.
@@ -66,11 +77,16 @@ async fn admitted(
     acceptor: TlsAcceptor,
     door: &Door,
 ) -> Option<(Client, ReadHalf<Stream>, WriteHalf<Stream>)> {
-    // A packet that waits for more to come is late.
-    let started = match stream.set_nodelay(true) {
+    let started = match lively(&stream) {
         Ok(()) => acceptor.accept(stream).await.ok(),
         Err(_) => None,
     };
+    if let Some(stream) = &started
+        && stream.get_ref().1.alpn_protocol() == Some(ACME_TLS)
+    {
+        // A certificate authority has seen what it wanted to see.
+        return None;
+    }
     let upgraded = match started {
         Some(mut stream) => upgrade(&mut stream).await.then_some(stream),
         None => None,
@@ -93,10 +109,10 @@ async fn admitted(
 async fn upgrade(stream: &mut Stream) -> bool {
     let mut head = BytesMut::with_capacity(512);
     let asked = loop {
-        match asks_for_upgrade(&head) {
-            Head::Partial if head.len() < HEAD => {}
+        match Head::parse(&head) {
+            Head::Partial => {}
             Head::Whole(asked) => break asked,
-            Head::Partial | Head::Malformed => return false,
+            Head::Malformed => return false,
         }
         if !matches!(stream.read_buf(&mut head).await, Ok(1..)) {
             return false;
@@ -116,34 +132,6 @@ async fn upgrade(stream: &mut Stream) -> bool {
     };
     let written = stream.write_all(answer.as_bytes()).await.is_ok();
     written && stream.flush().await.is_ok() && asked
-}
-
-/// What a request's head is so far.
-#[derive(Debug, PartialEq, Eq)]
-enum Head {
-    Partial,
-    Malformed,
-    /// Whether it asks for our protocol.
-    Whole(bool),
-}
-
-fn asks_for_upgrade(head: &[u8]) -> Head {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(head) {
-        Err(_) => Head::Malformed,
-        Ok(httparse::Status::Partial) => Head::Partial,
-        // A node waits for the answer before it says more.
-        Ok(httparse::Status::Complete(len)) if len != head.len() => Head::Malformed,
-        Ok(httparse::Status::Complete(_)) => {
-            let upgrade = request.headers.iter().any(|header| {
-                header.name.eq_ignore_ascii_case("upgrade")
-                    && header.value.eq_ignore_ascii_case(UPGRADE.as_bytes())
-            });
-            let here = request.path == Some(UPGRADE_PATH) && request.method == Some("GET");
-            Head::Whole(upgrade && here)
-        }
-    }
 }
 
 async fn serve_client(
@@ -187,7 +175,7 @@ async fn write_deliveries(
             return;
         }
         // A silent client keeps no buffer.
-        if bytes.capacity() > HEAD && line.is_empty() {
+        if bytes.capacity() > KEPT && line.is_empty() {
             bytes = Vec::new();
         }
         bytes.clear();
@@ -196,27 +184,6 @@ async fn write_deliveries(
                 return;
             }
             written = 0;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_our_upgrade_is_one() {
-        let whole = |text: &str| asks_for_upgrade(text.as_bytes());
-        let right = "GET /relay HTTP/1.1\r\nHost: r\r\nUpgrade: Nearwire-Relay/1\r\n\r\n";
-        assert_eq!(whole(right), Head::Whole(true));
-        assert_eq!(whole(&right.replace("/relay", "/")), Head::Whole(false));
-        assert_eq!(whole(&right.replace("GET", "POST")), Head::Whole(false));
-        assert_eq!(whole(&right.replace("Relay/1", "Relay/2")), Head::Whole(false));
-        assert_eq!(whole("GET / HTTP/1.1\r\n\r\n"), Head::Whole(false));
-        assert_eq!(whole(&format!("{right}x")), Head::Malformed);
-        assert_eq!(whole("\x16\x03\x01"), Head::Malformed);
-        for len in 0..right.len() {
-            assert_eq!(whole(&right[..len]), Head::Partial);
         }
     }
 }

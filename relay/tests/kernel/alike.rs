@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::hosts::lanes;
-use super::scene::{Relay, start};
+use super::scene::{Machine, start};
 
 const DATAGRAMS: usize = 400;
 /// Fewer than what a socket has room for.
@@ -52,7 +52,7 @@ fn datagrams(header: [u8; LANE_HEADER_LEN]) -> Vec<Sent> {
 /// What arrived at the other end, and what was counted.
 type Outcome = (Vec<Vec<u8>>, Vec<(&'static str, u64)>);
 
-async fn outcome(relay: &Relay, v6: bool) -> Outcome {
+async fn outcome(relay: &Machine, v6: bool) -> Outcome {
     let (_clients, [a, mut b]) = lanes(relay, [1, 2], [v6, !v6]).await;
     let local = a.socket.local_addr().expect("bound").ip();
     let other = relay.hosts[0].run(async move { tokio::net::UdpSocket::bind((local, 0)).await });

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::client::{Client, Way};
 use super::lane::{Lane, open};
-use super::scene::{HOSTS, LANES, RELAYS, Relay, holder};
+use super::scene::{HOSTS, LANES, Machine, RELAYS, holder};
 
 /// A host and the runtime whose threads are in it.
 pub(crate) struct Remote {
@@ -43,7 +43,7 @@ impl Remote {
         runtime.spawn(work).await.expect("does not panic")
     }
 
-    pub(crate) async fn client(&self, relay: &Relay, way: Way, node: u8) -> Client {
+    pub(crate) async fn client(&self, relay: &Machine, way: Way, node: u8) -> Client {
         let scene = relay.seen_from(self.side);
         self.run(async move { Client::new(&scene, way, holder(node)).await }).await
     }
@@ -69,7 +69,7 @@ impl Drop for Remote {
 }
 
 /// Two nodes, one on each host, and what they were told of their lane.
-pub(crate) async fn pair(relay: &Relay, nodes: [u8; 2]) -> ([Client; 2], [LaneOpened; 2]) {
+pub(crate) async fn pair(relay: &Machine, nodes: [u8; 2]) -> ([Client; 2], [LaneOpened; 2]) {
     let [left, right] = &relay.hosts;
     let mut a = left.client(relay, Way::Quic, nodes[0]).await;
     let mut b = right.client(relay, Way::Tls, nodes[1]).await;
@@ -79,7 +79,7 @@ pub(crate) async fn pair(relay: &Relay, nodes: [u8; 2]) -> ([Client; 2], [LaneOp
 
 /// Two nodes with a lane, each end by IPv6 or not.
 pub(crate) async fn lanes(
-    relay: &Relay,
+    relay: &Machine,
     nodes: [u8; 2],
     v6: [bool; 2],
 ) -> ([Client; 2], [Lane; 2]) {

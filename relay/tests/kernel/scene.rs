@@ -22,10 +22,10 @@ pub(crate) const LANES: u16 = 3478;
 pub(crate) const RELAYS: [[&str; 2]; 2] = [["10.1.0.1", "fd01::1"], ["10.2.0.1", "fd02::1"]];
 pub(crate) const HOSTS: [[&str; 2]; 2] = [["10.1.0.2", "fd01::2"], ["10.2.0.2", "fd02::2"]];
 
-/// What tests of the relay's sockets ask of a relay.
-pub(crate) struct Scene {
+/// A relay, as its clients know it.
+pub(crate) struct Relay {
     pub(crate) addresses: Addresses,
-    fingerprint: String,
+    pub(crate) fingerprint: String,
 }
 
 /// Someone who holds keys and a ticket.
@@ -36,7 +36,7 @@ pub(crate) struct Holder {
 }
 
 /// The relay's host and process.
-pub(crate) struct Relay {
+pub(crate) struct Machine {
     pub(crate) host: Host,
     pub(crate) process: Process,
     pub(crate) hosts: [Remote; 2],
@@ -46,12 +46,6 @@ pub(crate) struct Relay {
     /// What a veth sends back arrives only where a program receives it: these give all to the host.
     _receivers: Vec<LaneSwitch>,
     _lab: Lab,
-}
-
-impl Scene {
-    pub(crate) fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
 }
 
 fn signing_key(seed: u8) -> SigningKey {
@@ -87,12 +81,12 @@ fn receiver(interface: &str) -> LaneSwitch {
 }
 
 /// Two hosts with the relay between, whose program is started by these words (`setpriv ...`).
-pub(crate) fn start(name: &str, before: &[&str], flags: &[&str]) -> Relay {
+pub(crate) fn start(name: &str, before: &[&str], flags: &[&str]) -> Machine {
     start_with(name, before, flags, ETHERNET)
 }
 
 /// As [`start`], with links of this MTU.
-pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) -> Relay {
+pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) -> Machine {
     let lab = Lab::new(name).expect("a lab");
     let host = lab.host("relay").expect("a host");
     let mut receivers = Vec::new();
@@ -135,9 +129,9 @@ pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) 
     let process = host.spawn(words).expect("starts");
     let line = process.wait_for_line("serving", SOON).expect("serves");
     // In colours or not.
-    let hexadecimal = line.split(|c: char| !c.is_ascii_hexdigit());
-    let fingerprint = hexadecimal.filter(|word| word.len() == 64).last().expect("a fingerprint");
-    Relay {
+    let mut words = line.rsplit(|c: char| !c.is_ascii_hexdigit());
+    let fingerprint = words.find(|word| word.len() == 64).expect("a fingerprint");
+    Machine {
         host,
         process,
         hosts,
@@ -148,12 +142,12 @@ pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) 
     }
 }
 
-impl Relay {
+impl Machine {
     /// The relay as the host on this side sees it.
-    pub(crate) fn seen_from(&self, side: usize) -> Scene {
+    pub(crate) fn seen_from(&self, side: usize) -> Relay {
         let at = SocketAddr::new(RELAYS[side][0].parse().expect("an address"), 443);
-        let addresses = Addresses { quic: at, tls: at, lanes: None, admin: None };
-        Scene { addresses, fingerprint: self.fingerprint.clone() }
+        let addresses = Addresses { quic: at, tls: at, lanes: None, mesh: None, admin: None };
+        Relay { addresses, fingerprint: self.fingerprint.clone() }
     }
 
     pub(crate) fn page(&self, path: &str) -> String {

@@ -10,7 +10,7 @@ use super::hosts::lanes;
 use super::scene::{HOSTS, LANES, RELAYS, start};
 
 /// A socket of the left host, and the relay's lanes as it sees them.
-fn stranger(relay: &super::scene::Relay) -> UdpSocket {
+fn stranger(relay: &super::scene::Machine) -> UdpSocket {
     let address = |ip: &str, port| SocketAddr::new(ip.parse().expect("an address"), port);
     let host = &relay.hosts[0].host;
     let socket = udp_socket(host, address(HOSTS[0][0], 0)).expect("a socket");

@@ -7,7 +7,7 @@ use netns_tests::tcp_transfer;
 use super::client::Way;
 use super::hosts::{lanes, pair};
 use super::lane::Lane;
-use super::scene::{RELAYS, Relay, start, start_with};
+use super::scene::{Machine, RELAYS, start, start_with};
 
 const KERNEL: &str = "/counters/kernel_packets";
 const LENGTHS: [usize; 6] = [1, 32, 148, 1_000, 1_300, 1_400];
@@ -24,7 +24,7 @@ async fn exchange(ends: &mut [Lane; 2]) {
     }
 }
 
-async fn any_families(relay: &Relay, node: u8) {
+async fn any_families(relay: &Machine, node: u8) {
     for (n, v6) in (0..).zip([[false, false], [false, true], [true, true]]) {
         let before = relay.number(KERNEL);
         let (_clients, mut ends) = lanes(relay, [node + 2 * n, node + 1 + 2 * n], v6).await;

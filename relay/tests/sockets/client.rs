@@ -14,10 +14,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
-use super::scene::{Holder, Scene};
+use super::scene::{Holder, Relay};
 
 /// How long anything may take here.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -100,8 +102,8 @@ fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
-fn tls(scene: &Scene, alpn: &[u8]) -> rustls::ClientConfig {
-    let pinned = Arc::new(Pinned(scene.fingerprint().to_owned()));
+fn tls(relay: &Relay, alpn: &[u8]) -> rustls::ClientConfig {
+    let pinned = Arc::new(Pinned(relay.fingerprint.clone()));
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
@@ -113,35 +115,48 @@ fn tls(scene: &Scene, alpn: &[u8]) -> rustls::ClientConfig {
 }
 
 /// A QUIC connection, nothing said on it yet.
-pub(crate) async fn quic(scene: &Scene) -> (quinn::Endpoint, quinn::Connection) {
+pub(crate) async fn quic(relay: &Relay) -> (quinn::Endpoint, quinn::Connection) {
     let local: SocketAddr = "0.0.0.0:0".parse().expect("an address");
     let endpoint = quinn::Endpoint::client(local).expect("an endpoint");
-    let crypto = QuicClientConfig::try_from(tls(scene, ALPN)).expect("a QUIC configuration");
+    let crypto = QuicClientConfig::try_from(tls(relay, ALPN)).expect("a QUIC configuration");
     let config = quinn::ClientConfig::new(Arc::new(crypto));
-    let connecting = endpoint.connect_with(config, scene.addresses.quic, "relay.test");
+    let connecting = endpoint.connect_with(config, relay.addresses.quic, "relay.test");
     let connection = connecting.expect("an address").await.expect("connects");
     (endpoint, connection)
 }
 
 /// A TLS connection, nothing said on it yet.
-pub(crate) async fn tcp(scene: &Scene) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
-    let stream = tokio::net::TcpStream::connect(scene.addresses.tls).await.expect("connects");
+pub(crate) async fn tcp(relay: &Relay) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(relay.addresses.tls).await.expect("connects");
+    handshake(relay, stream).await.expect("TLS")
+}
+
+/// What both ends export from a TLS connection.
+pub(crate) fn exporter(stream: &TlsStream<TcpStream>) -> [u8; 32] {
+    let (_, tls) = stream.get_ref();
+    tls.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[])).expect("exports")
+}
+
+/// TLS on a connection.
+pub(crate) async fn handshake(
+    relay: &Relay,
+    stream: TcpStream,
+) -> std::io::Result<TlsStream<TcpStream>> {
     stream.set_nodelay(true).expect("no delay");
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls(scene, b"http/1.1")));
-    let name = ServerName::try_from("relay.test").expect("a name");
-    connector.connect(name, stream).await.expect("TLS")
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls(relay, b"http/1.1")));
+    connector.connect(ServerName::try_from("relay.test").expect("a name"), stream).await
 }
 
 impl Client {
-    pub(crate) async fn new(scene: &Scene, way: Way, holder: Holder) -> Self {
-        match Self::try_new(scene, way, holder).await {
+    pub(crate) async fn new(relay: &Relay, way: Way, holder: Holder) -> Self {
+        match Self::try_new(relay, way, holder).await {
             Ok(client) => client,
             Err(error) => panic!("not admitted by {way:?}: {error}"),
         }
     }
 
     pub(crate) async fn try_new(
-        scene: &Scene,
+        relay: &Relay,
         way: Way,
         holder: Holder,
     ) -> Result<Self, SessionError> {
@@ -150,7 +165,7 @@ impl Client {
         let mut exporter = [0; 32];
         let (writer, quic): (Box<dyn AsyncWrite + Send + Unpin>, _) = match way {
             Way::Quic => {
-                let (endpoint, connection) = quic(scene).await;
+                let (endpoint, connection) = quic(relay).await;
                 let exported =
                     connection.export_keying_material(&mut exporter, EXPORTER_LABEL, &[]);
                 exported.expect("exports");
@@ -160,12 +175,9 @@ impl Client {
                 (Box::new(writer), Some((endpoint, connection)))
             }
             Way::Tls => {
-                let mut stream = tcp(scene).await;
+                let mut stream = tcp(relay).await;
                 upgrade(&mut stream).await;
-                let (_, tls) = stream.get_ref();
-                exporter = tls
-                    .export_keying_material(exporter, EXPORTER_LABEL, Some(&[]))
-                    .expect("exports");
+                exporter = self::exporter(&stream);
                 let (reader, writer) = tokio::io::split(stream);
                 tokio::spawn(read_stream(reader, to));
                 (Box::new(writer), None)

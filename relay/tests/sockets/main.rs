@@ -1,7 +1,13 @@
 //! A relay and its clients with real sockets on loopback.
 
+mod acme;
+mod bottleneck;
+mod certificates;
 mod client;
+mod fairness;
 mod lane;
+mod loris;
+mod memory;
 mod operators;
 mod refusals;
 mod scene;

@@ -1,16 +1,32 @@
 //! A relay, and who may use it.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::ops::Deref;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proto::key::PublicKey;
 use proto::ticket::{ControlKeyId, NetworkId, SignedTicket, SigningKey, Ticket, UnixSeconds};
 use relay::server::{Addresses, Options, Server};
 
-/// A relay on loopback.
+/// A relay on loopback, in this process.
 pub(crate) struct Scene {
     pub(crate) server: Server,
+    relay: Relay,
+}
+
+/// A relay, as its clients know it.
+pub(crate) struct Relay {
     pub(crate) addresses: Addresses,
+    /// Of its certificate.
+    pub(crate) fingerprint: String,
+}
+
+impl Deref for Scene {
+    type Target = Relay;
+
+    fn deref(&self) -> &Relay {
+        &self.relay
+    }
 }
 
 /// Someone who holds keys and a ticket.
@@ -26,6 +42,11 @@ pub(crate) fn signing_key(seed: u8) -> SigningKey {
 
 pub(crate) fn control_key() -> SigningKey {
     signing_key(250)
+}
+
+/// The control key as relays are told.
+pub(crate) fn control_key_text() -> String {
+    format!("1:{}", PublicKey::from(control_key().verifying_key().0).to_base64())
 }
 
 pub(crate) fn wall() -> UnixSeconds {
@@ -57,8 +78,6 @@ pub(crate) fn holder(network: u8, node: u8) -> Holder {
 /// What all relays here are started with: every port is whichever is free.
 pub(crate) fn options() -> Options {
     let any = |text: &str| Some(text.parse::<SocketAddr>().expect("an address"));
-    let key = control_key().verifying_key().0;
-    let text = format!("1:{}", PublicKey::from(key).to_base64());
     Options {
         quic: any("127.0.0.1:0"),
         tls: any("127.0.0.1:0"),
@@ -69,7 +88,7 @@ pub(crate) fn options() -> Options {
         ]),
         admin: any("127.0.0.1:0"),
         self_signed: Some(vec!["relay.test".to_owned()]),
-        control_keys: Some(vec![text.parse().expect("a control key")]),
+        control_keys: Some(vec![control_key_text().parse().expect("a control key")]),
         ..Options::default()
     }
 }
@@ -82,13 +101,12 @@ impl Scene {
     pub(crate) async fn with(options: Options) -> Self {
         let config = options.check().expect("a good configuration");
         let server = Server::start(config).await.expect("the relay starts");
-        Self { addresses: server.addresses(), server }
+        let fingerprint = server.fingerprint().unwrap_or_default().to_owned();
+        Self { relay: Relay { addresses: server.addresses(), fingerprint }, server }
     }
+}
 
-    pub(crate) fn fingerprint(&self) -> &str {
-        self.server.fingerprint()
-    }
-
+impl Relay {
     /// What an operator is shown.
     pub(crate) async fn page(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -101,24 +119,33 @@ impl Scene {
         answer
     }
 
-    /// A number of /status, by its path: `/totals/clients`.
-    pub(crate) async fn status(&self, path: &str) -> u64 {
+    /// The whole of /status.
+    pub(crate) async fn json(&self) -> serde_json::Value {
         let page = self.page("/status").await;
         let (_, body) = page.split_once("\r\n\r\n").expect("a body");
-        let json: serde_json::Value = serde_json::from_str(body).expect("JSON");
-        json.pointer(path).and_then(serde_json::Value::as_u64).expect(path)
+        serde_json::from_str(body).expect("JSON")
+    }
+
+    /// A number of /status, by its path: `/totals/clients`.
+    pub(crate) async fn status(&self, path: &str) -> u64 {
+        self.json().await.pointer(path).and_then(serde_json::Value::as_u64).expect(path)
     }
 
     /// Waits until a number of /status is this.
     pub(crate) async fn until(&self, path: &str, wanted: u64) {
-        let mut last = 0;
-        for _ in 0..200 {
-            last = self.status(path).await;
-            if last == wanted {
+        self.until_within(path, wanted, Duration::from_secs(10)).await;
+    }
+
+    /// Waits so long until a number of /status is this.
+    pub(crate) async fn until_within(&self, path: &str, wanted: u64, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            let now = self.status(path).await;
+            if now == wanted {
                 return;
             }
+            assert!(Instant::now() < deadline, "{path} is {now}, not {wanted}");
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        panic!("{path} is {last}, not {wanted}");
     }
 }

@@ -128,16 +128,11 @@ impl FlowWatch {
         self.gathered_at = Some(Instant::now());
     }
 
-    fn sweep(&mut self, policy: &mut Policy, clocks: Clocks) {
+    fn sweep(&mut self, policy: &Policy, clocks: Clocks) {
         self.next_sweep = Instant::now() + SWEEP;
-        match policy.enforced.programs_mut().expire(clocks.kernel) {
-            Ok(ended) => {
-                for (key, flow) in &ended {
-                    let kind = EventKind::End(EndReason::Expired);
-                    self.tell(&Event::of_flow(kind, clocks.kernel, key, flow), policy, clocks);
-                }
-            }
-            Err(error) => tracing::warn!(%error, "old flows stay in the table"),
+        for (key, flow) in policy.enforced.programs().expire(clocks.kernel) {
+            let kind = EventKind::End(EndReason::Expired);
+            self.tell(&Event::of_flow(kind, clocks.kernel, &key, &flow), policy, clocks);
         }
     }
 
@@ -154,10 +149,10 @@ impl FlowWatch {
     pub(super) fn flows(&self, policy: &Policy) -> anyhow::Result<Flows> {
         let clocks = Clocks::now();
         let programs = policy.enforced.programs();
-        let open = programs.flows().context("cannot read the policy's flows")?;
+        let open = programs.flows();
         let flows = open
             .iter()
-            .filter(|(key, flow)| !flow.ended() && !flow.expired(key.protocol, clocks.kernel))
+            .filter(|(key, flow)| !flow.ended() && !flow.expired(key.protocol(), clocks.kernel))
             .map(|(key, flow)| flow_record(key, flow, policy, clocks))
             .collect();
         let mut lost: BTreeMap<String, u64> = programs

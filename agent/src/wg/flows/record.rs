@@ -129,8 +129,9 @@ impl Record {
         reason: Option<&str>,
         subject: &Subject<'_>,
     ) -> Self {
-        let FlowKey { host, peer, host_port, peer_port, protocol, .. } = *subject.key;
-        let (host, peer) = ((IpAddr::from(host), host_port), (IpAddr::from(peer), peer_port));
+        let key = subject.key;
+        let (host, peer) =
+            ((IpAddr::from(key.host), key.host_port()), (IpAddr::from(key.peer), key.peer_port()));
         let (direction, source, destination) = match subject.direction {
             Direction::In => (Way::In, peer, host),
             Direction::Out => (Way::Out, host, peer),
@@ -139,7 +140,7 @@ impl Record {
             time: humantime::format_rfc3339_millis(at).to_string(),
             event,
             direction,
-            protocol: policy::protocol::name(protocol),
+            protocol: policy::protocol::name(key.protocol()),
             source: source.0,
             source_port: source.1,
             destination: destination.0,

@@ -41,12 +41,14 @@ impl Relay {
             queue: Queue::new(),
             home: false,
             heard: now.at,
+            since: now.at,
         });
         self.connected += 1;
         if let Some(network) = self.networks.get_mut(network) {
             network.connected += 1;
         }
         self.allow(id, admitted, now, out);
+        self.announce(id.node, now.at, out);
         Ok(id)
     }
 
@@ -185,6 +187,7 @@ impl Relay {
             out.commands.push(Command::Deliver(id, refused));
         }
         out.commands.push(Command::Close(id));
+        self.announce(index, now, out);
     }
 
     /// Forgets a node that has neither a connection nor lanes, and its network with the last node.

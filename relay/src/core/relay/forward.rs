@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
+use dataplane_common::DropReason;
 use proto::key::PublicKey;
 use proto::lane::{LANE_HEADER_LEN, LaneId, data_header};
 use proto::relay::{Batch, RelayFrame};
 
 use super::Relay;
-use crate::core::counters::Drop;
+use super::mesh::{Receiver, Road};
 use crate::core::node::ClientId;
 use crate::core::output::{Made, Output, Packet};
 use crate::core::slab::Index;
@@ -31,14 +32,17 @@ impl Relay {
         self.counters.packets_in += count as u64;
         self.counters.bytes_in += bytes as u64;
         if !node.bucket.take(bytes, node.rate, now) {
-            return self.counters.drop(Drop::ClientRate, count);
+            return self.counters.drop(DropReason::ClientRate, count);
         }
         if !network.share.take(&mut node.part, bytes, now) {
-            return self.counters.drop(Drop::NetworkRate, count);
+            return self.counters.drop(DropReason::NetworkRate, count);
         }
         let from = node.key;
         let lane = node.lanes.get(to).copied();
-        let receiver = network.members.get(to).copied();
+        let receiver =
+            Receiver { network: network.id, key: *to, here: network.members.get(to).copied() };
+        let road = self.road(&receiver);
+        let lane = lane.filter(|_| !matches!(road, Some(Road::Link(_))));
         if let Some((address, via, lane)) = lane.and_then(|lane| self.far_end(lane, id.node)) {
             self.counters.lane_packets += count as u64;
             self.counters.lane_bytes += bytes as u64;
@@ -46,8 +50,13 @@ impl Relay {
         }
         let segment = u16::try_from(batch.segment()).unwrap_or(u16::MAX);
         let packet = Packet { from, segment, payload, at: now };
-        if receiver.is_none_or(|receiver| !self.queue(receiver, packet, now, out)) {
-            self.counters.drop(Drop::PeerAbsent, count);
+        let sent = match road {
+            Some(Road::Here(index)) => self.queue(index, packet, now, out),
+            Some(Road::Link(relay)) => self.pass_on(relay, &receiver, packet, now, out),
+            None => false,
+        };
+        if !sent {
+            self.counters.drop(DropReason::PeerAbsent, count);
             if self.may_ask(id.node, now) {
                 self.tell(id.node, RelayFrame::PeerGone(*to), now, out);
             }
@@ -69,14 +78,14 @@ impl Relay {
             Some((lane.end(side).node, lane.end(side.other()).node))
         });
         let Some((from, to)) = ends else {
-            return self.counters.drop(Drop::LaneUnknown, 1);
+            return self.counters.drop(DropReason::LaneUnknown, 1);
         };
         let Some(from) = self.nodes.get(from).map(|node| node.key) else { return };
         let segment = u16::try_from(segment.max(1)).unwrap_or(u16::MAX);
         let packet = Packet { from, segment, payload, at: now };
         let count = packet.count();
         if !self.queue(to, packet, now, out) {
-            self.counters.drop(Drop::LaneUnbound, count);
+            self.counters.drop(DropReason::LaneUnbound, count);
         }
     }
 
@@ -88,18 +97,24 @@ impl Relay {
     }
 
     /// Queues packets for a node's connection; false if it has none.
-    fn queue(&mut self, to: Index, packet: Packet, now: Instant, out: &mut Output) -> bool {
+    pub(super) fn queue(
+        &mut self,
+        to: Index,
+        packet: Packet,
+        now: Instant,
+        out: &mut Output,
+    ) -> bool {
         let Some(node) = self.nodes.get_mut(to) else { return false };
         let Some(connection) = &mut node.connection else { return false };
         if self.waiting + packet.payload.len() > self.settings.queue_total {
-            self.counters.drop(Drop::QueueTotal, packet.count());
+            self.counters.drop(DropReason::QueueTotal, packet.count());
             return true;
         }
         self.waiting += packet.payload.len();
         let before = connection.queue.bytes() + packet.payload.len();
         let dropped = connection.queue.push(packet, self.settings.queue_bytes);
         self.waiting -= before - connection.queue.bytes();
-        self.counters.drop(Drop::ReceiverFull, dropped.full);
+        self.counters.drop(DropReason::ReceiverFull, dropped.full);
         self.pump(to, now, out);
         true
     }

@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
+use dataplane_common::DropReason;
 use proto::key::PublicKey;
 use proto::lane::{Bound, LaneId, LaneMessage, LaneRefusal, Proof};
 use proto::relay::{LaneOpened, LaneRefused, RelayFrame};
 
 use super::Relay;
-use crate::core::counters::Drop;
 use crate::core::lanes::{BoundTo, Side};
 use crate::core::output::{Command, Made, Output};
 use crate::core::slab::Index;
@@ -57,8 +57,10 @@ impl Relay {
         let full = node.lanes.len() >= node.lanes_allowed as usize;
         let found = self.networks.get(node.network).and_then(|n| n.members.get(peer).copied());
         let far = found.and_then(|index| Some((index, self.nodes.get(index)?)));
-        let (other, far) =
-            far.filter(|(_, far)| far.connection.is_some()).ok_or(LaneRefused::PeerAbsent)?;
+        let elsewhere =
+            self.networks.get(node.network).is_some_and(|n| self.mesh.find(n.id, peer).is_some());
+        let absent = if elsewhere { LaneRefused::PeerElsewhere } else { LaneRefused::PeerAbsent };
+        let (other, far) = far.filter(|(_, far)| far.connection.is_some()).ok_or(absent)?;
         let (far_rate, far_full) = (far.rate, far.lanes.len() >= far.lanes_allowed as usize);
         if full || far_full || !self.may_ask(asker, now) {
             return Err(LaneRefused::TooMany);
@@ -138,7 +140,7 @@ impl Relay {
         out: &mut Output,
     ) {
         if !self.questions.take_within(1, QUESTIONS, QUESTIONS_AHEAD, now) {
-            return self.counters.drop(Drop::LaneBusy, 1);
+            return self.counters.drop(DropReason::LaneBusy, 1);
         }
         let answer = match *message {
             LaneMessage::Bind(lane) => match self.lanes.find(lane) {
@@ -157,7 +159,7 @@ impl Relay {
             | LaneMessage::Challenge(..)
             | LaneMessage::Bound(_)
             | LaneMessage::Kept(..)
-            | LaneMessage::Refused(..) => return self.counters.drop(Drop::LaneMalformed, 1),
+            | LaneMessage::Refused(..) => return self.counters.drop(DropReason::LaneMalformed, 1),
         };
         let mut bytes = Vec::new();
         answer.write(&mut bytes);

@@ -3,6 +3,8 @@
 mod clients;
 mod forward;
 mod lanes;
+mod links;
+mod mesh;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -12,14 +14,16 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use dataplane_common::DropReason;
 use proto::key::PublicKey;
 use proto::relay::{ClientFrame, Refusal, RelayFrame};
 use proto::ticket::NetworkId;
 
 use super::Now;
 use super::bucket::Bucket;
-use super::counters::{Counters, Drop};
+use super::counters::Counters;
 use super::lanes::{Cookies, Lanes};
+use super::mesh::Mesh;
 use super::node::{ClientId, Connection, Node, Way};
 use super::output::{Command, Output};
 use super::queue::Dropped;
@@ -43,6 +47,7 @@ pub struct Relay {
     connected: usize,
     lanes: Lanes,
     cookies: Cookies,
+    mesh: Mesh,
     /// Questions about lanes, from anybody.
     questions: Bucket,
     timers: Timers,
@@ -93,6 +98,7 @@ impl Relay {
             lanes: Lanes::new(&derived(seed, b"lanes")),
             cookies: Cookies::new(&derived(seed, b"cookies"), now),
             questions: Bucket::full(now),
+            mesh: Mesh::default(),
             timers: Timers::default(),
             counters: Counters::default(),
             waiting: 0,
@@ -111,7 +117,7 @@ impl Relay {
     ) {
         let Some(connection) = self.heard(id, now.at) else {
             if let ClientFrame::Send(_, batch) = frame {
-                self.counters.drop(Drop::ConnectionGone, batch.datagrams().len());
+                self.counters.drop(DropReason::ConnectionGone, batch.datagrams().len());
             }
             return;
         };
@@ -119,7 +125,14 @@ impl Relay {
             ClientFrame::Send(to, batch) => {
                 self.send(id, to, batch, chunk.slice_ref(batch.bytes()), now.at, out);
             }
-            ClientFrame::Home(home) => connection.home = *home,
+            ClientFrame::Home(home) => {
+                let moved = connection.home != *home;
+                connection.home = *home;
+                if moved {
+                    connection.since = now.at;
+                    self.announce(id.node, now.at, out);
+                }
+            }
             ClientFrame::Ping(number) => self.tell(id.node, RelayFrame::Pong(*number), now.at, out),
             ClientFrame::OpenLane(peer) => self.open_lane(id.node, peer, now.at, out),
             ClientFrame::CloseLane(lane) => self.close_own_lane(id.node, *lane, now.at, out),
@@ -226,7 +239,7 @@ impl Relay {
             out.commands.push(Command::Deliver(id, delivery));
         }
         self.waiting -= before - connection.queue.bytes();
-        self.counters.drop(Drop::QueueAge, dropped.aged);
+        self.counters.drop(DropReason::QueueAge, dropped.aged);
     }
 }
 

@@ -26,6 +26,7 @@ impl Relay {
             match due {
                 Due::Node(index) => self.look_at_node(index, now, out),
                 Due::Lane(index) => self.look_at_lane(index, now.at, out),
+                Due::Beat => self.beat(now.at, out),
                 Due::End => self.end(now.at, out),
             }
         }

@@ -34,7 +34,8 @@ impl Hub {
             add(&mut counters, report);
         }
         let (totals, bound, xdp) = (self.relay.totals(), self.switch.len(), self.xdp.clone());
-        Report { totals, counters, bound, xdp, kernel }
+        let mesh = self.relay.mesh_status();
+        Report { totals, counters, bound, xdp, kernel, mesh }
     }
 
     /// Counts as its own what a kernel's switch has counted that is no more.

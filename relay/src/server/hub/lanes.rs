@@ -1,11 +1,12 @@
 //! What comes to the port of lanes: data is switched at once, the rest is the core's.
 
+use dataplane_common::DropReason;
 use proto::lane::{LANE_HEADER_LEN, LaneHeader, LaneId, LaneKind, LaneMessage, data_header};
 use proto::relay::MAX_SEGMENTS;
 
 use super::Hub;
 use super::outbox::Waiting;
-use crate::core::{Drop, Forward, Verdict};
+use crate::core::{Forward, Verdict};
 use crate::server::udp::{Arrival, Departure, RECEIVE_BATCH, Received, Run};
 
 /// Receives from the port in a round.
@@ -36,7 +37,7 @@ impl Hub {
     fn switch_run(&mut self, run: Run<'_>) {
         let Run { arrival, stride, mut bytes } = run;
         if bytes.is_empty() {
-            self.lanes.drop(Drop::LaneMalformed, 1);
+            self.lanes.drop(DropReason::LaneMalformed, 1);
         }
         while !bytes.is_empty() {
             let same = same_lane(bytes, stride);
@@ -71,7 +72,7 @@ impl Hub {
 
     fn control(&mut self, datagram: &[u8], arrival: &Arrival) {
         let Some(message) = LaneMessage::parse(datagram) else {
-            return self.lanes.drop(Drop::LaneMalformed, 1);
+            return self.lanes.drop(DropReason::LaneMalformed, 1);
         };
         let Arrival { from, local, .. } = *arrival;
         self.relay.lane_message(&message, from, local, self.now.at, &mut self.out);
@@ -119,12 +120,12 @@ impl Hub {
         let all = self.outbox.take();
         let departures = all.iter().map(Waiting::departure);
         let refused = self.udp.as_ref().map_or(0, |udp| udp.send_all(departures));
-        self.lanes.drop(Drop::LaneSend, refused);
+        self.lanes.drop(DropReason::LaneSend, refused);
     }
 
     fn send(&mut self, departure: &Departure<'_>) {
         let refused = self.udp.as_ref().map_or(0, |udp| udp.send(departure));
-        self.lanes.drop(Drop::LaneSend, refused);
+        self.lanes.drop(DropReason::LaneSend, refused);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod kernel;
 mod lanes;
+mod mesh;
 mod outbox;
 
 use std::collections::HashMap;
@@ -23,9 +24,12 @@ use tokio::sync::{mpsc, watch};
 
 use super::hub_handle::{Bell, HubHandle, Join, ToConnection, ToHub};
 use super::kernel_switch::KernelSwitch;
+use super::mesh::ToLine;
 use super::udp::{Departure, Received, Udp};
 use super::xdp::XdpStatus;
-use crate::core::{ClientId, Command, Counters, Made, Now, Output, Relay, Settings, Stun, Switch};
+use crate::core::{
+    ClientId, Command, Counters, LinkId, Made, Now, Output, Relay, Settings, Stun, Switch,
+};
 use outbox::Outbox;
 
 /// Messages of connections in a round, so that lanes have their turn soon.
@@ -43,6 +47,7 @@ struct Hub {
     inbox: mpsc::Receiver<ToHub>,
     bell: Arc<Bell>,
     lines: HashMap<ClientId, mpsc::UnboundedSender<ToConnection>>,
+    links: HashMap<LinkId, mpsc::UnboundedSender<ToLine>>,
     out: Output,
     now: Now,
     ended: bool,
@@ -78,6 +83,7 @@ pub(super) fn start(
         inbox,
         bell,
         lines: HashMap::new(),
+        links: HashMap::new(),
         out: Output::default(),
         now,
         ended: false,
@@ -171,6 +177,7 @@ impl Hub {
                     self.lines.remove(&client);
                     self.relay.leave(client, now.at, out);
                 }
+                ToHub::Mesh(message) => self.mesh(message),
                 ToHub::Report(reply) => {
                     // Who asked may have gone.
                     let _ = reply.send(self.report());
@@ -238,6 +245,17 @@ impl Hub {
                 Command::Close(client) => {
                     if let Some(line) = self.lines.remove(&client) {
                         let _ = line.send(ToConnection::Close);
+                    }
+                }
+                Command::Link(link, delivery) => {
+                    if let Some(line) = self.links.get(&link) {
+                        // A link that has ended says so by itself.
+                        let _ = line.send(ToLine::Deliver(Box::new(delivery)));
+                    }
+                }
+                Command::CloseLink(link) => {
+                    if let Some(line) = self.links.remove(&link) {
+                        let _ = line.send(ToLine::Close);
                     }
                 }
                 Command::Switch(change) => {

@@ -58,7 +58,7 @@ impl Programs {
 
 /// iroh-relay is a program only with its feature `server`.
 fn iroh() -> Result<PathBuf> {
-    packages::from_crates_with("iroh-relay", "iroh-relay", IROH_RELAY, &["--features", "server"])
+    packages::from_crates_as("iroh-relay", "iroh-relay", IROH_RELAY, &["--features", "server"])
 }
 
 fn built(program: &str, arguments: &[&str]) -> Result<PathBuf> {

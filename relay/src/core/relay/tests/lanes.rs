@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use dataplane_common::DropReason;
 use proto::lane::{
     Cookie, LaneId, LaneMessage, LaneRefusal, LaneSecret, Proof as LaneProof, data_header,
 };
 use proto::relay::{LaneOpened, LaneRefused};
 
 use super::*;
-use crate::core::{Drop, Verdict};
+use crate::core::Verdict;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -90,7 +91,7 @@ fn both_ends_are_told_and_each_has_its_own_id_and_secret() {
 fn two_bound_ends_are_switched_from_their_addresses_only() {
     let (mut scene, _, [a, b]) = pair();
     let (home, roof) = (address("192.0.2.1:1000"), address("[2001:db8::2]:2000"));
-    assert_eq!(judge(&scene, a.lane, home), Verdict::Drop(Drop::LaneUnknown));
+    assert_eq!(judge(&scene, a.lane, home), Verdict::Drop(DropReason::LaneUnknown));
     bind(&mut scene, home, &a, 1);
     assert_eq!(judge(&scene, a.lane, home), Verdict::Up(a.lane));
     bind(&mut scene, roof, &b, 1);
@@ -98,7 +99,7 @@ fn two_bound_ends_are_switched_from_their_addresses_only() {
     assert_eq!((there.to, there.lane), (roof, b.lane));
     let Verdict::Forward(back) = judge(&scene, b.lane, roof) else { panic!() };
     assert_eq!((back.to, back.lane), (home, a.lane));
-    let source = Verdict::Drop(Drop::LaneSource);
+    let source = Verdict::Drop(DropReason::LaneSource);
     assert_eq!(judge(&scene, a.lane, address("192.0.2.1:1001")), source);
     assert_eq!(judge(&scene, a.lane, address("192.0.2.2:1000")), source);
     assert_eq!(judge(&scene, a.lane, roof), source);
@@ -135,7 +136,7 @@ fn an_old_proof_does_not_undo_a_move() {
     bind(&mut scene, after, &a, 2);
     assert_eq!(prove(&mut scene, before, old), Err(LaneRefusal::BadProof));
     assert_eq!(judge(&scene, a.lane, after), Verdict::Up(a.lane));
-    assert_eq!(judge(&scene, a.lane, before), Verdict::Drop(Drop::LaneSource));
+    assert_eq!(judge(&scene, a.lane, before), Verdict::Drop(DropReason::LaneSource));
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn keepalives_keep_and_silence_unbinds() {
         let kept = ask(&mut scene, home, &LaneMessage::Keepalive(a.lane, number));
         assert_eq!(LaneMessage::parse(&kept), Some(LaneMessage::Kept(a.lane, number)));
     }
-    assert_eq!(judge(&scene, b.lane, roof), Verdict::Drop(Drop::LaneUnknown));
+    assert_eq!(judge(&scene, b.lane, roof), Verdict::Drop(DropReason::LaneUnknown));
     assert_eq!(judge(&scene, a.lane, home), Verdict::Up(a.lane));
     let refused = ask(&mut scene, roof, &LaneMessage::Keepalive(b.lane, 1));
     let not_bound = LaneMessage::Refused(b.lane, LaneRefusal::NotBound);
@@ -186,7 +187,7 @@ fn any_way_reaches_any_way() {
     let payload = Bytes::from_static(b"abc");
     scene.run(|relay, now, out| relay.lane_data(b.lane, payload.clone(), 3, now.at, out));
     scene.run(|relay, now, out| relay.lane_data(a.lane, payload, 3, now.at, out));
-    assert_eq!(scene.relay.counters().dropped(Drop::LaneUnbound), 1);
+    assert_eq!(scene.relay.counters().dropped(DropReason::LaneUnbound), 1);
 }
 
 #[test]

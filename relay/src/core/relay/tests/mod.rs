@@ -2,7 +2,10 @@
 
 mod admission;
 mod lanes;
+mod mesh;
+mod mesh_stories;
 mod packets;
+mod region;
 mod strangers;
 
 use std::time::{Duration, Instant};
@@ -15,8 +18,8 @@ use proto::ticket::{
 };
 
 use crate::core::{
-    Admitted, ClientId, Command, ControlKeys, Delivery, Made, Now, Output, Relay, Settings, Switch,
-    Way, admit,
+    Admitted, ClientId, Command, ControlKeys, Delivery, LinkId, Made, Now, Output, Relay, Settings,
+    Switch, ToLink, Way, admit,
 };
 
 const NONCE: [u8; 32] = [1; 32];
@@ -73,6 +76,8 @@ struct Scene {
     delivered: Vec<(ClientId, Delivery)>,
     closed: Vec<ClientId>,
     datagrams: Vec<Made>,
+    linked: Vec<(LinkId, ToLink)>,
+    closed_links: Vec<LinkId>,
     ended: bool,
     /// Whether connections write at once what they are given.
     writing: bool,
@@ -89,6 +94,8 @@ impl Scene {
             delivered: Vec::new(),
             closed: Vec::new(),
             datagrams: Vec::new(),
+            linked: Vec::new(),
+            closed_links: Vec::new(),
             ended: false,
             writing: true,
         }
@@ -113,6 +120,13 @@ impl Scene {
                         self.delivered.push((to, delivery));
                     }
                     Command::Close(client) => self.closed.push(client),
+                    Command::Link(to, delivery) => {
+                        if self.writing {
+                            self.relay.link_written(to, delivery.cost(), self.now.at, &mut out);
+                        }
+                        self.linked.push((to, delivery));
+                    }
+                    Command::CloseLink(link) => self.closed_links.push(link),
                     Command::Switch(change) => self.switch.change(change),
                     Command::End => self.ended = true,
                 }

@@ -2,8 +2,9 @@
 
 use std::num::NonZeroU64;
 
+use dataplane_common::DropReason;
+
 use super::*;
-use crate::core::Drop;
 
 #[test]
 fn packets_arrive_as_they_were_sent() {
@@ -41,7 +42,7 @@ fn absent_peers_are_named_but_not_for_each_packet() {
     for _ in 0..10_000 {
         scene.send(one, 2, b"hello", 5);
     }
-    assert_eq!(scene.relay.counters().dropped(Drop::PeerAbsent), 10_000);
+    assert_eq!(scene.relay.counters().dropped(DropReason::PeerAbsent), 10_000);
     let told = scene.frames(one).len();
     assert!((1..=501).contains(&told), "{told} answers");
 }
@@ -58,7 +59,7 @@ fn a_dead_receiver_blocks_nobody_and_holds_little() {
     }
     let waiting = scene.relay.totals().waiting;
     assert!(waiting <= Settings::default().queue_bytes, "{waiting} bytes wait");
-    assert!(scene.relay.counters().dropped(Drop::ReceiverFull) > 4000);
+    assert!(scene.relay.counters().dropped(DropReason::ReceiverFull) > 4000);
     let alive = scene.join(1, 3);
     scene.send(sender, 3, b"hello", 5);
     assert_eq!(scene.packets(alive).len(), 1);
@@ -87,7 +88,7 @@ fn all_queues_together_are_bounded() {
         }
     }
     assert!(scene.relay.totals().waiting <= 300_000);
-    assert!(scene.relay.counters().dropped(Drop::QueueTotal) > 0);
+    assert!(scene.relay.counters().dropped(DropReason::QueueTotal) > 0);
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
+use dataplane_common::DropReason;
 use proptest::prelude::*;
 use proto::lane::{LaneMessage, LaneRefusal};
 use proto::relay::LaneRefused;
 
 use super::*;
-use crate::core::Drop;
 
 #[test]
 fn questions_of_strangers_are_limited_and_leave_nothing_behind() {
@@ -21,7 +21,7 @@ fn questions_of_strangers_are_limited_and_leave_nothing_behind() {
     assert!((1..=25_001).contains(&answers), "{answers} answers at once");
     let refused = LaneMessage::parse(&scene.datagrams[0].bytes);
     assert!(matches!(refused, Some(LaneMessage::Refused(_, LaneRefusal::Unknown))));
-    assert_eq!(scene.relay.counters().dropped(Drop::LaneBusy), 99_999 - answers as u64);
+    assert_eq!(scene.relay.counters().dropped(DropReason::LaneBusy), 99_999 - answers as u64);
     assert_eq!(scene.relay.poll_timeout(), None);
 }
 

@@ -1,0 +1,87 @@
+//! A node shows that it is itself, and takes another node key in time.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use proto::control::{
+    ChallengeRequest, ChallengeResponse, RenewRequest, RenewResponse, SessionRequest,
+    SessionResponse, common_version,
+};
+use proto::ticket::UnixSeconds;
+use serde_json::json;
+
+use super::bearer::Bearer;
+use super::enrol::no_version;
+use crate::app::{App, now};
+use crate::core::audit::Act;
+use crate::core::node::NODE_KEY_LASTS;
+use crate::core::session::SESSION_LASTS;
+use crate::peer::PeerAddress;
+use crate::problem::Problem;
+use crate::store::{StoreError, random};
+
+/// It costs a hash, and tells nobody whether there is such a node.
+pub(super) async fn challenge(
+    State(app): State<App>,
+    PeerAddress(source): PeerAddress,
+    body: Bytes,
+) -> Result<Json<ChallengeResponse>, Problem> {
+    app.admit(source)?;
+    let request = ChallengeRequest::parse(&body)?;
+    let challenge = app.session().challenge(request.node, now(), random()?);
+    Ok(Json(ChallengeResponse { challenge }))
+}
+
+pub(super) async fn session(
+    State(app): State<App>,
+    PeerAddress(source): PeerAddress,
+    body: Bytes,
+) -> Result<Json<SessionResponse>, Problem> {
+    app.admit(source)?;
+    let request = SessionRequest::parse(&body)?;
+    let version = common_version(&request.versions).ok_or_else(no_version)?;
+    let refused = || {
+        app.failed(source);
+        Problem::unauthorized()
+    };
+    if !app.session().is_challenge(&request.challenge, request.node, now()) {
+        return Err(refused());
+    }
+    let kept = match app.store().find_node(request.node).await {
+        Ok(kept) => kept,
+        Err(StoreError::Missing(_)) => return Err(refused()),
+        Err(error) => return Err(error.into()),
+    };
+    if !request.is_by(&kept.node.node_key) || kept.node.is_expired(now()) {
+        return Err(refused());
+    }
+    let token = app.session().session(kept.network, request.node, now());
+    Ok(Json(SessionResponse { version, token, lasts: SESSION_LASTS }))
+}
+
+pub(super) async fn renew(
+    bearer: Bearer,
+    State(app): State<App>,
+    body: Bytes,
+) -> Result<Json<RenewResponse>, Problem> {
+    let request = RenewRequest::parse(&body)?;
+    let mut write = app.store().write(bearer.session.network, now()).await?;
+    let mut node = write.node(bearer.session.node).await?;
+    if !request.is_by(node.id, &node.node_key) {
+        return Err(Problem::bad("the renewal is not signed by the old key and the new one"));
+    }
+    node.node_key = request.node_key;
+    node.expires = Some(UnixSeconds(write.now().0.saturating_add(NODE_KEY_LASTS)));
+    node.lapsed = false;
+    write.put_node(&node).await?;
+    write
+        .audit(Act {
+            actor: format!("node:{}", node.id),
+            action: "node.renew",
+            subject: node.id.to_string(),
+            detail: json!({ "node_key": node.node_key, "expires": node.expires }),
+        })
+        .await?;
+    write.commit().await?;
+    Ok(Json(RenewResponse { expires: node.expires }))
+}

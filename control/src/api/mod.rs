@@ -1,0 +1,120 @@
+//! What operators ask: REST under `/api/v1`. Each handler says what it takes and gives, and the
+//! OpenAPI document at `/api/v1/openapi.json` is made of that, so it has every route and no other.
+
+mod audit;
+mod body;
+mod caller;
+mod flows;
+mod keys;
+mod networks;
+mod nodes;
+mod policy;
+mod relays;
+mod tokens;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{IntoParams, OpenApi as _};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::problem::Problem;
+use crate::store::Page;
+
+/// The longest body of a request; a policy may be larger than anything else.
+const MAX_BODY: usize = 256 << 10;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "nearwire-control", description = "Who is in a network, and what each node may do"),
+    security(("token" = []))
+)]
+struct Described;
+
+/// A page of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// The `next` of the page before
+    #[serde(default)]
+    #[param(max_length = 64)]
+    after: String,
+    /// The most that is wanted, up to 1000
+    #[serde(default = "hundred")]
+    #[param(minimum = 1, maximum = 1000)]
+    limit: u32,
+}
+
+const fn hundred() -> u32 {
+    100
+}
+
+impl From<PageQuery> for Page {
+    fn from(query: PageQuery) -> Self {
+        Self { after: query.after, limit: query.limit }
+    }
+}
+
+/// The id with which the next page begins; nothing after the last page.
+fn next<T>(items: &[T], limit: u32, id: impl Fn(&T) -> String) -> Option<String> {
+    let full = items.len() >= limit.clamp(1, crate::store::MAX_PAGE) as usize;
+    items.last().filter(|_| full).map(id)
+}
+
+fn described() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(networks::list, networks::create))
+        .routes(routes!(networks::get, networks::delete))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::get, nodes::change, nodes::delete))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(relays::own, relays::put_own))
+        .routes(routes!(relays::common, relays::put_common))
+        .routes(routes!(relays::control_keys, relays::rotate))
+        .routes(routes!(audit::of_network))
+        .routes(routes!(audit::of_server))
+        .routes(routes!(flows::list))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(policy::get, policy::put))
+                .routes(routes!(policy::check))
+                .routes(routes!(policy::versions))
+                .routes(routes!(policy::version))
+                .routes(routes!(policy::diff))
+                .routes(routes!(policy::roll_back))
+                .layer(DefaultBodyLimit::max(::policy::MAX_DOCUMENT_BYTES * 2)),
+        )
+}
+
+/// The document.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    split().1
+}
+
+fn split() -> (Router<App>, OpenApi) {
+    let (router, mut openapi) = described().split_for_parts();
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    openapi.components.get_or_insert_default().add_security_scheme("token", scheme);
+    (router, openapi)
+}
+
+/// All routes.
+pub fn router() -> Router<App> {
+    let (router, openapi) = split();
+    router
+        .route("/api/v1/openapi.json", get(move || async move { Json(openapi) }))
+        .method_not_allowed_fallback(|| async {
+            Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, "this path takes other methods")
+        })
+}

@@ -1,0 +1,350 @@
+//! `/networks/{network}/policy`: who may reach whom, in versions.
+
+use axum::Json;
+use axum::extract::State;
+use policy::{Direction, Nodes, compile_with, difference};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+
+use super::body::{Body, Path, Query};
+use super::caller::Caller;
+use crate::app::{App, now};
+use crate::core::policy_text;
+use crate::core::scope::Scope;
+use crate::problem::Problem;
+use crate::store::{KeptNetwork, PolicyInfo, PolicyVersion};
+
+/// A version of a policy
+#[derive(Serialize, ToSchema)]
+pub(super) struct PolicyView {
+    #[serde(flatten)]
+    info: InfoView,
+    /// The document, as it was written
+    text: String,
+}
+
+/// About a version of a policy
+#[derive(Serialize, ToSchema)]
+pub(super) struct InfoView {
+    /// Its number, from one
+    version: u64,
+    /// Who wrote it
+    author: String,
+    /// Why
+    comment: String,
+    /// When, in seconds since 1970
+    created: u64,
+}
+
+/// Versions of a policy, newest first
+#[derive(Serialize, ToSchema)]
+pub(super) struct Versions {
+    versions: Vec<InfoView>,
+}
+
+/// A policy to put in force
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPolicy {
+    /// The document (HuJSON)
+    text: String,
+    /// Why
+    #[serde(default)]
+    #[schema(max_length = 255)]
+    comment: String,
+    /// The version that is to be replaced; if another one is in force, nothing changes
+    replaces: Option<u64>,
+}
+
+/// A policy to look at
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TriedPolicy {
+    /// The document (HuJSON)
+    text: String,
+}
+
+/// A policy that may be put in force
+#[derive(Serialize, ToSchema)]
+pub(super) struct Accepted {
+    /// Rules of the document
+    rules: usize,
+    /// Tests of the document, which all hold
+    tests: usize,
+    /// What it allows and what is in force does not, and the other way round
+    changes: Vec<ChangeView>,
+}
+
+/// A version to go back to
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RollBack {
+    /// Its number
+    version: u64,
+}
+
+/// Flows that one policy allows and another does not
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChangeView {
+    /// Whether they are allowed now, or not any more
+    gained: bool,
+    sources: Vec<String>,
+    destinations: Vec<String>,
+    /// As `tcp 80-90`
+    services: Vec<String>,
+}
+
+/// What differs between two versions
+#[derive(Serialize, ToSchema)]
+pub(super) struct Differences {
+    changes: Vec<ChangeView>,
+}
+
+/// Which versions
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct VersionsQuery {
+    /// Those before this one
+    #[serde(default)]
+    before: u64,
+    /// The most that is wanted, up to 1000
+    #[serde(default = "super::hundred")]
+    #[param(minimum = 1, maximum = 1000)]
+    limit: u32,
+}
+
+/// Which two versions
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DiffQuery {
+    /// The old one
+    from: u64,
+    /// The new one
+    to: u64,
+}
+
+impl From<PolicyInfo> for InfoView {
+    fn from(info: PolicyInfo) -> Self {
+        let PolicyInfo { version, author, comment, created } = info;
+        Self { version, author, comment, created: created.0 }
+    }
+}
+
+impl From<PolicyVersion> for PolicyView {
+    fn from(kept: PolicyVersion) -> Self {
+        Self { info: kept.info.into(), text: kept.text }
+    }
+}
+
+async fn nodes(app: &App, network: &KeptNetwork) -> Result<Nodes, Problem> {
+    let mut nodes = Nodes::default();
+    for node in app.store().all_nodes(network.id).await? {
+        if let Some(node) = node.in_policy(&network.plan) {
+            // Host numbers and ids are unique, so addresses and names are.
+            let _ = nodes.insert(node);
+        }
+    }
+    Ok(nodes)
+}
+
+/// To compile may take a while, during which others want to be served.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::internal(&error))?
+}
+
+fn accept(text: &str, nodes: &Nodes) -> Result<policy::Document, Problem> {
+    policy_text::accept(text, nodes)
+        .map_err(|refusal| Problem::refused(refusal.to_string(), refusal.details(text)))
+}
+
+fn changes(old: &str, new: &policy::Document, nodes: &Nodes) -> Result<Vec<ChangeView>, Problem> {
+    let unread = |reason: String| Problem::refused(reason, Vec::new());
+    let old = policy::Document::parse(old)
+        .map_err(|_| unread("the version to compare with is not readable any more".to_owned()))?;
+    let compile = |document: &policy::Document| {
+        compile_with(document, nodes).map_err(|error| unread(error.to_string()))
+    };
+    let view = |change: policy::Change| ChangeView {
+        gained: change.direction == Direction::Gained,
+        sources: change
+            .sources
+            .iter()
+            .map(|range| format!("{}-{}", range.first, range.last))
+            .collect(),
+        destinations: change
+            .destinations
+            .iter()
+            .map(|range| format!("{}-{}", range.first, range.last))
+            .collect(),
+        services: change
+            .services
+            .iter()
+            .map(|service| {
+                let name = policy::protocol::name(service.protocol);
+                if policy::has_ports(service.protocol) {
+                    format!("{name} {}-{}", service.ports.first, service.ports.last)
+                } else {
+                    name
+                }
+            })
+            .collect(),
+    };
+    Ok(difference(&compile(&old)?, &compile(new)?).into_iter().map(view).collect())
+}
+
+/// The policy in force
+#[utoipa::path(get, path = "/api/v1/networks/{network}/policy", tag = "policy",
+    params(("network" = String, Path)),
+    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem)))]
+pub(super) async fn get(
+    caller: Caller,
+    State(app): State<App>,
+    Path(network): Path<String>,
+) -> Result<Json<PolicyView>, Problem> {
+    let network = caller.network(&app, &network, Scope::PolicyRead).await?;
+    Ok(Json(app.store().policy(network.id, Some(network.policy)).await?.into()))
+}
+
+/// Put a policy in force, if it has no errors and its own tests hold
+#[utoipa::path(put, path = "/api/v1/networks/{network}/policy", tag = "policy",
+    params(("network" = String, Path)), request_body = NewPolicy,
+    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem)))]
+pub(super) async fn put(
+    caller: Caller,
+    State(app): State<App>,
+    Path(network): Path<String>,
+    Body(new): Body<NewPolicy>,
+) -> Result<Json<PolicyView>, Problem> {
+    let network = caller.network(&app, &network, Scope::PolicyWrite).await?;
+    enforce(&caller, &app, &network, new).await.map(Json)
+}
+
+async fn enforce(
+    caller: &Caller,
+    app: &App,
+    network: &KeptNetwork,
+    new: NewPolicy,
+) -> Result<PolicyView, Problem> {
+    if new.comment.len() > 255 {
+        return Err(Problem::refused("`comment` is longer than 255 bytes", Vec::new()));
+    }
+    let nodes = nodes(app, network).await?;
+    let text = new.text.clone();
+    aside(move || accept(&text, &nodes).map(drop)).await?;
+    let mut write = app.store().write(network.id, now()).await?;
+    let in_force = write.network().policy;
+    if let Some(expected) = new.replaces.filter(|expected| *expected != in_force) {
+        let reason = format!("version {in_force} is in force, not {expected}: look at it first");
+        return Err(Problem::conflict(reason));
+    }
+    let version = write.put_policy(&new.text, &caller.actor(), &new.comment).await?;
+    let detail = json!({ "version": version, "comment": new.comment });
+    write.audit(caller.act("policy.put", network.id, detail)).await?;
+    write.commit().await?;
+    Ok(app.store().policy(network.id, Some(version)).await?.into())
+}
+
+/// Look at a policy: what is wrong with it, or what it would change
+#[utoipa::path(post, path = "/api/v1/networks/{network}/policy/check", tag = "policy",
+    params(("network" = String, Path)), request_body = TriedPolicy,
+    responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
+pub(super) async fn check(
+    caller: Caller,
+    State(app): State<App>,
+    Path(network): Path<String>,
+    Body(tried): Body<TriedPolicy>,
+) -> Result<Json<Accepted>, Problem> {
+    let network = caller.network(&app, &network, Scope::PolicyRead).await?;
+    let nodes = nodes(&app, &network).await?;
+    let old = app.store().policy(network.id, Some(network.policy)).await?.text;
+    aside(move || {
+        let document = accept(&tried.text, &nodes)?;
+        Ok(Json(Accepted {
+            rules: document.rules().len(),
+            tests: document.tests().iter().map(|test| test.expectations.len()).sum(),
+            changes: changes(&old, &document, &nodes)?,
+        }))
+    })
+    .await
+}
+
+/// The versions of the policy
+#[utoipa::path(get, path = "/api/v1/networks/{network}/policy/versions", tag = "policy",
+    params(("network" = String, Path), VersionsQuery),
+    responses((status = 200, body = Versions), (status = "4XX", body = Problem)))]
+pub(super) async fn versions(
+    caller: Caller,
+    State(app): State<App>,
+    Path(network): Path<String>,
+    Query(query): Query<VersionsQuery>,
+) -> Result<Json<Versions>, Problem> {
+    let network = caller.network(&app, &network, Scope::PolicyRead).await?;
+    let before = if query.before == 0 { u64::MAX } else { query.before };
+    let kept = app.store().policy_versions(network.id, before, query.limit).await?;
+    Ok(Json(Versions { versions: kept.into_iter().map(Into::into).collect() }))
+}
+
+/// A version of the policy
+#[utoipa::path(get, path = "/api/v1/networks/{network}/policy/versions/{version}", tag = "policy",
+    params(("network" = String, Path), ("version" = u64, Path, minimum = 1)),
+    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem)))]
+pub(super) async fn version(
+    caller: Caller,
+    State(app): State<App>,
+    Path((network, version)): Path<(String, u64)>,
+) -> Result<Json<PolicyView>, Problem> {
+    let network = caller.network(&app, &network, Scope::PolicyRead).await?;
+    Ok(Json(of_version(&app, &network, version).await?.into()))
+}
+
+async fn of_version(
+    app: &App,
+    network: &KeptNetwork,
+    version: u64,
+) -> Result<PolicyVersion, Problem> {
+    if version == 0 {
+        return Err(Problem::not_found("such version of the policy"));
+    }
+    Ok(app.store().policy(network.id, Some(version)).await?)
+}
+
+/// What one version allows and another does not, between the nodes of today
+#[utoipa::path(get, path = "/api/v1/networks/{network}/policy/diff", tag = "policy",
+    params(("network" = String, Path), DiffQuery),
+    responses((status = 200, body = Differences), (status = "4XX", body = Problem)))]
+pub(super) async fn diff(
+    caller: Caller,
+    State(app): State<App>,
+    Path(network): Path<String>,
+    Query(query): Query<DiffQuery>,
+) -> Result<Json<Differences>, Problem> {
+    let network = caller.network(&app, &network, Scope::PolicyRead).await?;
+    let old = of_version(&app, &network, query.from).await?.text;
+    let new = of_version(&app, &network, query.to).await?.text;
+    let nodes = nodes(&app, &network).await?;
+    aside(move || {
+        let unread = |_| Problem::refused("the new version is not readable any more", Vec::new());
+        let new = policy::Document::parse(&new).map_err(unread)?;
+        Ok(Json(Differences { changes: changes(&old, &new, &nodes)? }))
+    })
+    .await
+}
+
+/// Put an earlier version in force again, as a new one
+#[utoipa::path(post, path = "/api/v1/networks/{network}/policy/rollback", tag = "policy",
+    params(("network" = String, Path)), request_body = RollBack,
+    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem)))]
+pub(super) async fn roll_back(
+    caller: Caller,
+    State(app): State<App>,
+    Path(network): Path<String>,
+    Body(to): Body<RollBack>,
+) -> Result<Json<PolicyView>, Problem> {
+    let network = caller.network(&app, &network, Scope::PolicyWrite).await?;
+    let text = of_version(&app, &network, to.version).await?.text;
+    let comment = format!("back to version {}", to.version);
+    enforce(&caller, &app, &network, NewPolicy { text, comment, replaces: None }).await.map(Json)
+}

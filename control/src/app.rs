@@ -1,0 +1,94 @@
+//! What every request needs.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use proto::ticket::UnixSeconds;
+
+use crate::core::lockout::{Lockout, Source};
+use crate::core::seal::SealKey;
+use crate::core::session::SessionKey;
+use crate::hub::Hub;
+use crate::problem::Problem;
+use crate::server::metrics::Metrics;
+use crate::store::{Secrets, Store};
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    hub: Hub,
+    session: SessionKey,
+    seal: SealKey,
+    lockout: Mutex<Lockout>,
+    metrics: Metrics,
+}
+
+/// The wall clock.
+#[must_use]
+pub fn now() -> UnixSeconds {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    UnixSeconds(since.map_or(0, |since| since.as_secs()))
+}
+
+impl App {
+    /// All of it, over an open database.
+    pub async fn new(store: Store, seal: SealKey) -> Result<Self, crate::store::StoreError> {
+        let Secrets { session, control } = store.secrets(&seal, now()).await?;
+        let hub = Hub::new(store.clone(), control)?;
+        let (lockout, metrics) = (Mutex::default(), Metrics::default());
+        Ok(Self(Arc::new(Inner { store, hub, session, seal, lockout, metrics })))
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// What nodes are told.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn session(&self) -> &SessionKey {
+        &self.0.session
+    }
+
+    pub(crate) fn seal(&self) -> &SealKey {
+        &self.0.seal
+    }
+
+    /// Refuses a source that has failed too often.
+    pub(crate) fn admit(&self, source: IpAddr) -> Result<(), Problem> {
+        match self.lockout(|lockout| lockout.wait(Source::from(source), now())) {
+            Some(seconds) => Err(Problem::too_many(seconds)),
+            None => Ok(()),
+        }
+    }
+
+    /// A source has shown a secret that is none.
+    pub(crate) fn failed(&self, source: IpAddr) {
+        self.metrics().refused.inc();
+        self.lockout(|lockout| lockout.failed(Source::from(source), now()));
+    }
+
+    /// Sources that have to wait.
+    pub(crate) fn locked(&self) -> usize {
+        self.lockout(|lockout| lockout.locked(now()))
+    }
+
+    fn lockout<T>(&self, look: impl FnOnce(&mut Lockout) -> T) -> T {
+        look(&mut self.0.lockout.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,58 @@
+//! `serve`
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::server::{Config, Server};
+use crate::store::Page;
+
+/// How long nodes and requests have to go elsewhere.
+const DRAIN: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(config: Config) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let server = Server::start(config).await?;
+    let addresses = server.addresses();
+    let url = format!("{scheme}://{}", addresses.api);
+    first_steps(&server, &url).await?;
+    tracing::info!(
+        url,
+        operators = addresses.operators.map(tracing::field::display),
+        instance = server.app().hub().instance(),
+        "serving"
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("telling nodes, then ending");
+    server.drain(DRAIN).await;
+    Ok(())
+}
+
+/// What to type next, where nothing is there yet.
+async fn first_steps(server: &Server, url: &str) -> Result<()> {
+    let store = server.app().store();
+    let first = Page { after: String::new(), limit: 1 };
+    if store.tokens(None, &first).await?.is_empty() {
+        println!(
+            "There is no administrator yet. On this machine, with the same configuration:\n  \
+             export NEARWIRE_TOKEN=$(nearwire-control token)\n  \
+             export NEARWIRE_URL={url}"
+        );
+    }
+    if store.networks(&first).await?.is_empty() {
+        println!(
+            "There is no network yet. With the administrator's token:\n  \
+             nearwire-control admin networks create home\n  \
+             nearwire-control admin keys create home --tag tag:server\n\
+             and on the first node, with the key that was printed:\n  \
+             nearwire up --control {url} --auth-key KEY"
+        );
+    }
+    Ok(())
+}

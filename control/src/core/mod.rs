@@ -1,0 +1,17 @@
+//! What the control plane decides, without sockets, database, clock or chance: `now` and random
+//! bytes are arguments.
+
+pub mod audit;
+pub mod bearer;
+pub mod enrolment;
+pub mod ipam;
+pub mod label;
+pub mod lockout;
+pub mod node;
+pub mod peer_set;
+pub mod policy_text;
+pub mod scope;
+pub mod seal;
+pub mod session;
+pub mod tenant;
+pub mod view;

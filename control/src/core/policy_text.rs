@@ -1,0 +1,83 @@
+//! From the text that an operator writes to a document that may be put in force: it has no errors,
+//! and its own tests hold.
+
+use policy::{Diagnostic, Document, Failure, Nodes, render, try_tests};
+
+/// What is in force before anybody has written anything: nobody may do anything.
+pub const EMPTY: &str = "{\n  // Nothing is allowed until a rule says so.\n  \"acls\": []\n}\n";
+
+/// Why a text is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyRefusal {
+    /// It is wrong in these places.
+    #[error("the policy has {} errors", .0.len())]
+    Wrong(Vec<Diagnostic>),
+    /// These of its own tests do not hold.
+    #[error("{} of the policy's own tests fail", .0.len())]
+    Tests(Vec<String>),
+    /// It is too much for the kernel's tables.
+    #[error("the policy cannot be compiled: {0}")]
+    TooLarge(String),
+}
+
+impl PolicyRefusal {
+    /// Each thing that is wrong, for a person to read.
+    #[must_use]
+    pub fn details(&self, text: &str) -> Vec<String> {
+        match self {
+            Self::Wrong(errors) => errors
+                .iter()
+                .map(|error| render("policy", text, std::slice::from_ref(error)))
+                .collect(),
+            Self::Tests(failures) => failures.clone(),
+            Self::TooLarge(reason) => vec![reason.clone()],
+        }
+    }
+}
+
+/// The document of a text, tried on the nodes of its network.
+pub fn accept(text: &str, nodes: &Nodes) -> Result<Document, PolicyRefusal> {
+    let document = Document::parse(text).map_err(PolicyRefusal::Wrong)?;
+    let outcomes =
+        try_tests(&document, nodes).map_err(|error| PolicyRefusal::TooLarge(error.to_string()))?;
+    let failures: Vec<String> = outcomes
+        .iter()
+        .filter_map(|outcome| {
+            let reason = match outcome.failure.as_ref()? {
+                Failure::NoFlow(reason) => reason.clone(),
+                Failure::Decided { rule: Some(rule), .. } => {
+                    let line = document.rules().get(rule.0 as usize).map_or(0, |rule| rule.line);
+                    format!("the rule on line {line} decides otherwise")
+                }
+                Failure::Decided { rule: None, .. } => "no rule accepts it".to_owned(),
+            };
+            let expected = &outcome.expectation;
+            Some(format!(
+                "{} to {} port {} should be {}: {reason}",
+                outcome.source,
+                expected.destination,
+                expected.port,
+                if expected.action == policy::Action::Accept { "accepted" } else { "denied" },
+            ))
+        })
+        .collect();
+    if failures.is_empty() { Ok(document) } else { Err(PolicyRefusal::Tests(failures)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_and_failed_tests_are_told() {
+        let nodes = Nodes::default();
+        assert!(accept(EMPTY, &nodes).is_ok());
+        let wrong = accept("{ \"acls\": [{ \"action\": \"maybe\" }] }", &nodes).unwrap_err();
+        assert!(wrong.details("{}")[0].contains("policy:1:"), "{wrong:?}");
+        let text = r#"{ "acls": [],
+            "tests": [{ "src": "a@x", "accept": ["b@x:22"] }] }"#;
+        let failed = accept(text, &nodes).unwrap_err();
+        let said = &failed.details(text)[0];
+        assert!(said.contains("port 22 should be accepted: no rule accepts it"), "{said}");
+    }
+}

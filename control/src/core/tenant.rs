@@ -1,0 +1,293 @@
+//! One network as it is at a revision, and whom each change of it concerns.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use policy::{Document, NodeName, Nodes, Plan};
+use proto::control::{Dns, Network, NodeId, Region};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::ipam::AddressPlan;
+use super::node::Node;
+use super::peer_set::Slot;
+
+/// See the module.
+pub struct Tenant {
+    network: Network,
+    plan: AddressPlan,
+    revision: u64,
+    nodes: HashMap<NodeId, Seat>,
+    /// Who has, or had, each slot.
+    slots: Vec<NodeId>,
+    policy: Plan,
+    regions: Vec<Region>,
+    regions_since: u64,
+}
+
+/// A node in its place.
+pub(super) struct Seat {
+    pub(super) slot: Slot,
+    pub(super) node: Node,
+    /// The revision at which its peers last had to hear of it.
+    pub(super) changed: u64,
+    /// What its peers hear.
+    pub(super) as_peer: Box<RawValue>,
+}
+
+/// One thing that is another now.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A node is new, or not what it was.
+    Node(Box<Node>),
+    /// A node is deleted or revoked.
+    Gone(NodeId),
+    /// Another policy is in force.
+    Policy(Document),
+    /// The relays are others.
+    Regions(Vec<Region>),
+}
+
+/// What a node has to hear of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Whatever it does not know, of everything.
+    pub all: bool,
+    /// What it has to enforce.
+    pub filter: bool,
+    /// These nodes, and whether each is a peer of it now.
+    pub peers: BTreeMap<NodeId, bool>,
+}
+
+/// Peers above which all are looked at.
+const MOST_PEERS_DUE: usize = 1_024;
+
+/// Nodes, and what they have to hear of.
+pub type Dues = BTreeMap<NodeId, Due>;
+
+/// A network that cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a value of network {network} cannot be written as JSON: {reason}")]
+pub struct Unwritable {
+    network: String,
+    reason: String,
+}
+
+impl Due {
+    /// Everything.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+
+    /// Adds what came later.
+    pub fn merge(&mut self, later: Self) {
+        self.all |= later.all;
+        self.filter |= later.filter;
+        self.peers.extend(later.peers);
+        if self.all || self.peers.len() > MOST_PEERS_DUE {
+            *self = Self::everything();
+        }
+    }
+}
+
+impl Tenant {
+    /// The network with these nodes at a revision.
+    pub fn new(
+        network: Network,
+        plan: AddressPlan,
+        revision: u64,
+        nodes: Vec<Node>,
+        document: Document,
+        regions: Vec<Region>,
+    ) -> Result<Self, Unwritable> {
+        let mut known = Nodes::default();
+        for node in nodes.iter().filter_map(|node| node.in_policy(&plan)) {
+            // Host numbers and ids are unique, so addresses and names are.
+            let _ = known.insert(node);
+        }
+        let mut tenant = Self {
+            network,
+            plan,
+            revision,
+            nodes: HashMap::new(),
+            slots: Vec::new(),
+            policy: Plan::new(document, &known),
+            regions,
+            regions_since: 0,
+        };
+        for node in nodes {
+            tenant.seat(node, revision)?;
+        }
+        Ok(tenant)
+    }
+
+    /// The network.
+    #[must_use]
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Where its addresses come from.
+    #[must_use]
+    pub const fn plan(&self) -> &AddressPlan {
+        &self.plan
+    }
+
+    /// Which state this is.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id).map(|seat| &seat.node)
+    }
+
+    /// All nodes, in no order.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().map(|seat| &seat.node)
+    }
+
+    pub(super) fn seat_of(&self, id: NodeId) -> Option<&Seat> {
+        self.nodes.get(&id)
+    }
+
+    pub(super) fn owner_of(&self, slot: Slot) -> Option<NodeId> {
+        self.slots.get(slot.0 as usize).copied()
+    }
+
+    pub(super) fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    pub(super) const fn regions_since(&self) -> u64 {
+        self.regions_since
+    }
+
+    pub(super) fn dns(&self) -> Dns {
+        Dns { domain: format!("{}.mesh", self.network.name), forward: BTreeMap::new() }
+    }
+
+    pub(super) fn filter(&self, id: NodeId) -> Option<policy::Filter> {
+        self.policy.filter(&NodeName::parse(&id.to_string())?)
+    }
+
+    /// The nodes that a node hears of.
+    #[must_use]
+    pub fn neighbours(&self, id: NodeId) -> BTreeSet<NodeId> {
+        let Some(name) = NodeName::parse(&id.to_string()) else { return BTreeSet::new() };
+        self.policy.neighbours(&name).filter_map(|name| name.as_str().parse().ok()).collect()
+    }
+
+    /// Goes on to a later revision. Gives the nodes that it concerns.
+    pub fn apply(&mut self, revision: u64, changes: Vec<Change>) -> Result<Dues, Unwritable> {
+        let mut dues = Dues::new();
+        for change in changes {
+            match change {
+                Change::Node(node) => self.set_node(*node, revision, &mut dues)?,
+                Change::Gone(id) => self.remove_node(id, &mut dues),
+                Change::Policy(document) => {
+                    for name in self.policy.set_document(document) {
+                        mark(&mut dues, &name, Due::everything());
+                    }
+                }
+                Change::Regions(regions) => {
+                    (self.regions, self.regions_since) = (regions, revision);
+                    for id in self.nodes.keys() {
+                        dues.entry(*id).or_default();
+                    }
+                }
+            }
+        }
+        self.revision = revision;
+        Ok(dues)
+    }
+
+    fn set_node(&mut self, node: Node, revision: u64, dues: &mut Dues) -> Result<(), Unwritable> {
+        let (id, old) = (node.id, self.nodes.get(&node.id).map(|seat| &seat.node));
+        let old_policy = old.and_then(|old| old.in_policy(&self.plan));
+        let new_policy = node.in_policy(&self.plan);
+        let heard = old.map(|old| old.as_peer(&self.plan)) != Some(node.as_peer(&self.plan));
+        if old_policy == new_policy {
+            self.seat(node, revision)?;
+            if heard {
+                for peer in self.neighbours(id) {
+                    dues.entry(peer).or_default().peers.insert(id, true);
+                }
+            }
+            dues.entry(id).or_default();
+            return Ok(());
+        }
+        let before = self.neighbours(id);
+        let routes =
+            |node: &Option<policy::Node>| node.as_ref().is_some_and(|n| !n.routes.is_empty());
+        let reroutes = routes(&old_policy) || routes(&new_policy);
+        let dirty = match (new_policy, &old_policy) {
+            // Another one with its address cannot be: host numbers are unique.
+            (Some(new), _) => self.policy.set_node(new).unwrap_or_default(),
+            (None, Some(old)) => self.policy.remove_node(&old.name),
+            (None, None) => BTreeSet::new(),
+        };
+        self.seat(node, revision)?;
+        let after = self.neighbours(id);
+        for name in dirty {
+            // A route may take from one node what it gives to another.
+            mark(dues, &name, Due { all: reroutes, filter: true, ..Due::default() });
+        }
+        for peer in before.union(&after) {
+            dues.entry(*peer).or_default().peers.insert(id, after.contains(peer));
+        }
+        dues.entry(id).or_default().merge(Due::everything());
+        Ok(())
+    }
+
+    fn remove_node(&mut self, id: NodeId, dues: &mut Dues) {
+        let before = self.neighbours(id);
+        let Some(seat) = self.nodes.remove(&id) else { return };
+        let reroutes = seat.node.routes().next().is_some();
+        if let Some(name) = NodeName::parse(&id.to_string()) {
+            for name in self.policy.remove_node(&name) {
+                mark(dues, &name, Due { all: reroutes, filter: true, ..Due::default() });
+            }
+        }
+        for peer in before {
+            dues.entry(peer).or_default().peers.insert(id, false);
+        }
+        dues.entry(id).or_default();
+    }
+
+    fn seat(&mut self, node: Node, revision: u64) -> Result<(), Unwritable> {
+        let id = node.id;
+        let peer = node.as_peer(&self.plan);
+        let as_peer = self.written(&peer)?;
+        let before = self.nodes.get(&id);
+        let same = before.filter(|seat| seat.as_peer.get() == as_peer.get());
+        let changed = same.map_or(revision, |seat| seat.changed);
+        let slot = match before {
+            Some(seat) => seat.slot,
+            None => {
+                self.slots.push(id);
+                Slot(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
+            }
+        };
+        self.nodes.insert(id, Seat { slot, node, changed, as_peer });
+        Ok(())
+    }
+
+    pub(super) fn written<T: serde::Serialize>(
+        &self,
+        value: &T,
+    ) -> Result<Box<RawValue>, Unwritable> {
+        to_raw_value(value).map_err(|error| Unwritable {
+            network: self.network.name.clone(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+fn mark(dues: &mut Dues, name: &NodeName, due: Due) {
+    if let Ok(id) = name.as_str().parse() {
+        dues.entry(id).or_default().merge(due);
+    }
+}

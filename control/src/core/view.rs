@@ -1,0 +1,248 @@
+//! What one node is told: everything at first, then what it does not know yet.
+
+use proto::control::{Delta, End, EndReason, Frame, Me, NodeId, RelayTicket, Snapshot, Standing};
+use proto::ticket::{ControlKeyId, SigningKey, Ticket, UnixSeconds};
+use ring::digest::{SHA256, digest};
+use serde_json::value::RawValue;
+
+use super::node::Node;
+use super::peer_set::PeerSet;
+use super::tenant::{Due, Tenant, Unwritable};
+
+/// How long a relay ticket is good, in seconds.
+pub const TICKET_LASTS: u64 = 3600;
+/// How long before its end another one is sent.
+const TICKET_AHEAD: u64 = 1800;
+
+/// Signs relay tickets.
+pub struct TicketKey {
+    /// Its number, by which relays know it.
+    pub id: ControlKeyId,
+    /// The key.
+    pub key: SigningKey,
+}
+
+/// What a node has been told.
+#[derive(Clone, Debug)]
+pub struct Told {
+    revision: u64,
+    peers: PeerSet,
+    me: Me,
+    filter: [u8; 32],
+    ticket_until: UnixSeconds,
+}
+
+impl Told {
+    /// The state that it has been told of.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether it needs another ticket by now.
+    #[must_use]
+    pub fn wants_ticket(&self, now: UnixSeconds) -> bool {
+        self.ticket_until.0 < now.0.saturating_add(TICKET_AHEAD)
+    }
+}
+
+impl TicketKey {
+    /// The right of a node to be served by relays.
+    #[must_use]
+    pub fn issue(&self, tenant: &Tenant, node: &Node, now: UnixSeconds) -> RelayTicket {
+        let ticket = |key| Ticket {
+            network: tenant.network().id,
+            node: key,
+            identity: node.node_key,
+            not_after: UnixSeconds(now.0.saturating_add(TICKET_LASTS)),
+            node_rate: 0,
+            network_rate: 0,
+            lanes: 0,
+        };
+        let sign = |key| ticket(key).sign(self.id, &self.key);
+        RelayTicket { ticket: sign(node.key), next: node.next_key.map(sign) }
+    }
+}
+
+/// The next line for a node, without its end; nothing if it knows everything. `told` is what it
+/// knows, and becomes what it will.
+pub fn next_line(
+    tenant: &Tenant,
+    id: NodeId,
+    told: &mut Option<Told>,
+    due: &Due,
+    tickets: &TicketKey,
+    now: UnixSeconds,
+) -> Result<Option<Vec<u8>>, Unwritable> {
+    let Some(seat) = tenant.seat_of(id) else {
+        return tenant_line(tenant, &Frame::end(EndReason::Revoked)).map(Some);
+    };
+    if seat.node.is_expired(now) {
+        return tenant_line(tenant, &Frame::end(EndReason::Expired)).map(Some);
+    }
+    match told {
+        None => {
+            let (line, now_told) = snapshot(tenant, &seat.node, tickets, now)?;
+            *told = Some(now_told);
+            Ok(Some(line))
+        }
+        Some(told) => delta(tenant, &seat.node, told, due, tickets, now),
+    }
+}
+
+fn snapshot(
+    tenant: &Tenant,
+    node: &Node,
+    tickets: &TicketKey,
+    now: UnixSeconds,
+) -> Result<(Vec<u8>, Told), Unwritable> {
+    let mut peers = PeerSet::default();
+    let neighbours = tenant.neighbours(node.id);
+    let seats: Vec<_> = neighbours.iter().filter_map(|id| tenant.seat_of(*id)).collect();
+    for seat in &seats {
+        peers.insert(seat.slot);
+    }
+    let (filter, filter_hash) = filter(tenant, node.id)?;
+    let me = node.as_me(tenant.plan());
+    let ticket = is_served(node).then(|| tickets.issue(tenant, node, now));
+    let snapshot = Snapshot {
+        revision: tenant.revision(),
+        network: tenant.network().clone(),
+        me: me.clone(),
+        peers: seats.iter().map(|seat| &*seat.as_peer).collect(),
+        regions: tenant.regions().to_vec(),
+        ticket,
+        filter: &*filter,
+        dns: tenant.dns(),
+    };
+    let frame = Frame { snapshot: Some(snapshot), delta: None, end: None };
+    let told = Told {
+        revision: tenant.revision(),
+        peers,
+        me,
+        filter: filter_hash,
+        ticket_until: UnixSeconds(now.0.saturating_add(TICKET_LASTS)),
+    };
+    Ok((tenant_line(tenant, &frame)?, told))
+}
+
+fn delta(
+    tenant: &Tenant,
+    node: &Node,
+    told: &mut Told,
+    due: &Due,
+    tickets: &TicketKey,
+    now: UnixSeconds,
+) -> Result<Option<Vec<u8>>, Unwritable> {
+    let (peers, gone) = peers(tenant, node.id, told, due);
+    let me = node.as_me(tenant.plan());
+    let me_changed = me != told.me;
+    let (filter, filter_hash) = match due.all || due.filter {
+        true => {
+            let (filter, hash) = filter(tenant, node.id)?;
+            (Some(filter).filter(|_| hash != told.filter), hash)
+        }
+        false => (None, told.filter),
+    };
+    let regions = tenant.regions_since() > told.revision;
+    let keys = |me: &Me| (me.key, me.next_key, me.standing);
+    let wants_ticket = told.wants_ticket(now) || keys(&me) != keys(&told.me);
+    let ticket = (wants_ticket && is_served(node)).then(|| tickets.issue(tenant, node, now));
+    let base = told.revision;
+    told.revision = tenant.revision();
+    let nothing = peers.is_empty()
+        && gone.is_empty()
+        && !me_changed
+        && filter.is_none()
+        && !regions
+        && ticket.is_none();
+    if nothing {
+        // The node's own revision stays, so the next delta has to begin there.
+        told.revision = base;
+        return Ok(None);
+    }
+    if ticket.is_some() {
+        told.ticket_until = UnixSeconds(now.0.saturating_add(TICKET_LASTS));
+    }
+    let delta = Delta {
+        base,
+        revision: tenant.revision(),
+        peers,
+        gone,
+        network: None,
+        me: me_changed.then(|| me.clone()),
+        regions: regions.then(|| tenant.regions().to_vec()),
+        ticket,
+        filter: filter.as_deref(),
+        dns: None,
+    };
+    (told.me, told.filter) = (me, filter_hash);
+    let frame = Frame { snapshot: None, delta: Some(delta), end: None::<End> };
+    tenant_line(tenant, &frame).map(Some)
+}
+
+/// The peers that it has to hear of, and those that are none any more.
+fn peers<'t>(
+    tenant: &'t Tenant,
+    id: NodeId,
+    told: &mut Told,
+    due: &Due,
+) -> (Vec<&'t RawValue>, Vec<NodeId>) {
+    let (mut news, mut gone) = (Vec::new(), Vec::new());
+    if !due.all {
+        for (peer, is_peer) in &due.peers {
+            match tenant.seat_of(*peer).filter(|_| *is_peer) {
+                Some(seat) => {
+                    if told.peers.insert(seat.slot) || seat.changed > told.revision {
+                        news.push(&*seat.as_peer);
+                    }
+                }
+                // Whom it never heard of, it does not hear to be gone.
+                None => {
+                    let slot = told.peers.iter().find(|slot| tenant.owner_of(*slot) == Some(*peer));
+                    if slot.is_some_and(|slot| told.peers.remove(slot)) {
+                        gone.push(*peer);
+                    }
+                }
+            }
+        }
+        return (news, gone);
+    }
+    let neighbours = tenant.neighbours(id);
+    let known: Vec<_> = told.peers.iter().collect();
+    for slot in known {
+        if let Some(peer) = tenant.owner_of(slot)
+            && (!neighbours.contains(&peer) || tenant.seat_of(peer).is_none())
+        {
+            told.peers.remove(slot);
+            gone.push(peer);
+        }
+    }
+    for seat in neighbours.iter().filter_map(|peer| tenant.seat_of(*peer)) {
+        if told.peers.insert(seat.slot) || seat.changed > told.revision {
+            news.push(&*seat.as_peer);
+        }
+    }
+    (news, gone)
+}
+
+fn is_served(node: &Node) -> bool {
+    node.standing == Standing::Approved && !node.lapsed
+}
+
+fn filter(tenant: &Tenant, id: NodeId) -> Result<(Box<RawValue>, [u8; 32]), Unwritable> {
+    let filter = tenant.written(&tenant.filter(id).unwrap_or_default())?;
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, filter.get().as_bytes()).as_ref());
+    Ok((filter, hash))
+}
+
+fn tenant_line(
+    tenant: &Tenant,
+    frame: &Frame<&RawValue, &RawValue>,
+) -> Result<Vec<u8>, Unwritable> {
+    tenant.written(frame).map(|text| Box::<str>::from(text).into_string().into_bytes())
+}
+
+#[cfg(test)]
+mod tests;

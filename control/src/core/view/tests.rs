@@ -1,0 +1,243 @@
+use std::collections::BTreeMap;
+
+use policy::Document;
+use proptest::prelude::*;
+use proto::control::{Netmap, Network, RegionId};
+use proto::key::PublicKey;
+use proto::ticket::NetworkId;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::core::ipam::{AddressPlan, Host};
+use crate::core::node::Owner;
+use crate::core::tenant::{Change, Dues};
+
+const NOW: UnixSeconds = UnixSeconds(1_000_000);
+const RULES: [&str; 6] = [
+    r#"{ "action": "accept", "src": ["*"], "dst": ["*:*"] }"#,
+    r#"{ "action": "accept", "src": ["tag:a"], "dst": ["tag:b:80"] }"#,
+    r#"{ "action": "accept", "src": ["alice@x"], "dst": ["tag:a:22"] }"#,
+    r#"{ "action": "deny", "src": ["alice@x"], "dst": ["tag:a:*"] }"#,
+    r#"{ "action": "accept", "src": ["tag:b"], "dst": ["192.168.7.0/24:*"] }"#,
+    r#"{ "action": "accept", "src": ["autogroup:member"], "dst": ["autogroup:self:*"] }"#,
+];
+
+fn tickets() -> TicketKey {
+    let key = SigningKey::from_seed(&Zeroizing::new([9; 32])).unwrap();
+    TicketKey { id: ControlKeyId(1), key }
+}
+
+fn document(rules: u8) -> Document {
+    let bits = (0..RULES.len()).filter(|bit| rules >> bit & 1 == 1);
+    let rules: Vec<&str> = bits.map(|bit| RULES[bit]).collect();
+    let tags = r#""tagOwners": { "tag:a": [], "tag:b": [] }"#;
+    Document::parse(&format!("{{ {tags}, \"acls\": [{}] }}", rules.join(","))).unwrap()
+}
+
+fn node(number: u8, kind: u8) -> Node {
+    let owner = match kind % 4 {
+        0 => Owner::Tags(vec!["tag:a".to_owned()]),
+        1 => Owner::Tags(vec!["tag:b".to_owned()]),
+        2 => Owner::User("alice@x".to_owned()),
+        _ => Owner::User("bob@x".to_owned()),
+    };
+    let seed = Zeroizing::new([number; 32]);
+    Node {
+        id: NodeId([number; 16]),
+        name: format!("node{number}"),
+        host: Host(u32::from(number) + 1),
+        owner,
+        standing: if kind & 32 == 0 { Standing::Approved } else { Standing::Pending },
+        ephemeral: false,
+        node_key: SigningKey::from_seed(&seed).unwrap().verifying_key(),
+        key: PublicKey::from([kind.max(1); 32]),
+        key_since: NOW,
+        next_key: None,
+        offered: vec!["192.168.7.0/24".parse().unwrap()],
+        approved: if kind & 16 == 0 { Vec::new() } else { vec!["192.168.7.0/24".parse().unwrap()] },
+        endpoints: vec![([192, 0, 2, number], u16::from(kind)).into()],
+        home: Some(RegionId(1)),
+        online: kind & 64 != 0,
+        os: String::new(),
+        agent: String::new(),
+        created: NOW,
+        expires: (kind & 128 != 0).then_some(NOW),
+        lapsed: kind & 128 != 0,
+        applied: None,
+    }
+}
+
+fn tenant(nodes: Vec<Node>, rules: u8) -> Tenant {
+    let plan = AddressPlan::usual([1; 5]);
+    let network =
+        Network { id: NetworkId([5; 16]), name: "home".to_owned(), v4: plan.v4(), v6: plan.v6() };
+    Tenant::new(network, plan, 1, nodes, document(rules), Vec::new()).unwrap()
+}
+
+/// A node at the other end of a stream.
+#[derive(Default)]
+struct Agent {
+    told: Option<Told>,
+    due: Due,
+    netmap: Option<Netmap>,
+    ended: bool,
+}
+
+impl Agent {
+    fn listen(&mut self, tenant: &Tenant, id: NodeId) {
+        let due = std::mem::take(&mut self.due);
+        let line = next_line(tenant, id, &mut self.told, &due, &tickets(), NOW).unwrap();
+        let Some(line) = line else { return };
+        let frame = Frame::parse(&line).unwrap();
+        if let Some(snapshot) = frame.snapshot {
+            self.netmap = Some(snapshot.into());
+        }
+        if let Some(delta) = frame.delta {
+            let gone = delta.gone.clone();
+            let netmap = self.netmap.as_mut().unwrap();
+            for id in &gone {
+                assert!(netmap.peers.contains_key(id), "it hears of a node that it never knew");
+            }
+            netmap.apply(delta).unwrap();
+        }
+        self.ended = frame.end.is_some();
+    }
+
+    /// It knows what it would be told if it came now.
+    fn check(&self, tenant: &Tenant, id: NodeId) {
+        if self.ended {
+            assert!(tenant.node(id).is_none_or(|node| node.is_expired(NOW)));
+            return;
+        }
+        let mut fresh = Self::default();
+        fresh.listen(tenant, id);
+        assert!(!fresh.ended, "{id} should have heard that it ended");
+        let (have, want) = (self.netmap.as_ref().unwrap(), fresh.netmap.unwrap());
+        assert_eq!(have.peers, want.peers, "of {id}");
+        assert_eq!(have.me, want.me);
+        let filters = [have, &want]
+            .map(|netmap| serde_json::from_str::<policy::Filter>(netmap.filter.get()).unwrap());
+        assert_eq!(filters[0], filters[1]);
+        assert_eq!(have.regions, want.regions);
+        let keys =
+            |netmap: &Netmap| netmap.ticket.as_ref().map(|ticket| ticket.ticket.claims().node);
+        assert_eq!(keys(have), keys(&want));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// However the network changes, and whenever a node listens.
+    #[test]
+    fn deltas_lead_to_what_a_snapshot_says(
+        first in prop::collection::vec(any::<u8>(), 1..8),
+        rules in 0u8..64,
+        steps in prop::collection::vec((0u8..10, 0u8..10, any::<u8>(), any::<u16>()), 1..30),
+    ) {
+        let nodes: Vec<Node> = (0u8..).zip(&first).map(|(n, kind)| node(n, *kind)).collect();
+        let mut agents: BTreeMap<NodeId, Agent> = BTreeMap::new();
+        for node in &nodes {
+            agents.insert(node.id, Agent::default());
+        }
+        let mut tenant = tenant(nodes, rules);
+        for (id, agent) in &mut agents {
+            agent.listen(&tenant, *id);
+        }
+        for (what, which, kind, listeners) in steps {
+            let id = NodeId([which; 16]);
+            let change = match what {
+                0 => Change::Policy(document(kind % 64)),
+                1 => Change::Gone(id),
+                2 => Change::Regions(vec![proto::control::Region {
+                    id: RegionId(kind.into()),
+                    name: "here".to_owned(),
+                    relays: Vec::new(),
+                }]),
+                _ => Change::Node(Box::new(node(which, kind))),
+            };
+            if agents.get(&id).is_some_and(|agent| agent.ended) {
+                continue;
+            }
+            let is_new = matches!(change, Change::Node(_)) && tenant.node(id).is_none();
+            let dues: Dues = tenant.apply(tenant.revision() + 1, vec![change]).unwrap();
+            for (id, due) in dues {
+                if let Some(agent) = agents.get_mut(&id) {
+                    agent.due.merge(due);
+                }
+            }
+            if is_new {
+                // Gone and come back, or never seen: a new stream.
+                agents.insert(id, Agent::default());
+            }
+            for (bit, (id, agent)) in (0..).zip(&mut agents) {
+                if listeners >> bit & 1 == 1 && !agent.ended {
+                    agent.listen(&tenant, *id);
+                }
+            }
+        }
+        for (id, agent) in &mut agents {
+            if !agent.ended {
+                agent.listen(&tenant, *id);
+                agent.check(&tenant, *id);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_hears_of_those_it_may_reach_only() {
+    let (one, two, three) = (node(0, 0), node(1, 1), node(2, 3));
+    let mut tenant = tenant(vec![one.clone(), two.clone(), three], 0b10);
+    let peers = |tenant: &Tenant, id| {
+        let mut agent = Agent::default();
+        agent.listen(tenant, id);
+        agent.netmap.unwrap().peers.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(peers(&tenant, one.id), [two.id]);
+    assert_eq!(peers(&tenant, NodeId([2; 16])), []);
+    let dues = tenant.apply(2, vec![Change::Gone(two.id)]).unwrap();
+    assert_eq!(dues[&one.id].peers, BTreeMap::from([(two.id, false)]));
+    assert!(!dues.contains_key(&NodeId([2; 16])), "it is none of its business");
+    assert_eq!(peers(&tenant, one.id), []);
+}
+
+#[test]
+fn a_change_of_endpoints_concerns_peers_and_nobody_else() {
+    let nodes = vec![node(0, 0), node(1, 1), node(2, 3), node(3, 1)];
+    let mut tenant = tenant(nodes, 0b10);
+    let mut moved = node(1, 1);
+    moved.endpoints = vec!["198.51.100.9:1".parse().unwrap()];
+    let dues = tenant.apply(2, vec![Change::Node(Box::new(moved))]).unwrap();
+    let concerned: Vec<NodeId> = dues.keys().copied().collect();
+    assert_eq!(concerned, [NodeId([0; 16]), NodeId([1; 16])]);
+    assert!(!dues[&NodeId([0; 16])].filter);
+}
+
+#[test]
+fn who_waits_for_approval_gets_no_peers_and_no_ticket() {
+    let tenant = tenant(vec![node(0, 0), node(1, 1 | 32)], 0b1);
+    let mut agent = Agent::default();
+    agent.listen(&tenant, NodeId([1; 16]));
+    let netmap = agent.netmap.unwrap();
+    assert_eq!((netmap.peers.len(), netmap.ticket.is_none()), (0, true));
+    assert_eq!(netmap.me.standing, Standing::Pending);
+}
+
+#[test]
+fn a_ticket_is_the_nodes_and_comes_anew_in_time() {
+    let tenant = tenant(vec![node(0, 4)], 0b1);
+    let id = NodeId([0; 16]);
+    let mut told = None;
+    let mut line = |now: u64| {
+        let line = next_line(&tenant, id, &mut told, &Due::default(), &tickets(), UnixSeconds(now));
+        line.unwrap().map(|line| Frame::parse(&line).unwrap())
+    };
+    let first = line(NOW.0).unwrap().snapshot.unwrap().ticket.unwrap().ticket;
+    let ticket = first.verify(&tickets().key.verifying_key()).unwrap();
+    assert_eq!(ticket.node, PublicKey::from([4; 32]));
+    assert_eq!(ticket.not_after, UnixSeconds(NOW.0 + TICKET_LASTS));
+    assert!(line(NOW.0 + 100).is_none());
+    let next = line(NOW.0 + TICKET_AHEAD + 1).unwrap().delta.unwrap().ticket.unwrap().ticket;
+    assert_eq!(next.claims().not_after, UnixSeconds(NOW.0 + TICKET_AHEAD + 1 + TICKET_LASTS));
+}

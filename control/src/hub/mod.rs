@@ -1,0 +1,148 @@
+//! The networks in memory, each kept at the database's last revision, and the streams of their
+//! nodes.
+//!
+//! A network is loaded when its first node comes. After each change, by whichever instance, the
+//! rows that changed are read and applied, and the streams of the nodes that it concerns are woken.
+//! A stream that is slow is told later and of more at once: nothing queues.
+
+mod listener;
+mod news;
+mod room;
+mod sweep;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use proto::control::NodeId;
+use proto::ticket::NetworkId;
+
+pub use listener::Listener;
+pub use news::listen;
+pub use sweep::{Sweep, sweep};
+
+use crate::app::now;
+use crate::core::node::Node;
+use crate::core::view::TicketKey;
+use crate::store::{Store, StoreError, random};
+use room::Room;
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    instance: String,
+    tickets: TicketKey,
+    rooms: Mutex<HashMap<NetworkId, Arc<Room>>>,
+    /// One network is loaded once.
+    loading: tokio::sync::Mutex<()>,
+    draining: tokio::sync::watch::Sender<bool>,
+}
+
+impl Hub {
+    /// A hub without networks.
+    pub fn new(store: Store, tickets: TicketKey) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(Inner {
+            store,
+            instance: hex::encode(random::<8>()?),
+            tickets,
+            rooms: Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
+            draining: tokio::sync::watch::Sender::new(false),
+        })))
+    }
+
+    /// What this instance is called among others.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.0.instance
+    }
+
+    /// Streams at this moment.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.rooms().iter().map(|room| room.streams()).sum()
+    }
+
+    /// Networks in memory.
+    #[must_use]
+    pub fn networks(&self) -> usize {
+        self.rooms().len()
+    }
+
+    /// All streams end: their nodes come again, to another instance if there is one.
+    pub fn drain(&self) {
+        self.0.draining.send_replace(true);
+    }
+
+    /// A node that is in its network, and whose node key has not ended.
+    pub async fn node(&self, network: NetworkId, id: NodeId) -> Result<Option<Node>, StoreError> {
+        let live = |room: &Room| room.node(id).filter(|node| !node.is_expired(now()));
+        let room = self.room(network).await?;
+        if let Some(node) = live(&room) {
+            return Ok(Some(node));
+        }
+        // It may have come, or come back, a moment ago.
+        room.refresh(&self.0.store).await?;
+        Ok(live(&room))
+    }
+
+    /// Begins to tell a node, which knows what there was at `after`.
+    pub async fn listen(
+        &self,
+        network: NetworkId,
+        id: NodeId,
+        after: Option<u64>,
+    ) -> Result<Listener, StoreError> {
+        let room = self.room(network).await?;
+        Listener::begin(self.clone(), room, id, after).await
+    }
+
+    /// Brings a network up to date, if it is in memory.
+    pub async fn refresh(&self, network: NetworkId) -> Result<(), StoreError> {
+        let Some(room) = self.loaded(network) else { return Ok(()) };
+        if !room.refresh(&self.0.store).await? {
+            // It is deleted, or too far behind: who needs it loads it anew.
+            self.lock().remove(&network);
+            room.close();
+        }
+        Ok(())
+    }
+
+    /// Brings all networks up to date.
+    pub async fn refresh_all(&self) {
+        for room in self.rooms() {
+            if let Err(error) = self.refresh(room.network()).await {
+                tracing::warn!(%error, network = %room.network(), "not up to date");
+            }
+        }
+    }
+
+    async fn room(&self, network: NetworkId) -> Result<Arc<Room>, StoreError> {
+        if let Some(room) = self.loaded(network) {
+            return Ok(room);
+        }
+        let _loading = self.0.loading.lock().await;
+        if let Some(room) = self.loaded(network) {
+            return Ok(room);
+        }
+        let room = Arc::new(Room::load(&self.0.store, network).await?);
+        self.lock().insert(network, room.clone());
+        // What came while it was loaded was told to nobody.
+        room.refresh(&self.0.store).await?;
+        Ok(room)
+    }
+
+    fn loaded(&self, network: NetworkId) -> Option<Arc<Room>> {
+        self.lock().get(&network).cloned()
+    }
+
+    fn rooms(&self) -> Vec<Arc<Room>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<NetworkId, Arc<Room>>> {
+        self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

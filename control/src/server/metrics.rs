@@ -1,0 +1,42 @@
+//! What is counted.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::app::App;
+use crate::store::StoreError;
+
+/// Counters that requests raise.
+#[derive(Default)]
+pub struct Metrics {
+    /// Nodes that came into a network, or came back.
+    pub enrolled: Counter,
+    /// Credentials that were none.
+    pub refused: Counter,
+}
+
+/// The page of a scrape.
+pub(super) async fn page(app: &App) -> Result<String, StoreError> {
+    let mut registry = Registry::with_prefix("nearwire_control");
+    let metrics = app.metrics();
+    registry.register("enrolments", "Nodes that enrolled", metrics.enrolled.clone());
+    registry.register("refused", "Credentials that were refused", metrics.refused.clone());
+    let (nodes, online) = app.store().count_nodes().await?;
+    let mut gauge = |name, help, value: usize| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    };
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    gauge("nodes", "Nodes of all networks", size(nodes));
+    gauge("nodes_online", "Nodes that speak with some instance", size(online));
+    gauge("streams", "Nodes that speak with this instance", app.hub().streams());
+    gauge("networks_loaded", "Networks in this instance's memory", app.hub().networks());
+    gauge("sources_locked_out", "Addresses that failed too often", app.locked());
+    let mut text = String::new();
+    encode(&mut text, &registry)
+        .map_err(|error| StoreError::Broken { what: "a metric", reason: error.to_string() })?;
+    Ok(text)
+}

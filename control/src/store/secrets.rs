@@ -1,0 +1,188 @@
+//! What must not be read by who reads the database: sealed, each under its own name.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use proto::ticket::{ControlKeyId, SigningKey, UnixSeconds, VerifyingKey};
+use sqlx::any::AnyRow;
+use zeroize::Zeroizing;
+
+use super::{Result, SERVER, Store, StoreError, broken, number, random, seconds, signed, text};
+use crate::core::audit::Act;
+use crate::core::seal::{SealKey, SealNonce};
+use crate::core::session::SessionKey;
+use crate::core::view::TicketKey;
+
+const SESSION: &str = "session";
+const CONTROL: &str = "control key";
+
+/// What the server needs of them.
+pub struct Secrets {
+    /// For challenges and sessions.
+    pub session: SessionKey,
+    /// For tickets: the newest.
+    pub control: TicketKey,
+}
+
+impl Store {
+    /// Opens the secrets; a database that has none gets them.
+    pub async fn secrets(&self, seal: &SealKey, now: UnixSeconds) -> Result<Secrets> {
+        let session = match self.sealed(SESSION).await? {
+            Some(sealed) => seal.open(SESSION, &sealed)?,
+            None => {
+                let secret = Zeroizing::new(random::<32>()?);
+                let sealed = seal.seal(SESSION, secret.as_ref(), SealNonce(random()?))?;
+                let _turn = self.turn().await;
+                // Of two instances that start at once, the first one's counts.
+                sqlx::query(
+                    "INSERT INTO secrets (name, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                )
+                .bind(SESSION)
+                .bind(BASE64_STANDARD.encode(sealed))
+                .execute(&self.pool)
+                .await?;
+                let kept = self.sealed(SESSION).await?;
+                seal.open(SESSION, &kept.ok_or(StoreError::Missing("session secret"))?)?
+            }
+        };
+        let control = match self.newest_control_key(seal).await? {
+            Some(control) => control,
+            None => {
+                self.add_control_key(seal, ControlKeyId(1), now, "server").await?;
+                let made = self.newest_control_key(seal).await?;
+                made.ok_or(StoreError::Missing("control key"))?
+            }
+        };
+        Ok(Secrets { session: SessionKey::new(&session), control })
+    }
+
+    async fn sealed(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let row = sqlx::query("SELECT sealed FROM secrets WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| decoded(&row, 0)).transpose()
+    }
+
+    async fn newest_control_key(&self, seal: &SealKey) -> Result<Option<TicketKey>> {
+        let row = sqlx::query("SELECT id, sealed FROM control_keys ORDER BY id DESC LIMIT 1")
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let seed = seal.open(CONTROL, &decoded(&row, 1)?)?;
+        let seed: [u8; 32] = seed
+            .as_slice()
+            .try_into()
+            .map_err(|_| broken("a control key", "it is not 32 bytes"))?;
+        let key = SigningKey::from_seed(&Zeroizing::new(seed))
+            .ok_or_else(|| broken("a control key", "it is no seed"))?;
+        Ok(Some(TicketKey { id: key_id(&row, 0)?, key }))
+    }
+
+    /// Makes a new control key, which signs from the next start of each instance on.
+    pub async fn rotate_control_key(
+        &self,
+        seal: &SealKey,
+        now: UnixSeconds,
+        actor: &str,
+    ) -> Result<ControlKeyId> {
+        let row = sqlx::query("SELECT COALESCE(MAX(id), 0) FROM control_keys")
+            .fetch_one(&self.pool)
+            .await?;
+        let next = ControlKeyId(key_id(&row, 0)?.0 + 1);
+        self.add_control_key(seal, next, now, actor).await?;
+        Ok(next)
+    }
+
+    async fn add_control_key(
+        &self,
+        seal: &SealKey,
+        id: ControlKeyId,
+        now: UnixSeconds,
+        actor: &str,
+    ) -> Result<()> {
+        let seed = Zeroizing::new(random::<32>()?);
+        let key = SigningKey::from_seed(&seed)
+            .ok_or_else(|| broken("a new control key", ring::error::Unspecified))?;
+        let public = BASE64_STANDARD.encode(key.verifying_key().0);
+        let sealed = seal.seal(CONTROL, seed.as_ref(), SealNonce(random()?))?;
+        let act = Act {
+            actor: actor.to_owned(),
+            action: "control-key.create",
+            subject: id.0.to_string(),
+            detail: serde_json::json!({ "public": public }),
+        };
+        let _turn = self.turn().await;
+        let mut tx = self.pool.begin().await?;
+        super::audit::append(&mut tx, SERVER, now, act).await?;
+        sqlx::query(
+            "INSERT INTO control_keys (id, public, sealed, created) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(i64::from(id.0))
+        .bind(public)
+        .bind(BASE64_STANDARD.encode(sealed))
+        .bind(signed(now.0))
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The public halves of all control keys, for the configuration of relays.
+    pub async fn control_keys(&self) -> Result<Vec<(ControlKeyId, VerifyingKey, UnixSeconds)>> {
+        let rows = sqlx::query("SELECT id, public, created FROM control_keys ORDER BY id")
+            .fetch_all(&self.pool)
+            .await?;
+        let read = |row: &AnyRow| {
+            let public: [u8; 32] = decoded(row, 1)?
+                .try_into()
+                .map_err(|_| broken("a control key", "it is not 32 bytes"))?;
+            Ok((key_id(row, 0)?, VerifyingKey(public), seconds(row, 2)?))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Seals all secrets anew with another key.
+    pub async fn rekey(&self, old: &SealKey, new: &SealKey, now: UnixSeconds) -> Result<u64> {
+        let _turn = self.turn().await;
+        let mut tx = self.pool.begin().await?;
+        let act = Act {
+            actor: "local".to_owned(),
+            action: "server.rekey",
+            subject: SERVER.to_owned(),
+            detail: serde_json::json!({}),
+        };
+        super::audit::append(&mut tx, SERVER, now, act).await?;
+        let mut count = 0;
+        let anew = |name: &'static str, sealed: Vec<u8>| -> Result<String> {
+            let secret = old.open(name, &sealed)?;
+            Ok(BASE64_STANDARD.encode(new.seal(name, &secret, SealNonce(random()?))?))
+        };
+        for row in sqlx::query("SELECT sealed FROM secrets").fetch_all(&mut *tx).await? {
+            sqlx::query("UPDATE secrets SET sealed = $1 WHERE name = $2")
+                .bind(anew(SESSION, decoded(&row, 0)?)?)
+                .bind(SESSION)
+                .execute(&mut *tx)
+                .await?;
+            count += 1;
+        }
+        for row in sqlx::query("SELECT id, sealed FROM control_keys").fetch_all(&mut *tx).await? {
+            sqlx::query("UPDATE control_keys SET sealed = $1 WHERE id = $2")
+                .bind(anew(CONTROL, decoded(&row, 1)?)?)
+                .bind(signed(number(&row, 0)?))
+                .execute(&mut *tx)
+                .await?;
+            count += 1;
+        }
+        tx.commit().await?;
+        Ok(count)
+    }
+}
+
+fn key_id(row: &AnyRow, at: usize) -> Result<ControlKeyId> {
+    let id = number(row, at)?;
+    u32::try_from(id).map(ControlKeyId).map_err(|error| broken("a control key's number", error))
+}
+
+fn decoded(row: &AnyRow, at: usize) -> Result<Vec<u8>> {
+    BASE64_STANDARD.decode(text(row, at)?).map_err(|error| broken("a sealed secret", error))
+}

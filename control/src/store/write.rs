@@ -1,0 +1,123 @@
+//! One change of a network, whole or not at all.
+
+use proto::control::NodeId;
+use proto::ticket::{NetworkId, UnixSeconds};
+use sqlx::{Any, AssertSqlSafe, Transaction};
+use tokio::sync::OwnedMutexGuard;
+
+use super::networks::{COLUMNS, read_network};
+use super::{Backend, KeptNetwork, Result, Store, StoreError, signed};
+
+/// What may be another at a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A node.
+    Node(NodeId),
+    /// The policy.
+    Policy,
+    /// The relays.
+    Regions,
+}
+
+/// See the module.
+pub struct Write {
+    pub(super) tx: Transaction<'static, Any>,
+    pub(super) network: KeptNetwork,
+    pub(super) now: UnixSeconds,
+    store: Store,
+    subjects: Vec<Subject>,
+    _turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Subject {
+    pub(super) fn columns(self) -> (&'static str, String) {
+        match self {
+            Self::Node(id) => ("node", id.to_string()),
+            Self::Policy => ("policy", String::new()),
+            Self::Regions => ("regions", String::new()),
+        }
+    }
+
+    pub(super) fn read(kind: &str, subject: &str) -> Option<Self> {
+        match kind {
+            "node" => subject.parse().ok().map(Self::Node),
+            "policy" => Some(Self::Policy),
+            "regions" => Some(Self::Regions),
+            _ => None,
+        }
+    }
+}
+
+impl Store {
+    /// The turn of a writer, where writers have to wait for each other.
+    pub(super) async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
+        match self.backend {
+            Backend::Sqlite => Some(self.writer.clone().lock_owned().await),
+            Backend::Postgres => None,
+        }
+    }
+
+    /// Begins to change a network. Without [`Write::commit`] nothing is changed.
+    pub async fn write(&self, network: NetworkId, now: UnixSeconds) -> Result<Write> {
+        let turn = self.turn().await;
+        let mut tx = self.pool.begin().await?;
+        // A write first: it takes the lock that all that follows needs.
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "UPDATE networks SET revision = revision + 1 WHERE id = $1 RETURNING {COLUMNS}"
+        )))
+        .bind(network.to_string())
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or(StoreError::Missing("such network"))?;
+        let network = read_network(&row)?;
+        Ok(Write { tx, network, now, store: self.clone(), subjects: Vec::new(), _turn: turn })
+    }
+}
+
+impl Write {
+    /// The network, with the revision that this change makes.
+    #[must_use]
+    pub const fn network(&self) -> &KeptNetwork {
+        &self.network
+    }
+
+    /// When it happens.
+    #[must_use]
+    pub const fn now(&self) -> UnixSeconds {
+        self.now
+    }
+
+    /// Others have to look at this.
+    pub fn changed(&mut self, subject: Subject) {
+        if !self.subjects.contains(&subject) {
+            self.subjects.push(subject);
+        }
+    }
+
+    /// Makes the change, and tells all instances. Gives the revision.
+    pub async fn commit(mut self) -> Result<u64> {
+        let network = self.network.id;
+        let revision = self.network.revision;
+        for (kind, subject) in self.subjects.iter().map(|subject| subject.columns()) {
+            sqlx::query(
+                "INSERT INTO changes (network, revision, kind, subject) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(network.to_string())
+            .bind(signed(revision))
+            .bind(kind)
+            .bind(subject)
+            .execute(&mut *self.tx)
+            .await?;
+        }
+        if self.store.backend == Backend::Postgres {
+            // It takes no parameters; an id is hexadecimal digits.
+            sqlx::query(AssertSqlSafe(format!("NOTIFY nearwire, '{network}'")))
+                .execute(&mut *self.tx)
+                .await?;
+        }
+        self.tx.commit().await?;
+        // Nobody listening is no error.
+        let _ = self.store.news.send(network);
+        Ok(revision)
+    }
+}

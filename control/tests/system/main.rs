@@ -1,0 +1,12 @@
+//! The control plane as it is used: real HTTP, real SQLite, real PostgreSQL.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod agent;
+mod api;
+mod enrolment;
+mod migrations;
+mod postgres;
+mod program;
+mod scene;
+mod secrets;
+mod stream;

@@ -1,0 +1,60 @@
+//! A relay is killed while packets flow through it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use super::gaps::{Datagrams, Stream};
+use super::node::Node;
+use super::relays::{PATIENCE, Region};
+use super::tunnel::Tunnel;
+
+/// How long a node may be away.
+const BACK: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_relays_nodes_are_back_through_another() -> Result<()> {
+    let region = Region::start("failover")?;
+    let (a, b) = (region.host("a", 11)?, region.host("b", 12)?);
+    let one = Node::at_first(&a, 1, 11, &region.places(&[0, 1, 2])).await?;
+    let two = Node::at_first(&b, 1, 12, &region.places(&[1, 2, 0])).await?;
+    let (mut one, _two) = (Tunnel::new(&a, 11, one)?, Tunnel::new(&b, 12, two)?);
+    let stream = Stream::start(&a, &b, "10.9.0.12:80")?;
+    let there = Datagrams::start(&a, &b, "10.9.0.12:53")?;
+    let back = Datagrams::start(&b, &a, "10.9.0.11:53")?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    region.relays[0].process.signal(Signal::KILL)?;
+    one.node.at_home(1).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (_, tcp) = stream.finish()?;
+    let gaps = [there.finish()?.2, back.finish()?.2];
+    println!("kill: nothing came for {gaps:?}, by TCP for {tcp:?}");
+    ensure!(gaps.iter().all(|gap| *gap <= BACK), "{gaps:?}");
+    Ok(())
+}
+
+/// The relay looks at its links every 50 ms and gives up the sixth time; the rest is for a busy machine.
+const NOTICED: Duration = Duration::from_millis(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_stands_still_is_noticed_and_comes_back() -> Result<()> {
+    let region = Region::start("stopped")?;
+    let (a, b) = (region.host("a", 11)?, region.host("b", 12)?);
+    let mut one = Node::at_first(&a, 1, 11, &region.places(&[0])).await?;
+    let mut two = Node::at_first(&b, 1, 12, &region.places(&[1])).await?;
+    one.reaches(&mut two).await?;
+    let stopped = Instant::now();
+    region.relays[1].process.signal(Signal::STOP)?;
+    let said = region.relays[0].process.wait_for_line("has ended relay=2", PATIENCE);
+    let took = stopped.elapsed();
+    println!("a link to a relay that stands still was given up after {took:?}");
+    one.misses(12).await?;
+    region.relays[1].process.signal(Signal::CONT)?;
+    said?;
+    ensure!(took <= NOTICED + Duration::from_millis(100), "{took:?}");
+    region.wait_for_links(&[0, 1, 2]);
+    // It comes back by itself, and so does its node.
+    one.reaches(&mut two).await
+}

@@ -1,0 +1,74 @@
+//! Nodes hear of those that the policy lets them reach or be reached by.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod world;
+
+use std::collections::BTreeSet;
+
+use policy::{Document, NodeName, Nodes, Plan};
+use world::World;
+
+const NODES: &str = r#"{ "nodes": [
+    { "name": "laptop", "user": "alice@x", "addresses": ["100.64.0.1", "fd7a::1"] },
+    { "name": "phone", "user": "alice@x", "addresses": ["100.64.0.2", "fd7a::2"] },
+    { "name": "web", "tags": ["tag:web"], "addresses": ["100.64.0.3", "fd7a::3"] },
+    { "name": "db", "tags": ["tag:db"], "addresses": ["100.64.0.4"], "routes": ["10.1.0.0/16"] },
+] }"#;
+
+fn seen(acls: &str, from: &str) -> String {
+    let tags = r#""tagOwners": { "tag:web": [], "tag:db": [] }"#;
+    let document = Document::parse(&format!("{{ {tags}, \"acls\": [{acls}] }}")).unwrap();
+    let plan = Plan::new(document, &Nodes::parse(NODES).unwrap());
+    let from = NodeName::parse(from).unwrap();
+    let names = plan.neighbours(&from);
+    names.map(NodeName::as_str).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn both_ends_of_an_accept_know_of_each_other_and_nobody_else() {
+    let acls = r#"{ "action": "accept", "src": ["alice@x"], "dst": ["tag:web:80"] },
+                  { "action": "accept", "src": ["tag:web"], "dst": ["10.1.2.3:5432"] }"#;
+    assert_eq!(seen(acls, "laptop"), "web");
+    assert_eq!(seen(acls, "web"), "db laptop phone");
+    assert_eq!(seen(acls, "db"), "web", "by the network behind it");
+    assert_eq!(seen("", "web"), "");
+    assert_eq!(seen(acls, "nobody"), "");
+    let all = r#"{ "action": "accept", "src": ["*"], "dst": ["*:*"] }"#;
+    assert_eq!(seen(all, "db"), "laptop phone web");
+}
+
+#[test]
+fn a_deny_that_leaves_nothing_parts_them() {
+    let with = |deny: &str| {
+        format!(
+            r#"{{ "action": "accept", "src": ["*"], "dst": ["tag:web:80"], "proto": "tcp" }},
+               {{ "action": "deny", {deny} }}"#
+        )
+    };
+    let whole = with(r#""src": ["alice@x"], "dst": ["tag:web:1-100"], "proto": "tcp""#);
+    assert_eq!(seen(&whole, "web"), "db");
+    assert_eq!(seen(&whole, "phone"), "");
+    let other_port = with(r#""src": ["alice@x"], "dst": ["tag:web:81"], "proto": "tcp""#);
+    assert_eq!(seen(&other_port, "web"), "db laptop phone");
+    let other_way = with(r#""src": ["tag:web"], "dst": ["*:*"]"#);
+    assert_eq!(seen(&other_way, "web"), "db laptop phone");
+}
+
+#[test]
+fn knowing_of_each_other_is_mutual() {
+    let mut pairs = 0;
+    for seed in 0..200 {
+        let mut world = World::new(seed);
+        let sections = world.document();
+        let plan = Plan::new(sections.parse(), &world.nodes());
+        for one in plan.nodes() {
+            for other in plan.neighbours(&one.name) {
+                pairs += 1;
+                assert_ne!(other, &one.name);
+                let back = plan.neighbours(other).any(|name| *name == one.name);
+                assert!(back, "seed {seed}: {} knows {other}", one.name);
+            }
+        }
+    }
+    assert!(pairs > 100, "{pairs}");
+}

@@ -1,0 +1,324 @@
+//! What a configuration comes to, once every value has been looked at.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+
+use super::Options;
+use crate::core::{ControlKeys, Settings};
+use crate::server::acme::Acme;
+use crate::server::mesh::MeshConfig;
+use crate::server::tls::IdentitySource;
+use crate::server::xdp::XdpChoice;
+
+/// The certificate authority that is asked if none is named.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// A configuration that is whole.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where QUIC is taken.
+    pub quic: SocketAddr,
+    /// Where TLS is taken.
+    pub tls: SocketAddr,
+    /// Where lanes are taken.
+    pub lanes: Option<SocketAddr>,
+    /// Where the kernel switches them.
+    pub xdp: XdpChoice,
+    /// Where operators ask.
+    pub admin: Option<SocketAddr>,
+    /// What it needs to be of a region.
+    pub mesh: Option<MeshConfig>,
+    /// Where the certificate comes from.
+    pub identity: IdentitySource,
+    /// Whose tickets are good.
+    pub control_keys: ControlKeys,
+    /// What is allowed.
+    pub settings: Settings,
+    /// How long an admission may take.
+    pub admission_time: Duration,
+    /// How many may be under way.
+    pub admissions: usize,
+    /// How many of them from one source.
+    pub source_admissions: usize,
+    /// How long the relay waits for its clients when it ends.
+    pub drain_time: Duration,
+}
+
+impl Options {
+    /// The whole configuration, or what is wrong with it: the key, its line, and the mend.
+    pub fn check(self) -> Result<Config> {
+        let identity = self.identity()?;
+        let settings = self.settings()?;
+        let mesh = self.mesh()?;
+        let any: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, 443).into();
+        let control_keys = self.control_keys.clone().unwrap_or_default();
+        ensure!(
+            !control_keys.is_empty(),
+            "{} names no key: without one nobody can be admitted; put the control plane's key \
+             there, as ID:KEY",
+            self.lines.name("control-keys")
+        );
+        Ok(Config {
+            quic: self.quic.unwrap_or(any),
+            tls: self.tls.unwrap_or(any),
+            lanes: self.lanes,
+            xdp: self.xdp.clone().unwrap_or_default(),
+            admin: self.admin,
+            mesh,
+            identity,
+            control_keys: control_keys.iter().map(|text| (text.id, text.key)).collect(),
+            settings,
+            admission_time: Duration::from_secs(
+                self.at_least("admission-time", self.admission_time.unwrap_or(10), 1)?.into(),
+            ),
+            admissions: self.at_least("admissions", self.admissions.unwrap_or(2048), 1)?,
+            source_admissions: self.at_least(
+                "source-admissions",
+                self.source_admissions.unwrap_or(64),
+                1,
+            )?,
+            drain_time: Duration::from_millis(self.drain_time.unwrap_or(5000).into()),
+        })
+    }
+
+    /// The value, if it is not below what makes sense.
+    fn at_least<T: PartialOrd + std::fmt::Display>(
+        &self,
+        key: &'static str,
+        value: T,
+        least: T,
+    ) -> Result<T> {
+        ensure!(
+            value >= least,
+            "{} is {value}, below {least}: say at least {least}",
+            self.lines.name(key)
+        );
+        Ok(value)
+    }
+
+    fn identity(&self) -> Result<IdentitySource> {
+        let name = |key| self.lines.name(key);
+        let files = self.certificate.is_some() || self.private_key.is_some();
+        let ways = [
+            ("certificate", files),
+            ("self-signed", self.self_signed.is_some()),
+            ("acme-names", self.acme_names.is_some()),
+        ];
+        let mut said = ways.into_iter().filter_map(|(key, is)| is.then_some(key));
+        let first = said.next();
+        if let (Some(first), Some(second)) = (first, said.next()) {
+            bail!("`{first}` and {} exclude each other: remove one", name(second));
+        }
+        if first != Some("acme-names") {
+            self.no_acme()?;
+        }
+        match (&self.certificate, &self.private_key) {
+            (Some(certificate), Some(key)) => {
+                let (certificate, key) = (certificate.clone(), key.clone());
+                return Ok(IdentitySource::Files { certificate, key });
+            }
+            (Some(_), None) => bail!(
+                "{} is set but `private-key` is not: name the file with its key",
+                name("certificate")
+            ),
+            (None, Some(_)) => bail!(
+                "{} is set but `certificate` is not: name the file with its certificate",
+                name("private-key")
+            ),
+            (None, None) => {}
+        }
+        if let Some(names) = &self.self_signed {
+            ensure!(!names.is_empty(), "{} has no name: say one", name("self-signed"));
+            return Ok(IdentitySource::SelfSigned(names.clone()));
+        }
+        match &self.acme_names {
+            Some(names) => self.acme(names).map(IdentitySource::Acme),
+            None => bail!(
+                "there is no certificate: set `certificate` and `private-key`, or `acme-names`, or \
+                 `self-signed` for development"
+            ),
+        }
+    }
+
+    /// ACME's other keys mean nothing without names.
+    fn no_acme(&self) -> Result<()> {
+        let others = [
+            ("acme-state", self.acme_state.is_some()),
+            ("acme-contact", self.acme_contact.is_some()),
+            ("acme-directory", self.acme_directory.is_some()),
+            ("acme-root", self.acme_root.is_some()),
+            ("acme-eab-id", self.acme_eab_id.is_some()),
+            ("acme-eab-key", self.acme_eab_key.is_some()),
+        ];
+        if let Some((key, _)) = others.into_iter().find(|(_, set)| *set) {
+            bail!("{} is set but `acme-names` is not: say for which names", self.lines.name(key));
+        }
+        Ok(())
+    }
+
+    fn acme(&self, names: &[String]) -> Result<Acme> {
+        let name = |key| self.lines.name(key);
+        ensure!(!names.is_empty(), "{} has no name: say one", name("acme-names"));
+        for wanted in names {
+            ensure!(
+                is_host_name(wanted),
+                "{} has {wanted:?}: TLS-ALPN-01 proves host names only, no addresses and no `*`",
+                name("acme-names")
+            );
+        }
+        let Some(state) = self.acme_state.clone().filter(|state| state.is_absolute()) else {
+            bail!(
+                "{} must name a directory, from the root on: the account key and the certificates \
+                 are kept there",
+                name("acme-state")
+            );
+        };
+        let directory = self.acme_directory.clone().unwrap_or_else(|| LETS_ENCRYPT.to_owned());
+        ensure!(
+            directory.starts_with("https://"),
+            "{} is {directory:?}: ACME is spoken over https:// only",
+            name("acme-directory")
+        );
+        let contact = self.acme_contact.as_deref().map(|address| {
+            ensure!(
+                address.contains('@') && !address.contains(':'),
+                "{} is {address:?}: say a mail address, like admin@example.com",
+                name("acme-contact")
+            );
+            Ok(format!("mailto:{address}"))
+        });
+        let external = match (&self.acme_eab_id, &self.acme_eab_key) {
+            (Some(id), Some(key)) => Some((id.clone(), key.clone())),
+            (None, None) => None,
+            (Some(_), None) => {
+                bail!("{} is set but `acme-eab-key` is not: both or none", name("acme-eab-id"))
+            }
+            (None, Some(_)) => {
+                bail!("{} is set but `acme-eab-id` is not: both or none", name("acme-eab-key"))
+            }
+        };
+        Ok(Acme {
+            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            state,
+            contact: contact.transpose()?,
+            directory,
+            root: self.acme_root.clone(),
+            external,
+        })
+    }
+
+    /// The three keys of a region, which belong together.
+    fn mesh(&self) -> Result<Option<MeshConfig>> {
+        if let (Some(listen), Some(region), Some(key)) = (self.mesh, &self.region, &self.relay_key)
+        {
+            return Ok(Some(MeshConfig { listen, region: region.clone(), key: key.clone() }));
+        }
+        let keys = [
+            ("mesh", self.mesh.is_some()),
+            ("region", self.region.is_some()),
+            ("relay-key", self.relay_key.is_some()),
+        ];
+        let set = keys.into_iter().find_map(|(key, set)| set.then_some(key));
+        let missing = keys.into_iter().find_map(|(key, set)| (!set).then_some(key));
+        if let (Some(set), Some(missing)) = (set, missing) {
+            bail!(
+                "{} is set but `{missing}` is not: a relay of a region needs `mesh`, `region` and \
+                 `relay-key` together",
+                self.lines.name(set)
+            );
+        }
+        Ok(None)
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        let default = Settings::default();
+        let seconds = |seconds: Option<u16>, otherwise| {
+            seconds.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
+        };
+        let queue_bytes = self.at_least(
+            "queue-bytes",
+            self.queue_bytes.unwrap_or(default.queue_bytes),
+            // The longest batch must have room.
+            proto::relay::MAX_PAYLOAD,
+        )?;
+        let lanes = self.at_least("lane-limit", self.lane_limit.unwrap_or(default.lanes), 1)?;
+        ensure!(
+            lanes <= MOST_LANES,
+            "{} is {lanes}: there are numbers for {MOST_LANES}",
+            self.lines.name("lane-limit")
+        );
+        let age = self.queue_age.map_or(default.queue_age, |age| Duration::from_millis(age.into()));
+        self.at_least("queue-age", age.as_millis(), 1)?;
+        self.at_least("lane-lifetime", self.lane_lifetime.unwrap_or(30), 5)?;
+        self.at_least("idle", self.idle.unwrap_or(45), 10)?;
+        Ok(Settings {
+            clients: self.at_least("clients", self.clients.unwrap_or(default.clients), 1)?,
+            network_clients: self.at_least(
+                "network-clients",
+                self.network_clients.unwrap_or(default.network_clients),
+                1,
+            )?,
+            client_rate: self.client_rate.unwrap_or(default.client_rate),
+            network_rate: self.network_rate.or(default.network_rate),
+            lanes,
+            client_lanes: self.client_lanes.unwrap_or(default.client_lanes),
+            lane_addresses: self.lane_addresses()?,
+            lane_lifetime: seconds(self.lane_lifetime, default.lane_lifetime),
+            queue_age: age,
+            queue_bytes,
+            queue_total: self.at_least(
+                "queue-total",
+                self.queue_total.unwrap_or(default.queue_total),
+                queue_bytes,
+            )?,
+            idle: seconds(self.idle, default.idle),
+        })
+    }
+
+    fn lane_addresses(&self) -> Result<Vec<SocketAddr>> {
+        let name = |key| self.lines.name(key);
+        let addresses = self.lane_addresses.clone().unwrap_or_default();
+        if let Some(lanes) = self.lanes {
+            ensure!(
+                !lanes.ip().is_unspecified() || !addresses.is_empty(),
+                "{} is {lanes}, which no client can send to: name the public addresses in \
+                 `lane-addresses`",
+                name("lanes")
+            );
+        }
+        ensure!(
+            addresses.len() <= proto::relay::MAX_LANE_ADDRESSES,
+            "{} has more than {} addresses",
+            name("lane-addresses"),
+            proto::relay::MAX_LANE_ADDRESSES
+        );
+        ensure!(
+            self.lanes.is_some() || addresses.is_empty(),
+            "{} is set but `lanes` is not: say where lanes are taken",
+            name("lane-addresses")
+        );
+        if let Some(nobody) = addresses.iter().find(|address| address.ip().is_unspecified()) {
+            bail!("{} has {nobody}, which no client can send to", name("lane-addresses"));
+        }
+        Ok(addresses)
+    }
+}
+
+/// Each end of a lane takes a number.
+const MOST_LANES: usize = dataplane_common::MAX_LANES as usize / 2;
+
+fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.len() <= 253
+        && name.contains('.')
+        && name.split('.').all(label)
+        && name.parse::<std::net::IpAddr>().is_err()
+}

@@ -1,0 +1,96 @@
+//! Certificates in files that change while the relay runs.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use relay::server::Options;
+
+use super::client::{Client, Way};
+use super::scene::{Relay, Scene, holder, options};
+
+/// A directory that ends with its test.
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+}
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("relay-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self { path }
+    }
+
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Best effort: it is in the system's directory for such things.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// The certificate that the relay says it has, when it is another than this.
+pub(crate) async fn other_certificate(scene: &Scene, than: Option<&str>) -> Relay {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let status = scene.json().await;
+        let sha256 = status["certificate"]["sha256"].as_str();
+        if let Some(sha256) = sha256.filter(|sha256| Some(*sha256) != than) {
+            return Relay { addresses: scene.addresses, fingerprint: sha256.to_owned() };
+        }
+        assert!(Instant::now() < deadline, "no certificate: {}", status["certificate"]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A new certificate, which is to be written to the two files.
+fn made() -> [String; 2] {
+    let made = rcgen::generate_simple_self_signed(vec!["relay.test".to_owned()]).expect("made");
+    [made.cert.pem(), made.signing_key.serialize_pem()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_read_again_and_used_only_if_they_are_good() {
+    let directory = Directory::new();
+    let write = |[certificate, key]: [&str; 2]| {
+        (directory.file("certificate.pem", certificate), directory.file("key.pem", key))
+    };
+    let [certificate, key] = made();
+    let (certificate_file, key_file) = write([&certificate, &key]);
+    let scene = Scene::with(Options {
+        self_signed: None,
+        certificate: Some(certificate_file),
+        private_key: Some(key_file),
+        ..options()
+    })
+    .await;
+    let first = other_certificate(&scene, None).await;
+    let mut client = Client::new(&first, Way::Tls, holder(1, 1)).await;
+    let [certificate, key] = made();
+    write([&certificate, &key]);
+    let second = other_certificate(&scene, Some(&first.fingerprint)).await;
+    for way in [Way::Tls, Way::Quic] {
+        Client::new(&second, way, holder(1, 2)).await;
+    }
+    // As in the middle of a change: a key that is another certificate's.
+    let [_, other] = made();
+    write([&certificate, &other]);
+    scene.until_within("/counters/certificate_failures", 1, Duration::from_secs(30)).await;
+    let status = scene.json().await;
+    assert_eq!(status["certificate"]["sha256"], second.fingerprint);
+    let trouble = status["certificate"]["trouble"].to_string();
+    assert!(trouble.contains("do not belong together"), "{trouble}");
+    Client::new(&second, Way::Tls, holder(1, 2)).await;
+    client.session.ping(1);
+    client.flush().await;
+    assert_eq!(client.event().await, relay_client::Event::Pong(1));
+}
