@@ -94,7 +94,7 @@ fn a_relay_that_does_not_answer_is_not_waited_for() {
 #[test]
 fn drain_makes_before_it_breaks() {
     let (mut scene, old) = Scene::at_home(2);
-    let lane = LaneId::new(7).unwrap();
+    let lane = LaneId::new(7, 0);
     scene.homing.lane_opened(old, peer(1), lane);
     scene.homing.lane_bound(old, lane, true);
     assert_eq!(scene.homing.path(&peer(1)), Some(Path::Lane(old, lane)));
@@ -108,7 +108,7 @@ fn drain_makes_before_it_breaks() {
     scene.homing.admitted(new, scene.now);
     assert_eq!(scene.actions(), [Action::Home(new), Action::OpenLane(new, peer(1))]);
     assert_eq!(scene.homing.path(&peer(1)), Some(Path::Connection(new)));
-    let lane = LaneId::new(9).unwrap();
+    let lane = LaneId::new(9, 0);
     scene.homing.lane_opened(new, peer(1), lane);
     scene.homing.lane_bound(new, lane, true);
     assert_eq!(scene.homing.path(&peer(1)), Some(Path::Lane(new, lane)));

@@ -102,7 +102,9 @@ async fn ten_to_one_share_a_slow_receiver_alike() {
     link.rate.store(15_000, Ordering::Relaxed);
     let (got, _) = ten_to_one(&scene, [Way::Tls, Way::Quic], &mut receiver, 1_500_000).await;
     each_has_half("a slow receiver", got);
-    assert!(scene.status("/drops/queue_age").await + scene.status("/drops/queue_full").await > 0);
+    assert!(
+        scene.status("/drops/queue_age").await + scene.status("/drops/receiver_full").await > 0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,7 +125,8 @@ async fn who_does_not_read_blocks_nobody() {
         assert_eq!(bytes, round.to_be_bytes());
         assert!(sent.elapsed() < Duration::from_secs(2), "{:?}", sent.elapsed());
     }
-    let dropped = scene.status("/drops/queue_age").await + scene.status("/drops/queue_full").await;
+    let dropped =
+        scene.status("/drops/queue_age").await + scene.status("/drops/receiver_full").await;
     assert!(dropped > 0, "nothing was dropped of what nobody reads");
     assert!(scene.status("/totals/waiting").await <= 600 << 10);
 }
