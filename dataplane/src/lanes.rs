@@ -8,6 +8,7 @@ mod attach;
 mod counters;
 mod object;
 mod run;
+mod wire;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -30,6 +31,7 @@ pub use attach::XdpMode;
 use counters::CounterTable;
 pub use counters::LaneTotals;
 pub use run::Switched;
+pub use wire::Wire;
 
 /// What a switch is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
