@@ -81,7 +81,8 @@ impl LaneSwitch {
         }
     }
 
-    /// Takes the switch off an interface; nothing, if it is not there.
+    /// Takes the switch off an interface; nothing, if it is not there, or is gone with all that hung
+    /// on it.
     ///
     /// # Errors
     ///
@@ -93,9 +94,13 @@ impl LaneSwitch {
         };
         let Attachment { interface, index, mode, link } = self.attached.swap_remove(at);
         self.forget(index)?;
-        program_mut(&mut self.ebpf, object::SWITCH)?
-            .detach(link)
-            .map_err(|error| Error::AttachXdp { interface, mode, reason: chain(&error) })
+        let detached = program_mut(&mut self.ebpf, object::SWITCH)?.detach(link);
+        match detached {
+            Err(error) if index_of(&interface) == Ok(index) => {
+                Err(Error::AttachXdp { interface, mode, reason: chain(&error) })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The interfaces that it hangs on.

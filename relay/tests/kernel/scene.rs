@@ -44,8 +44,8 @@ pub(crate) struct Machine {
     pub(crate) interfaces: [String; 2],
     fingerprint: String,
     /// What a veth sends back arrives only where a program receives it: these give all to the host.
-    _receivers: Vec<LaneSwitch>,
-    _lab: Lab,
+    receivers: Vec<LaneSwitch>,
+    lab: Lab,
 }
 
 fn signing_key(seed: u8) -> SigningKey {
@@ -137,12 +137,35 @@ pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) 
         hosts,
         interfaces: interfaces.try_into().expect("two"),
         fingerprint: fingerprint.to_owned(),
-        _receivers: receivers,
-        _lab: lab,
+        receivers,
+        lab,
     }
 }
 
 impl Machine {
+    /// Deletes the interface on this side, and whatever hung on it.
+    pub(crate) fn unplug(&self, side: usize) {
+        self.host.ip(["link", "delete", &self.interfaces[side]]).expect("deletes");
+    }
+
+    /// Makes it anew, with the same name.
+    pub(crate) fn plug(&mut self, side: usize) {
+        let remote = &self.hosts[side].host;
+        let link = self
+            .lab
+            .link(&self.host, remote)
+            .at_a(&[&format!("{}/24", RELAYS[side][0])])
+            .at_b(&[&format!("{}/24", HOSTS[side][0])])
+            .without_tx_checksum_offload()
+            .veth()
+            .expect("a link");
+        self.receivers.push(remote.enter(|| receiver(&link.device_b)).expect("enters"));
+        let (new, name) = (&link.device_a, &self.interfaces[side]);
+        self.host.ip(["link", "set", new, "down"]).expect("is down");
+        self.host.ip(["link", "set", new, "name", name]).expect("is renamed");
+        self.host.ip(["link", "set", name, "up"]).expect("is up");
+    }
+
     /// The relay as the host on this side sees it.
     pub(crate) fn seen_from(&self, side: usize) -> Relay {
         let at = SocketAddr::new(RELAYS[side][0].parse().expect("an address"), 443);

@@ -182,9 +182,7 @@ impl Hub {
                     // Who asked may have gone.
                     let _ = reply.send(self.report());
                 }
-                ToHub::Interfaces(interfaces) => {
-                    self.in_kernel(|kernel| kernel.follow(&interfaces));
-                }
+                ToHub::Interfaces(interfaces) => self.follow(&interfaces),
                 ToHub::Drain(within) => self.relay.drain(within, now.at, out),
             }
         }
