@@ -1,6 +1,7 @@
 //! Who is measured: a relay, and the way that packets take through it.
 
 use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
 use netns_tests::Process;
 
 use super::load::Target;
@@ -11,15 +12,22 @@ use crate::bench::samples::NEARWIRE;
 use crate::bench::scratch::Scratch;
 use crate::process;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who and which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Contestant {
+    /// A lane, switched by the kernel
     LaneXdp,
+    /// A lane, switched in user space
     Lane,
+    /// Our QUIC
     Quic,
+    /// Our TLS on TCP
     Tls,
+    /// Channel data over UDP
     Coturn,
-    /// Without TLS, as `--dev` has it.
+    /// iroh-relay without TLS, as `--dev` has it
     Iroh,
+    /// iroh-relay with TLS
     IrohTls,
 }
 
@@ -113,12 +121,15 @@ impl Contestant {
         more: Vec<String>,
     ) -> Result<Process> {
         let (program, mut arguments) = match self {
-            Self::Coturn => (&programs.coturn, coturn(scratch)),
+            Self::Coturn => (programs.coturn()?, coturn(scratch)),
             Self::Iroh | Self::IrohTls => {
-                (&programs.iroh, iroh(programs, scratch, self == Self::IrohTls)?)
+                (programs.iroh()?, iroh(programs, scratch, self == Self::IrohTls)?)
             }
-            Self::LaneXdp => (&programs.nearwire, nearwire(programs)?),
-            _ => (&programs.nearwire, [nearwire(programs)?, vec!["--xdp=off".to_owned()]].concat()),
+            Self::LaneXdp => (programs.nearwire.as_path(), nearwire(programs)?),
+            _ => (
+                programs.nearwire.as_path(),
+                [nearwire(programs)?, vec!["--xdp=off".to_owned()]].concat(),
+            ),
         };
         arguments.extend(more);
         scene.start(program, &arguments, self.at())
