@@ -48,6 +48,7 @@ pub(super) fn measure(bench: &mut Bench) {
 }
 
 fn trips(target: &Target<'_>, bench: &Bench, beside: u32) -> anyhow::Result<Trips> {
+    target.scene.without_threads()?;
     let arguments = [format!("--count={COUNT}"), format!("--beside={beside}")];
     target.run(&bench.programs, "latency", &arguments)
 }

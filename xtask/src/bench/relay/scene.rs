@@ -29,7 +29,7 @@ pub(super) struct Scene {
     pub(super) devices: [String; 2],
     /// The kernel thread that receives for the relay.
     receiver: u32,
-    _wire: Option<(Host, Wire)>,
+    wire: Option<(Host, [String; 2], Wire)>,
 }
 
 /// How frames come to the relay's interface.
@@ -71,7 +71,7 @@ impl Scene {
                 }
                 let wire =
                     middle.enter(|| Wire::between(ends.each_ref().map(String::as_str)))??;
-                Some((middle, wire))
+                Some((middle, ends, wire))
             }
         };
         for (host, device, address) in [(&relay, near, RELAY), (&clients, far, CLIENTS)] {
@@ -79,7 +79,35 @@ impl Scene {
         }
         let receiver = threaded(&relay, near, RELAY_CORE)?;
         threaded(&clients, far, CLIENTS_CORE)?;
-        Ok(Self { relay, clients, devices, receiver, _wire: wire })
+        Ok(Self { relay, clients, devices, receiver, wire })
+    }
+
+    /// Has interfaces receive where they are rung, as interrupts do: a kernel thread would have to
+    /// wait for its turn, and on a busy machine that is all that is seen.
+    pub(super) fn without_threads(&self) -> Result<()> {
+        let [near, far] = &self.devices;
+        let mut all = vec![(&self.relay, near), (&self.clients, far)];
+        if let Some((middle, ends, _)) = &self.wire {
+            all.extend(ends.iter().map(|end| (middle, end)));
+        }
+        for (host, device) in all {
+            with_sysfs(host, &format!("echo 0 > /sys/class/net/{device}/threaded"))?;
+        }
+        Ok(())
+    }
+
+    /// Has the interfaces of both take what has come 20,000 times a second, as those of machines do
+    /// that are loaded. Otherwise a relay that is not is woken for each packet, and the price of that
+    /// is all that is seen.
+    pub(super) fn moderate(&self) -> Result<()> {
+        for (host, device) in [(&self.relay, &self.devices[0]), (&self.clients, &self.devices[1])] {
+            let at = format!("/sys/class/net/{device}");
+            let set = format!(
+                "echo 50000 > {at}/gro_flush_timeout && echo 2 > {at}/napi_defer_hard_irqs"
+            );
+            with_sysfs(host, &set)?;
+        }
+        Ok(())
     }
 
     /// Starts a relay; it is ready when it listens there.
@@ -168,10 +196,7 @@ impl Listens {
 
 /// Gives an interface's receiving to a thread on a core; its process id.
 fn threaded(host: &Host, device: &str, core: &str) -> Result<u32> {
-    // sysfs shows the namespace in which it was mounted.
-    let switch =
-        format!("mount -t sysfs nearwire /sys && echo 1 > /sys/class/net/{device}/threaded");
-    host.run(["unshare", "--mount", "sh", "-c", &switch])
+    with_sysfs(host, &format!("echo 1 > /sys/class/net/{device}/threaded"))
         .context("receiving by a thread takes Linux 5.12 and more")?;
     let name = format!("napi/{device}-");
     let thread = process::until(
@@ -195,4 +220,11 @@ fn threaded(host: &Host, device: &str, core: &str) -> Result<u32> {
         &thread.to_string(),
     ]))?;
     Ok(thread)
+}
+
+/// Runs this in a shell that sees the host's interfaces in `/sys`.
+fn with_sysfs(host: &Host, command: &str) -> Result<()> {
+    // sysfs shows the namespace in which it was mounted.
+    let words = format!("mount -t sysfs nearwire /sys && {command}");
+    host.run(["unshare", "--mount", "sh", "-c", &words]).map(drop)
 }
