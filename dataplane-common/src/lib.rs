@@ -41,7 +41,9 @@ pub use drop_reason::{DROP_REASONS, DropReason};
 pub use event::{
     DENIALS_PER_SECOND, EndReason, Event, EventKind, EventWords, Loss, Pace, STARTS_PER_SAMPLE,
 };
-pub use flow::{Flow, FlowKey, FlowKeyWords, FlowWords, Fragment, FragmentKey, Nanos, Opener};
+pub use flow::{
+    Clock, Flow, FlowKey, FlowKeyWords, FlowWords, Fragment, FragmentKey, Nanos, Opener, Tick,
+};
 pub use flow_set::{FlowHash, FlowPlace, FlowSet, Secret, Tag, WAYS};
 pub use frame::{in_frame_of, in_own_frame};
 pub use lane::{

@@ -84,10 +84,8 @@ impl StateTable for Remembered {
     }
 
     #[inline(always)]
-    fn recall(&mut self, key: &FlowKey) -> Option<(Flow, FlowTable)> {
-        let mut flow = Flow::unknown();
-        let table = FlowTable::of_number(flows::recall_flow(key, &mut flow))?;
-        Some((flow, table))
+    fn recall(&mut self, key: &FlowKey, copy: &mut Flow) -> Option<FlowTable> {
+        FlowTable::of_number(flows::recall_flow(key, copy))
     }
 
     #[inline(always)]
