@@ -1,5 +1,6 @@
 //! How connections and operators speak with the hub.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::relay::Refusal;
-use tokio::sync::{mpsc, oneshot, watch};
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::interfaces::Interface;
 use super::kernel_switch::KernelReport;
@@ -78,6 +80,31 @@ pub(super) struct Report {
 pub(super) struct Bell {
     pub(super) file: OwnedFd,
     pub(super) sleeping: AtomicBool,
+    rope: Notify,
+}
+
+impl Bell {
+    pub(super) fn new() -> io::Result<Self> {
+        let file = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { file, sleeping: AtomicBool::new(false), rope: Notify::new() })
+    }
+
+    /// Rings whenever it is pulled, until the hub has ended: not before the connections that are ready
+    /// have had their turn. A hub that is woken for each message has a core's switch for each.
+    pub(super) async fn ring(&self, mut ended: watch::Receiver<bool>) {
+        let ring = async {
+            loop {
+                self.rope.notified().await;
+                tokio::task::yield_now().await;
+                // A full counter rings as well.
+                let _ = rustix::io::write(&self.file, &1_u64.to_ne_bytes());
+            }
+        };
+        tokio::select! {
+            () = ring => {}
+            _ = ended.wait_for(|ended| *ended) => {}
+        }
+    }
 }
 
 /// The hub, for those who speak with it.
@@ -102,7 +129,7 @@ impl HubHandle {
         self.messages.send(message).await.map_err(|_| Ended)?;
         // Only who finds it asleep rings: an awake hub looks before it sleeps.
         if self.bell.sleeping.swap(false, Ordering::SeqCst) {
-            let _ = rustix::io::write(&self.bell.file, &1_u64.to_ne_bytes());
+            self.bell.rope.notify_one();
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use super::hub_handle::{HubHandle, ToConnection, ToHub};
 use super::quic_runtime::QuicRuntime;
 use super::stream::{frame_into, read_frames, write_all};
 use super::tls::Identity;
-use crate::core::{ClientId, Delivery, Packet, Way};
+use crate::core::{ClientId, Delivery, Packet, UNSAID, Way};
 
 /// Socket buffers of QUIC, in bytes: all clients share them.
 const SOCKET_BUFFER: usize = 7 << 20;
@@ -217,8 +217,7 @@ async fn write_deliveries(
                 Sent::Over => return,
             },
         }
-        // Said once for all that was there.
-        if line.is_empty() && written > 0 {
+        if written >= UNSAID {
             if door.hub.tell(ToHub::Written(id, written)).await.is_err() {
                 return;
             }

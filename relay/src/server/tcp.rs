@@ -17,7 +17,7 @@ use super::admission::{Client, Door};
 use super::certificate::ACME_TLS;
 use super::hub_handle::{ToConnection, ToHub};
 use super::stream::{frame_into, read_frames, write_all};
-use crate::core::Way;
+use crate::core::{UNSAID, Way};
 
 /// The longest buffer that a silent client keeps.
 const KEPT: usize = 4 << 10;
@@ -159,12 +159,13 @@ async fn write_deliveries(
 ) {
     let mut given = Vec::new();
     let mut bytes = Vec::new();
+    let mut written = 0;
     while line.recv_many(&mut given, TOGETHER).await > 0 {
-        let (mut cost, mut close) = (0, false);
+        let mut close = false;
         for message in given.drain(..) {
             match message {
                 ToConnection::Deliver(delivery) => {
-                    cost += delivery.cost();
+                    written += delivery.cost();
                     frame_into(&delivery, &mut bytes);
                 }
                 ToConnection::Close => close = true,
@@ -178,8 +179,11 @@ async fn write_deliveries(
             bytes = Vec::new();
         }
         bytes.clear();
-        if door.hub.tell(ToHub::Written(id, cost)).await.is_err() {
-            return;
+        if written >= UNSAID {
+            if door.hub.tell(ToHub::Written(id, written)).await.is_err() {
+                return;
+            }
+            written = 0;
         }
     }
 }
