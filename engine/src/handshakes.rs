@@ -108,12 +108,14 @@ impl Engine {
         let id = self.peer_of(receiver);
         let peer = self.peer_mut(id).ok_or(DropReason::UnknownIndex)?;
         let tunnel = peer.tunnel.as_mut().ok_or(DropReason::UnknownIndex)?;
+        let asked = tunnel.initiated();
         let slot = out.transmits.slot(MESSAGE_ROOM);
         let keepalive = tunnel.conclude(receiver, datagram, slot, now)?;
         out.transmits.commit(from, Ecn::NotCapable, keepalive);
         peer.tx_bytes += keepalive as u64;
         peer.heard(from, datagram.len(), now);
         peer.handshake_complete(now);
+        peer.handshake_time = asked.map(|asked| now - asked);
         let unsent = peer.flush_queue(now, &mut out.transmits);
         self.drops.add(DropReason::MessageLimit, unsent);
         self.stay_awake(id, now);

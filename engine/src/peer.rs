@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use proto::key::{PresharedKey, PublicKey};
 
@@ -30,6 +31,10 @@ pub(crate) struct Peer {
     pub(crate) tx_bytes: u64,
     pub(crate) rx_bytes: u64,
     pub(crate) last_handshake: Option<Timestamp>,
+    /// How long the answer to our last initiation that had one was under way.
+    pub(crate) handshake_time: Option<Duration>,
+    /// When a message that is authentic last came, and whether by the relay.
+    pub(crate) last_heard: Option<(Timestamp, bool)>,
     /// The last sealed or authentic message in either direction.
     pub(crate) last_traffic: Timestamp,
     /// When a packet that arrived and was followed by nothing of ours is to be acknowledged.
@@ -65,6 +70,8 @@ impl Peer {
             tx_bytes: 0,
             rx_bytes: 0,
             last_handshake: None,
+            handshake_time: None,
+            last_heard: None,
             last_traffic: Timestamp::default(),
             acknowledge_at: None,
             greet: false,

@@ -73,6 +73,7 @@ impl Args {
             policy: self.policy.map(|document| Files { document, nodes, node }),
             flow_log: self.flow_log,
             pin_directory: (self.pin_dir.as_os_str() != "none").then_some(self.pin_dir),
+            side: None,
         })
     }
 }
