@@ -78,7 +78,7 @@ impl Args {
     }
 }
 
-fn shards(text: &str) -> Result<Shards, String> {
+pub(super) fn shards(text: &str) -> Result<Shards, String> {
     let count = text.parse().ok().and_then(Shards::new);
     count.ok_or_else(|| format!("it must be a number from 1 to {MAX_SHARDS}"))
 }

@@ -120,8 +120,7 @@ impl Interface {
             lasting::open(name, options.offload, queues, pins.as_ref())?;
         let controlled = matches!(proposal, Some(Proposal::Filter(_)));
         // Before the interface can carry anything.
-        let enforced =
-            Enforced::attach(name, proposal, pins.as_ref(), options.flow_log.as_deref());
+        let enforced = Enforced::attach(name, proposal, pins.as_ref(), options.flow_log.as_deref());
         let enforced = enforced.await.inspect_err(|_| {
             if !taken_over {
                 // What was refused is not to be found by the next.
@@ -130,7 +129,8 @@ impl Interface {
         })?;
         let lasting = pins.map(|pins| Lasting::new(&tun, pins)).transpose()?;
         let links = link::watch(name).await?;
-        let (node, ends) = Node::start(name, (tun, queues), shards, options.busy_poll, options.side.clone())?;
+        let (node, ends) =
+            Node::start(name, (tun, queues), shards, options.busy_poll, options.side.clone())?;
         let node: SharedNode = Arc::new(Mutex::new(node));
         tracing::info!(interface = name, policy = enforced.is_some(), "ready");
         let daemon = Daemon {

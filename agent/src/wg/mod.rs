@@ -17,13 +17,12 @@ mod port;
 mod rpc;
 mod shard;
 mod socket;
-mod stun;
+pub(crate) mod stun;
 mod uapi;
 
 pub(crate) use daemon::PolicyChange;
 pub(crate) use device::{Interface, Options, run};
 pub(crate) use flows::Flows;
-pub(crate) use node::{Node, SharedNode};
+pub(crate) use node::SharedNode;
 pub(crate) use policy::{Explanation, Files, NamedText, PolicyStatus, Proposal, Question};
-pub(crate) use socket::Socket;
 pub(crate) use rpc::{Reply, Request, call, listen};

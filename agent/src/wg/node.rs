@@ -13,7 +13,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use dataplane::Steering;
 use dataplane_common::{IndexMask, Shards};
-use engine::{Drops, Engine, KeyChange, Output, PathChange, PeerStatus, Place, Settings, Timestamp};
+use engine::{
+    Drops, Engine, KeyChange, Output, PathChange, PeerStatus, Place, Settings, Timestamp,
+};
 use proto::key::PublicKey;
 use proto::uapi::{Device, Peer, Set};
 use rand::TryRngCore as _;
@@ -301,14 +303,8 @@ impl Node {
         for (number, ((engine, tun), inbox)) in parts.enumerate() {
             let remains = Remains { engine, tun, udp: udps.next() };
             let lines = Arc::clone(&self.lines);
-            let shard = Shard::new(
-                remains,
-                self.up,
-                inbox,
-                lines,
-                self.busy_poll,
-                self.side.clone(),
-            );
+            let shard =
+                Shard::new(remains, self.up, inbox, lines, self.busy_poll, self.side.clone());
             spawn(number, shard, self.ended.clone())?;
         }
         grown
