@@ -17,9 +17,12 @@ mod port;
 mod rpc;
 mod shard;
 mod socket;
+pub(crate) mod stun;
 mod uapi;
 
-pub(crate) use device::{Options, run};
+pub(crate) use daemon::PolicyChange;
+pub(crate) use device::{Interface, Options, run};
 pub(crate) use flows::Flows;
-pub(crate) use policy::{Explanation, Files, NamedText, PolicyStatus, Question};
+pub(crate) use node::SharedNode;
+pub(crate) use policy::{Explanation, Files, NamedText, PolicyStatus, Proposal, Question};
 pub(crate) use rpc::{Reply, Request, call, listen};
