@@ -47,3 +47,45 @@ impl Manual {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command as Process, Stdio};
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// A program
+    #[derive(clap::Parser)]
+    #[command(name = "program", version, after_help = EXIT_CODES)]
+    struct Program {
+        #[command(subcommand)]
+        command: Manual,
+    }
+
+    #[test]
+    fn each_command_has_a_page() {
+        let directory = std::env::temp_dir().join(format!("nearwire-man-{}", std::process::id()));
+        Manual::Man { directory: directory.clone() }.run(Program::command()).unwrap();
+        let mut pages: Vec<String> = std::fs::read_dir(&directory)
+            .unwrap()
+            .map(|page| page.unwrap().file_name().into_string().unwrap())
+            .collect();
+        pages.sort();
+        let page = std::fs::read_to_string(directory.join("program.1")).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(pages, ["program-completions.1", "program-man.1", "program.1"]);
+        assert!(page.contains("Exit codes: 0 done"), "{page}");
+    }
+
+    #[test]
+    fn bash_can_read_its_completions() {
+        let mut script = Vec::new();
+        clap_complete::generate(Shell::Bash, &mut Program::command(), "program", &mut script);
+        let mut bash = Process::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
+        bash.stdin.take().unwrap().write_all(&script).unwrap();
+        assert!(bash.wait().unwrap().success());
+        assert!(String::from_utf8(script).unwrap().contains("completions"));
+    }
+}

@@ -76,8 +76,8 @@ fn address(word: &str) -> Option<SocketAddr> {
 /// Whether it is taken over, by us or one of us that was killed.
 #[must_use]
 pub fn is_taken(text: &[u8]) -> bool {
-    let marks = [BEGIN.as_bytes(), ASIDE.as_bytes()];
-    lines(text).any(|line| marks.iter().any(|mark| line.starts_with(mark)))
+    let marks = [BEGIN, END, ABSENT, ASIDE];
+    lines(text).any(|line| marks.iter().any(|mark| line.starts_with(mark.as_bytes())))
 }
 
 /// The text by which the host asks us. `None` is a file that is not there. One that is taken over
