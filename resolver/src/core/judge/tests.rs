@@ -159,7 +159,7 @@ proptest! {
 
     #[test]
     fn any_name_comes_back_as_it_was_asked(
-        labels in prop::collection::vec("[a-zA-Z0-9_-]{1,20}", 0..4),
+        labels in prop::collection::vec("[a-zA-Z0-9_]{1,10}(-[a-z0-9]{1,9})?", 0..4),
         below in prop::sample::select(vec!["home.mesh.", "WEB.home.MESH.", "64.100.in-addr.arpa."]),
         kind in prop::sample::select(vec![RecordType::A, RecordType::PTR, RecordType::TXT]),
         payload in prop::option::of(any::<u16>()),
@@ -172,9 +172,9 @@ proptest! {
             edns.set_max_payload(payload);
             question.set_edns(edns);
         }
-        if !below.contains("mesh") && !labels.iter().all(|label| label.parse::<u8>().is_ok()) {
-            return Ok(());
-        }
+        // Of addresses' names only those that can be some are ours.
+        let numbers = labels.len() <= 2 && labels.iter().all(|label| label.parse::<u8>().is_ok());
+        prop_assume!(below.contains("arpa") <= numbers);
         let reply = answered(&question);
         prop_assert_eq!(reply.queries[0].name().to_ascii(), question.queries[0].name().to_ascii());
         prop_assert_eq!(reply.edns.is_some(), payload.is_some());
