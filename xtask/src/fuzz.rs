@@ -7,9 +7,10 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 15] = [
+const TARGETS: [&str; 16] = [
     "control_message",
     "datagram",
+    "dns",
     "host_packet",
     "inner_packet",
     "lane",

@@ -21,10 +21,10 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 /// A WireGuard node with a data plane in eBPF.
 #[derive(Parser)]
 #[command(name = "nearwire", version, max_term_width = 100)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Logs go to standard error; NEARWIRE_LOG=debug shows more (off, error, warn, info, debug, trace).
-Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage;
-of `up`, also 3 waits for an operator's approval, 4 the control plane is away.")]
+{}
+Of `up` also: 3 waits for an operator's approval, 4 the control plane is away.", manual::EXIT_CODES))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -52,6 +52,8 @@ enum Command {
     Drops(drops::Args),
     /// Show the threads that carry an interface's packets, or change their number
     Shards(shards::Args),
+    #[command(flatten)]
+    Manual(manual::Manual),
     /// `wg-quick` passes the interface's name alone
     #[command(external_subcommand)]
     Bare(Vec<OsString>),
@@ -75,6 +77,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Flows(args) => args.run(),
         Command::Drops(args) => args.run(),
         Command::Shards(args) => args.run(),
+        Command::Manual(manual) => manual.run(Cli::command()).map(|()| ExitCode::SUCCESS),
         Command::Bare(words) => bare(words),
     };
     result.unwrap_or_else(|error| {
