@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Directory, MeshNode, PATIENCE, program};
+use super::{Directory, MeshNode, PATIENCE, Programs};
 use crate::host::Host;
 use crate::lab::Lab;
 use crate::process::Process;
@@ -28,6 +28,7 @@ pub struct HubOptions {
 pub struct Hub {
     /// Its host.
     pub host: Host,
+    programs: Programs,
     directory: Directory,
     control: Option<Process>,
     relay: Option<Process>,
@@ -41,6 +42,14 @@ impl Hub {
     /// # Errors
     /// When a program is missing or does not start.
     pub fn start(lab: &Lab, options: HubOptions) -> Result<Self> {
+        Self::start_with(lab, options, Programs::beside()?)
+    }
+
+    /// As [`Self::start`], with these programs.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(lab: &Lab, options: HubOptions, programs: Programs) -> Result<Self> {
         let host = lab.host("hub")?;
         host.ip(["address", "add", &format!("{ADDRESS}/32"), "dev", "lo"])?;
         host.sysctl("net.ipv4.ip_forward", if options.forwards { "1" } else { "0" })?;
@@ -51,6 +60,7 @@ impl Hub {
         fs::write(directory.file("key.pem"), signed.signing_key.serialize_pem())?;
         let mut hub = Self {
             host,
+            programs,
             directory,
             control: None,
             relay: None,
@@ -74,7 +84,7 @@ impl Hub {
     /// # Errors
     /// When it does not serve.
     pub fn start_control(&mut self) -> Result<()> {
-        let mut command = self.host.command(program("nearwire-control", "control")?);
+        let mut command = self.host.command(self.programs.get("nearwire-control", "control")?);
         command.args(["serve", "--listen", CONTROL, "--data"]).arg(self.directory.file("data"));
         command.arg("--certificate").arg(self.directory.file("cert.pem"));
         command.arg("--private-key").arg(self.directory.file("key.pem"));
@@ -103,7 +113,7 @@ impl Hub {
         let key = keys.pointer("/keys/0/text").or_else(|| keys.pointer("/items/0/text"));
         let key = key.or_else(|| keys.pointer("/0/text")).and_then(Value::as_str);
         let key = key.with_context(|| format!("no control key in {keys}"))?.to_owned();
-        let mut command = self.host.command(program("nearwire-relay", "relay")?);
+        let mut command = self.host.command(self.programs.get("nearwire-relay", "relay")?);
         let address = format!("{ADDRESS}:443");
         command.args(["--quic", &address, "--tls", &address, "--admin", "127.0.0.1:9443"]);
         command.args(["--lanes", &format!("{ADDRESS}:3478"), "--xdp", "off"]);
@@ -181,19 +191,48 @@ impl Hub {
     /// # Errors
     /// When the link or the process cannot be made.
     pub fn node(&self, lab: &Lab, name: &str) -> Result<MeshNode> {
+        let host = lab.host(name)?;
+        self.connect(lab, &host)?;
+        MeshNode::start(host, name, &self.programs)
+    }
+
+    /// As [`Self::node`], but the node is behind a router that hides it (NAT), which is given too.
+    ///
+    /// # Errors
+    /// As [`Self::node`], or without nftables.
+    pub fn node_behind_nat(&self, lab: &Lab, name: &str) -> Result<(MeshNode, Host)> {
+        let (host, router) = (lab.host(name)?, lab.router(&format!("{name}'s router"))?);
+        let outside = self.connect(lab, &router)?;
+        lab.link(&host, &router).at_a(&["192.168.1.2/24"]).at_b(&["192.168.1.1/24"]).veth()?;
+        host.route("default", "192.168.1.1")?;
+        let rules = format!(
+            "table ip nat {{ \
+                chain out {{ type nat hook postrouting priority 100; oifname {outside} masquerade; }} \
+            }}; \
+            table ip filter {{ \
+                chain in {{ type filter hook forward priority 0; \
+                    iifname {outside} ct state new drop; }} \
+            }}"
+        );
+        router.run(["nft", &rules])?;
+        Ok((MeshNode::start(host, name, &self.programs)?, router))
+    }
+
+    /// Gives a host a link and a default route; gives the link's name there.
+    fn connect(&self, lab: &Lab, host: &Host) -> Result<String> {
         let number = self.nodes.get() + 1;
         self.nodes.set(number);
-        let host = lab.host(name)?;
-        lab.link(&host, &self.host)
+        let link = lab
+            .link(host, &self.host)
             .at_a(&[&format!("10.{number}.0.1/24")])
             .at_b(&[&format!("10.{number}.0.254/24")])
             .veth()?;
         host.route("default", &format!("10.{number}.0.254"))?;
-        MeshNode::start(host, name)
+        Ok(link.device_a)
     }
 
     fn run_control(&self, words: &[&str]) -> Result<String> {
-        let mut command = self.host.command(program("nearwire-control", "control")?);
+        let mut command = self.host.command(self.programs.get("nearwire-control", "control")?);
         command.args(words).env("NEARWIRE_URL", self.url()).env("NEARWIRE_TOKEN", &self.token);
         command.env("NEARWIRE_CA", self.ca());
         let output = self.host.spawn_command(command)?.wait(PATIENCE)?;

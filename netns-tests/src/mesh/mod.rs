@@ -42,16 +42,35 @@ impl Drop for Directory {
     }
 }
 
-/// A program that was built beside the one that runs.
-pub(crate) fn program(name: &str, package: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe().context("this program's own file")?;
-    let directory = own.parent().unwrap_or(Path::new("/"));
-    let profile = match directory.parent() {
-        Some(parent) if directory.ends_with("deps") => parent,
-        _ => directory,
-    };
-    let program = profile.join(name);
-    let shown = program.display();
-    ensure!(program.is_file(), "{shown} not found; build it with `cargo build -p {package}`");
-    Ok(program)
+/// Where the programs of a mesh are.
+#[derive(Clone, Debug)]
+pub struct Programs(PathBuf);
+
+impl Programs {
+    /// Those in a directory.
+    #[must_use]
+    pub const fn at(directory: PathBuf) -> Self {
+        Self(directory)
+    }
+
+    /// Those that were built beside the program that runs.
+    ///
+    /// # Errors
+    /// When this program has no file.
+    pub fn beside() -> Result<Self> {
+        let own = std::env::current_exe().context("this program's own file")?;
+        let directory = own.parent().unwrap_or(Path::new("/"));
+        let profile = match directory.parent() {
+            Some(parent) if directory.ends_with("deps") => parent,
+            _ => directory,
+        };
+        Ok(Self(profile.to_owned()))
+    }
+
+    pub(crate) fn get(&self, name: &str, package: &str) -> Result<PathBuf> {
+        let program = self.0.join(name);
+        let shown = program.display();
+        ensure!(program.is_file(), "{shown} not found; build it with `cargo build -p {package}`");
+        Ok(program)
+    }
 }

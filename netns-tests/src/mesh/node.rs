@@ -1,15 +1,15 @@
 //! A node of a mesh: a host with a daemon, and the commands that people give it.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Directory, Hub, PATIENCE};
+use super::{Directory, Hub, PATIENCE, Programs};
 use crate::host::Host;
 use crate::process::{Output, Process};
 use crate::wait::wait_until;
-use crate::wireguard::nearwire_program;
 
 /// See the module.
 #[derive(Debug)]
@@ -20,18 +20,26 @@ pub struct MeshNode {
     pub name: String,
     /// Its interface.
     pub interface: String,
+    program: PathBuf,
     directory: Directory,
     daemon: Option<Process>,
 }
 
 impl MeshNode {
-    pub(super) fn start(host: Host, name: &str) -> Result<Self> {
+    pub(super) fn start(host: Host, name: &str, programs: &Programs) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // The sockets of interfaces share one directory, whatever the namespace.
         let interface = format!("nm{:x}-{number}", std::process::id());
         let directory = Directory::new(name)?;
-        let mut node = Self { host, name: name.to_owned(), interface, directory, daemon: None };
+        let mut node = Self {
+            host,
+            name: name.to_owned(),
+            interface,
+            program: programs.get("nearwire", "agent")?,
+            directory,
+            daemon: None,
+        };
         node.start_daemon()?;
         Ok(node)
     }
@@ -41,7 +49,7 @@ impl MeshNode {
     /// # Errors
     /// When it does not serve.
     pub fn start_daemon(&mut self) -> Result<()> {
-        let mut command = self.host.command(nearwire_program()?);
+        let mut command = self.host.command(&self.program);
         command.arg("daemon").args(["--interface", &self.interface, "--shards", "2"]);
         command.arg("--state").arg(self.directory.file("state"));
         command.arg("--socket").arg(self.directory.file("sock"));
@@ -68,7 +76,7 @@ impl MeshNode {
     /// # Errors
     /// When it cannot start or does not end in time.
     pub fn output(&self, words: &[&str]) -> Result<Output> {
-        let mut command = self.host.command(nearwire_program()?);
+        let mut command = self.host.command(&self.program);
         command.args(words).env("NEARWIRE_SOCKET", self.directory.file("sock"));
         self.host.spawn_command(command)?.wait(PATIENCE)
     }

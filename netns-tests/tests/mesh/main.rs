@@ -1,5 +1,6 @@
 //! A mesh from `nearwire up` on: real control plane, relay and nodes, each in a namespace of its own.
 
+mod many;
 mod outage;
 mod paths;
 mod policy;

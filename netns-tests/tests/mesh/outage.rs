@@ -21,8 +21,8 @@ fn a_mesh_works_on_while_the_control_plane_is_away_and_hears_of_it_when_it_is_ba
     // A node that starts meanwhile goes by what it kept.
     a.stop_daemon();
     a.start_daemon()?;
-    ping(&a.host, &at_b)?;
     a.wait_for("offline after a start", |status| status["state"] == "offline");
+    ping(&a.host, &at_b)?;
 
     hub.start_control()?;
     for node in [&a, &b] {

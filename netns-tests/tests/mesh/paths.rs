@@ -5,6 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use netns_tests::{Pinger, ping, tcp_transfer};
 
+use netns_tests::Lab;
+use netns_tests::mesh::{Hub, HubOptions};
+
 use crate::scene::{DIRECT, RELAYED, Scene};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -43,5 +46,24 @@ fn a_pair_without_a_relay_is_direct() -> Result<()> {
     ping(&a.host, &at_b)?;
     a.wait_for_path("b", "direct");
     tcp_transfer(&a.host, &b.host, at_b.parse()?, 16 << 20, SOON)?;
+    Ok(())
+}
+
+#[test]
+fn two_nodes_behind_nats_begin_by_the_relay_and_get_through() -> Result<()> {
+    let lab = Lab::new("mesh-nats")?;
+    let hub = Hub::start(&lab, HubOptions { forwards: true, relay: true })?;
+    let (a, _router_a) = hub.node_behind_nat(&lab, "a")?;
+    let (b, _router_b) = hub.node_behind_nat(&lab, "b")?;
+    let key = hub.auth_key(&["--reusable", "--tag", "tag:node"])?;
+    a.up(&hub, &key, &[])?;
+    b.up(&hub, &key, &[])?;
+    let at_b = b.address()?;
+    a.wait_for("a peer", |status| status["peers"].as_array().is_some_and(|p| !p.is_empty()));
+    b.wait_for("its home", |status| !status["relay"].is_null());
+    let pinger = Pinger::start(&a.host, &at_b, Duration::from_millis(100))?;
+    a.wait_for_path("b", "direct");
+    b.wait_for_path("a", "direct");
+    pinger.wait_for_more(10, SOON)?;
     Ok(())
 }
