@@ -82,15 +82,19 @@ impl Paths {
         };
         let peer = self.peers.entry(id).or_insert_with(new);
         peer.key = key;
+        // Without a relay, the first packet needs somewhere to go.
+        let somewhere =
+            candidates.first().filter(|_| relay.is_none() && peer.candidates.is_empty());
+        let somewhere = somewhere.copied().map(PathChange::Use);
         if peer.candidates != candidates {
             peer.candidates = candidates;
             peer.probe_anew(now);
         }
         if peer.relay == relay {
-            return None;
+            return somewhere;
         }
         peer.relay = relay;
-        relay.map(PathChange::Relay)
+        relay.map(PathChange::Relay).or(somewhere)
     }
 
     pub(crate) fn remove(&mut self, id: &NodeId) {
@@ -163,6 +167,7 @@ impl PeerPaths {
                 let next = self.candidates[self.turn % self.candidates.len()];
                 vec![PathChange::Use(next), PathChange::Probe(self.candidates.clone())]
             }
+            None if is_active && self.direct.is_none() => self.probe(now),
             _ => Vec::new(),
         }
     }
@@ -213,7 +218,8 @@ mod tests {
         let mut paths = Paths::default();
         let key = PublicKey::from([2; 32]);
         let change = paths.set(NodeId([2; 16]), key, vec![at(DIRECT)], relay.map(at), START);
-        assert_eq!(change, relay.map(|relay| PathChange::Relay(at(relay))));
+        let first = relay.map_or_else(|| PathChange::Use(at(DIRECT)), |r| PathChange::Relay(at(r)));
+        assert_eq!(change, Some(first));
         paths
     }
 
@@ -270,7 +276,8 @@ mod tests {
         let mut paths = paths(None);
         let nowhere = Observed { endpoint: None, ..seen(DIRECT, 0, 0) };
         assert_eq!(look(&mut paths, nowhere, START), [PathChange::Use(at(DIRECT))]);
-        assert_eq!(look(&mut paths, seen(DIRECT, 1, 0), seconds(1)), []);
+        let probe = PathChange::Probe(vec![at(DIRECT)]);
+        assert_eq!(look(&mut paths, seen(DIRECT, 1, 0), seconds(1)), [probe]);
         assert_eq!(look(&mut paths, seen(DIRECT, 2, 0), seconds(13)).len(), 2);
     }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use engine::Timestamp;
 use proto::control::{Region, RegionId};
-
-use crate::wg::stun::{self, Transaction};
+use proto::stun::{self, Transaction};
 
 /// The port of STUN and of lanes.
 const STUN_PORT: u16 = 3478;

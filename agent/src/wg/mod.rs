@@ -17,7 +17,6 @@ mod port;
 mod rpc;
 mod shard;
 mod socket;
-pub(crate) mod stun;
 mod uapi;
 
 pub(crate) use daemon::PolicyChange;

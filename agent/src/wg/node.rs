@@ -13,9 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use dataplane::Steering;
 use dataplane_common::{IndexMask, Shards};
-use engine::{
-    Drops, Engine, KeyChange, Output, PathChange, PeerStatus, Place, Settings, Timestamp,
-};
+use engine::{Drops, Engine, KeyChange, Output, PathChange, PeerStatus, Place, Settings};
 use proto::key::PublicKey;
 use proto::uapi::{Device, Peer, Set};
 use rand::TryRngCore as _;
@@ -176,11 +174,6 @@ impl Node {
             peers.extend(line.ask(Command::Report).await?.1);
         }
         Ok(peers)
-    }
-
-    /// A moment of the engine, since the Unix epoch.
-    pub(crate) fn wall_time(&mut self, moment: Timestamp) -> Duration {
-        self.wall.at(moment)
     }
 
     /// The configuration and the state of all peers.

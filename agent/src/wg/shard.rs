@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use dataplane_common::DropReason;
 use engine::{Engine, Output, PADDING, Packets, Timestamp};
+use proto::stun;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::command::{Command, Inbox, Lines, Remains};
 use super::node::Side;
-use super::stun;
 use crate::io::clock;
 use crate::io::tun::{READ_LIMIT, Tun};
 use crate::io::udp::{RECEIVE_BATCH, Received, Udp};

@@ -1,4 +1,4 @@
-//! STUN (RFC 8489) on the WireGuard port: where the world sees it.
+//! STUN (RFC 8489), as who asks needs it: where the world sees a port.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,20 +10,23 @@ const HEADER_LEN: usize = 20;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 
 /// Names a request, so that only its answer counts.
-pub(crate) type Transaction = [u8; 12];
+pub type Transaction = [u8; 12];
 
 /// A binding request.
-pub(crate) fn request(transaction: &Transaction) -> Vec<u8> {
+#[must_use]
+pub fn request(transaction: &Transaction) -> Vec<u8> {
     [&REQUEST[..], &[0, 0], &COOKIE, transaction].concat()
 }
 
 /// Whether it looks like an answer: a WireGuard message begins with `1 0 0 0` to `4 0 0 0`.
-pub(super) fn is_answer(datagram: &[u8]) -> bool {
+#[must_use]
+pub fn is_answer(datagram: &[u8]) -> bool {
     datagram.len() >= HEADER_LEN && datagram[..2] == ANSWER && datagram[4..8] == COOKIE
 }
 
 /// The address that an answer to this request names.
-pub(crate) fn answer(datagram: &[u8], transaction: &Transaction) -> Option<SocketAddr> {
+#[must_use]
+pub fn answer(datagram: &[u8], transaction: &Transaction) -> Option<SocketAddr> {
     if !is_answer(datagram) || datagram[8..HEADER_LEN] != transaction[..] {
         return None;
     }
