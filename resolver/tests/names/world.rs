@@ -95,7 +95,7 @@ impl World {
         Ok(world)
     }
 
-    fn inside<'a>(&self, words: &[&'a str]) -> Vec<String> {
+    fn inside(&self, words: &[&str]) -> Vec<String> {
         let enter = ["nsenter".to_owned(), format!("--mount=/proc/{}/ns/mnt", self.etc.id())];
         let words = words.iter().map(|word| (*word).to_owned());
         enter.into_iter().chain(["--".to_owned()]).chain(words).collect()
