@@ -48,7 +48,8 @@ async fn run(snapshot: &Path, interface: &str, paths: Paths) -> Result<()> {
         let text = std::fs::read(snapshot)?;
         let netmap = Netmap::from(serde_json::from_slice::<Snapshot>(&text)?);
         let updated = names.update(&netmap).await;
-        println!("revision {} {updated:?} {:?}", netmap.revision, names.status());
+        let (revision, status) = (netmap.revision, names.status());
+        println!("revision {revision} {updated:?} {status:?} {:?}", names.counts());
         tokio::select! {
             _ = hangup.recv() => {}
             _ = terminate.recv() => break,

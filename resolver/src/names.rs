@@ -192,6 +192,7 @@ impl Keeper {
 
     /// Answers by the newest names, and tells the host if it is to ask otherwise.
     async fn update(&mut self) -> Result<()> {
+        self.count.send_replace(self.server.counts());
         let told = async {
             self.plan(self.host.upstreams().await?);
             let wanted = self.wanted();

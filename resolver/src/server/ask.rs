@@ -40,6 +40,7 @@ pub(super) async fn ask(
     // What those said that could not or would not: better than nothing.
     let mut poor = None;
     let mut gave_up = Vec::new();
+    let mut waited_for = upstreams.first().copied().into_iter().collect::<Vec<_>>();
     let all = async {
         asked.push(one(next.next()?, query, way, expected));
         loop {
@@ -50,6 +51,7 @@ pub(super) async fn ask(
                         return Some(answer);
                     }
                     Ok(Reply::Failed(answer)) => {
+                        waited_for.retain(|late| *late != upstream);
                         poor = Some(answer);
                         gave_up.push(upstream);
                     }
@@ -58,10 +60,16 @@ pub(super) async fn ask(
                         locked(silence).silent(upstream, Instant::now().into_std());
                     }
                 },
-                () = sleep(PATIENCE) => {}
+                () = sleep(PATIENCE) => {
+                    let now = Instant::now().into_std();
+                    waited_for.drain(..).for_each(|late| locked(silence).silent(late, now));
+                }
             }
             match next.find(|upstream| !gave_up.contains(upstream)) {
-                Some(upstream) => asked.push(one(upstream, query, way, expected)),
+                Some(upstream) => {
+                    waited_for.push(upstream);
+                    asked.push(one(upstream, query, way, expected));
+                }
                 None if asked.is_empty() => return None,
                 None => {}
             }

@@ -94,6 +94,9 @@ fn strangers_get_no_answer() -> Result<()> {
         assert!(!output.stdout.contains("100.64.0.5"), "{}", output.stdout);
     }
     assert_eq!(world.short(&["web.home.mesh"])?, "100.64.0.5");
+    // They came as far as to us.
+    let said = world.tell(&snapshot(2, &[]))?;
+    assert!(said.contains("answered: 1,") && !said.contains("strangers: 0"), "{said}");
     Ok(())
 }
 

@@ -72,6 +72,7 @@ impl World {
             "--pid-file",
             "--log-queries",
             "--log-facility=-",
+            "--local=/lan/example/",
             "--host-record=www.example,192.0.2.1",
             "--host-record=nas.lan,192.0.2.7",
             &txt,
@@ -94,7 +95,7 @@ impl World {
         Ok(world)
     }
 
-    fn inside<'a>(&self, words: &[&'a str]) -> Vec<String> {
+    fn inside(&self, words: &[&str]) -> Vec<String> {
         let enter = ["nsenter".to_owned(), format!("--mount=/proc/{}/ns/mnt", self.etc.id())];
         let words = words.iter().map(|word| (*word).to_owned());
         enter.into_iter().chain(["--".to_owned()]).chain(words).collect()
@@ -126,15 +127,15 @@ impl World {
         self.scratch.join(name).to_string_lossy().into_owned()
     }
 
-    /// What the control plane says from now on.
-    pub(crate) fn tell(&self, snapshot: &Snapshot) -> Result<()> {
+    /// What the control plane says from now on; gives what a resolver that runs says then.
+    pub(crate) fn tell(&self, snapshot: &Snapshot) -> Result<String> {
         let text = serde_json::to_string(snapshot)?;
         self.run(&["sh", "-ec", "printf %s \"$1\" > \"$0\"", &self.file("snapshot.json"), &text])?;
         if let Some(names) = &self.names {
             names.signal(Signal::HUP)?;
-            names.wait_for_line(&format!("revision {} ", snapshot.revision), SOON)?;
+            return names.wait_for_line(&format!("revision {} ", snapshot.revision), SOON);
         }
-        Ok(())
+        Ok(String::new())
     }
 
     /// Starts the resolver; its first line says how it is told.
@@ -147,10 +148,6 @@ impl World {
         ensure!(line.contains(" Ok(()) "), "{line}");
         self.names = Some(names);
         Ok(line)
-    }
-
-    pub(crate) fn names(&self) -> Result<&Process> {
-        self.names.as_ref().context("it is not started")
     }
 
     /// Ends the resolver as a service manager does.
