@@ -137,6 +137,10 @@ impl<P: Queued, F: Control> Queue<P, F> {
             return None;
         }
         if let Some(frame) = self.control.pop_front() {
+            if self.control.is_empty() {
+                // Seldom more than one waits, and a silent client keeps no room.
+                self.control = VecDeque::new();
+            }
             self.in_flight += frame.cost();
             return Some(Delivery::Control(frame));
         }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use proto::relay::Refusal;
 use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::interfaces::Interface;
 use super::kernel_switch::KernelReport;
+use super::line::LineSender;
 use super::mesh::ToMesh;
 use super::xdp::XdpStatus;
 use crate::core::{Admitted, ClientId, Counters, Delivery, MeshStatus, Totals, Way};
@@ -22,7 +24,7 @@ const WAITING: usize = 4096;
 
 /// What the hub gives to a connection. The core bounds how much of it is not written yet.
 pub(super) enum ToConnection {
-    /// Boxed: a channel has room for 32 of these from the start, and a silent client should cost
+    /// Boxed: a line has room for some of these from the start, and a silent client should cost
     /// little.
     Deliver(Box<Delivery>),
     Close,
@@ -58,7 +60,7 @@ pub(super) enum ToHub {
 pub(super) struct Join {
     pub(super) admitted: Admitted,
     pub(super) way: Way,
-    pub(super) line: mpsc::UnboundedSender<ToConnection>,
+    pub(super) line: LineSender,
     pub(super) reply: oneshot::Sender<Result<ClientId, Refusal>>,
 }
 
@@ -126,7 +128,14 @@ impl HubHandle {
 
     /// Tells the hub; an error means that it has ended.
     pub(super) async fn tell(&self, message: ToHub) -> Result<(), Ended> {
-        self.messages.send(message).await.map_err(|_| Ended)?;
+        match self.messages.try_send(message) {
+            Ok(()) => {}
+            // Boxed, so that those who never wait keep no room for it.
+            Err(TrySendError::Full(message)) => {
+                Box::pin(self.messages.send(message)).await.map_err(|_| Ended)?;
+            }
+            Err(TrySendError::Closed(_)) => return Err(Ended),
+        }
         // Only who finds it asleep rings: an awake hub looks before it sleeps.
         if self.bell.sleeping.swap(false, Ordering::SeqCst) {
             self.bell.rope.notify_one();

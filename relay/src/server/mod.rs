@@ -14,6 +14,7 @@ mod hub_handle;
 mod interfaces;
 mod io_limits;
 mod kernel_switch;
+mod line;
 mod mesh;
 mod metrics;
 mod quic;

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::hub_handle::{Bell, HubHandle, Join, ToConnection, ToHub};
 use super::kernel_switch::KernelSwitch;
+use super::line::LineSender;
 use super::mesh::ToLine;
 use super::udp::{Departure, Received, Udp};
 use super::xdp::XdpStatus;
@@ -46,7 +47,7 @@ struct Hub {
     outbox: Outbox,
     inbox: mpsc::Receiver<ToHub>,
     bell: Arc<Bell>,
-    lines: HashMap<ClientId, mpsc::UnboundedSender<ToConnection>>,
+    lines: HashMap<ClientId, LineSender>,
     links: HashMap<LinkId, mpsc::UnboundedSender<ToLine>>,
     out: Output,
     now: Now,
@@ -236,13 +237,12 @@ impl Hub {
             match command {
                 Command::Deliver(client, delivery) => {
                     if let Some(line) = self.lines.get(&client) {
-                        // A connection that has ended says so by itself.
-                        let _ = line.send(ToConnection::Deliver(Box::new(delivery)));
+                        line.send(ToConnection::Deliver(Box::new(delivery)));
                     }
                 }
                 Command::Close(client) => {
                     if let Some(line) = self.lines.remove(&client) {
-                        let _ = line.send(ToConnection::Close);
+                        line.send(ToConnection::Close);
                     }
                 }
                 Command::Link(link, delivery) => {
