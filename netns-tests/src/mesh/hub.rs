@@ -207,11 +207,11 @@ impl Hub {
         host.route("default", "192.168.1.1")?;
         let rules = format!(
             "table ip nat {{ \
-                chain out {{ type nat hook postrouting priority 100; oifname {outside} masquerade; }} \
+                chain out {{ type nat hook postrouting priority 100; oifname {outside} masquerade; }}; \
             }}; \
             table ip filter {{ \
                 chain in {{ type filter hook forward priority 0; \
-                    iifname {outside} ct state new drop; }} \
+                    iifname {outside} ct state new drop; }}; \
             }}"
         );
         router.run(["nft", &rules])?;
