@@ -4,6 +4,7 @@ mod daemon;
 mod down;
 mod drops;
 mod flows;
+mod names;
 mod peers;
 mod ping;
 mod policy;
@@ -42,6 +43,7 @@ enum Command {
     Rotate(down::RotateArgs),
     Leave(down::LeaveArgs),
     Daemon(daemon::Args),
+    RestoreNames(names::Args),
     /// Make a WireGuard interface and serve it, for `wg` and `wg-quick` to configure
     Wg(wg::Args),
     /// Check, apply and watch the policy that the kernel enforces on an interface
@@ -72,6 +74,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Rotate(args) => args.run(),
         Command::Leave(args) => args.run(),
         Command::Daemon(args) => args.run(),
+        Command::RestoreNames(args) => args.run(),
         Command::Wg(args) => args.run(),
         Command::Policy(command) => command.run(),
         Command::Flows(args) => args.run(),

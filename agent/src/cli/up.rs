@@ -49,6 +49,9 @@ pub(super) struct Args {
     /// Reach everything else through this node
     #[arg(long, value_name = "NAME")]
     exit_node: Option<String>,
+    /// Leave the host's resolver alone: names of the mesh are not found
+    #[arg(long)]
+    no_names: bool,
     /// The UDP port of WireGuard [default: the one that it had, else any]
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
@@ -80,6 +83,7 @@ impl Args {
             advertise_routes: self.advertise_routes,
             accept_routes: self.accept_routes,
             exit_node: self.exit_node,
+            names: !self.no_names,
             port: self.port,
         };
         let auth_key = self.auth_key.map(read_key).transpose()?;

@@ -28,6 +28,9 @@ pub(crate) struct Settings {
     /// The name of the node through which everything else is reached.
     #[serde(default)]
     pub(crate) exit_node: Option<String>,
+    /// Whether the host has the names of the mesh from this node.
+    #[serde(default)]
+    pub(crate) names: bool,
     /// The WireGuard port; 0 is any.
     #[serde(default)]
     pub(crate) port: u16,
