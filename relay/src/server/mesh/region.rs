@@ -185,7 +185,7 @@ mod tests {
             relays in proptest::collection::vec((0..9_u32, 0..9_u8, "[\\PC]{0,3}"), 0..70),
             any: String,
         ) {
-            let (_, _) = (read(&[any.clone()]), Members::of_text(&any, &VerifyingKey([1; 32])));
+            let (_, _) = (read(std::slice::from_ref(&any)), Members::of_text(&any, &VerifyingKey([1; 32])));
             let text = |(id, key, more): &(u32, u8, String)| relay(*id, *key) + more;
             if let Ok(members) = read(&relays.iter().map(text).collect::<Vec<_>>()) {
                 proptest::prop_assert!(members.others.len() < MOST);
