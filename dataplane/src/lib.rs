@@ -5,6 +5,7 @@
 //! `cargo xtask build-ebpf`), so that building this crate takes no eBPF toolchain.
 
 mod attach;
+mod buckets;
 mod counters;
 mod error;
 mod events;
@@ -12,6 +13,7 @@ mod flows;
 mod lanes;
 mod layout;
 mod live;
+mod mapped;
 mod memory;
 mod model;
 mod object;
