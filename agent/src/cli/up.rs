@@ -46,9 +46,6 @@ pub(super) struct Args {
     /// Reach networks behind other nodes through them
     #[arg(long)]
     accept_routes: bool,
-    /// Reach everything else through this node
-    #[arg(long, value_name = "NAME")]
-    exit_node: Option<String>,
     /// The UDP port of WireGuard [default: the one that it had, else any]
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
@@ -63,12 +60,6 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        if self.exit_node.is_some() {
-            bail!(
-                "--exit-node is not there yet: the control plane's own connection would go in a \
-                 circle"
-            );
-        }
         let hostname = match self.hostname {
             Some(name) => name,
             None => host_name()?,
@@ -79,7 +70,6 @@ impl Args {
             hostname,
             advertise_routes: self.advertise_routes,
             accept_routes: self.accept_routes,
-            exit_node: self.exit_node,
             port: self.port,
         };
         let auth_key = self.auth_key.map(read_key).transpose()?;

@@ -25,9 +25,6 @@ pub(crate) struct Settings {
     /// Whether networks behind others are reached through them.
     #[serde(default)]
     pub(crate) accept_routes: bool,
-    /// The name of the node through which everything else is reached.
-    #[serde(default)]
-    pub(crate) exit_node: Option<String>,
     /// The WireGuard port; 0 is any.
     #[serde(default)]
     pub(crate) port: u16,
