@@ -10,6 +10,7 @@ use crate::{packages, process, workspace};
 const TARGETS: [&str; 16] = [
     "control_message",
     "datagram",
+    "dns",
     "host_packet",
     "inner_packet",
     "lane",

@@ -51,6 +51,9 @@ fn show(status: &Status) {
         Some(home) => println!("relay     {} by {}", home.relay, home.carrier),
         None => println!("relay     none"),
     }
+    if let Some(resolver) = status.resolver {
+        println!("names     *.{}, answered at {}", status.domain, resolver.ip());
+    }
     for refused in &status.refused_routes {
         println!("not used  {} of {}: {}", refused.route, refused.peer, refused.reason);
     }

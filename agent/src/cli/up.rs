@@ -46,6 +46,9 @@ pub(super) struct Args {
     /// Reach networks behind other nodes through them
     #[arg(long)]
     accept_routes: bool,
+    /// Leave the host's resolver alone: names of the mesh are not found
+    #[arg(long)]
+    no_names: bool,
     /// The UDP port of WireGuard [default: the one that it had, else any]
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
@@ -70,6 +73,7 @@ impl Args {
             hostname,
             advertise_routes: self.advertise_routes,
             accept_routes: self.accept_routes,
+            names: !self.no_names,
             port: self.port,
         };
         let auth_key = self.auth_key.map(read_key).transpose()?;

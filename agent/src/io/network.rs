@@ -1,11 +1,11 @@
 //! Addresses and routes of the tunnel interface, and the addresses of the host's other ones.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use ipnet::IpNet;
-use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
 use rtnetlink::packet_route::link::LinkFlags;
 use rtnetlink::{
     Error, Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder, new_connection,
@@ -29,6 +29,11 @@ impl Network {
         Ok(Self { handle, index })
     }
 
+    /// The interface's number.
+    pub(crate) const fn index(&self) -> u32 {
+        self.index
+    }
+
     pub(crate) async fn set_up(&self) -> anyhow::Result<()> {
         let up = LinkUnspec::new_with_index(self.index).up().build();
         self.handle.link().set(up).execute().await.context("cannot bring the interface up")
@@ -36,6 +41,13 @@ impl Network {
 
     pub(crate) async fn add_address(&self, address: IpNet) -> anyhow::Result<()> {
         let request = self.handle.address().add(self.index, address.addr(), address.prefix_len());
+        request.replace().execute().await.with_context(|| format!("cannot add address {address}"))
+    }
+
+    /// Adds an address by which only this host reaches itself.
+    pub(crate) async fn add_own_address(&self, address: Ipv4Addr) -> anyhow::Result<()> {
+        let mut request = self.handle.address().add(self.index, address.into(), 32);
+        request.message_mut().header.scope = AddressScope::Host;
         request.replace().execute().await.with_context(|| format!("cannot add address {address}"))
     }
 
@@ -53,7 +65,7 @@ impl Network {
         let routes = self.handle.route();
         let added = match route {
             IpNet::V4(net) => {
-                let message = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+                let message = RouteMessageBuilder::<Ipv4Addr>::new()
                     .destination_prefix(net.network(), net.prefix_len())
                     .output_interface(self.index)
                     .build();
@@ -74,7 +86,7 @@ impl Network {
         let routes = self.handle.route();
         let removed = match route {
             IpNet::V4(net) => {
-                let message = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+                let message = RouteMessageBuilder::<Ipv4Addr>::new()
                     .destination_prefix(net.network(), net.prefix_len())
                     .output_interface(self.index)
                     .build();

@@ -10,6 +10,7 @@ mod backoff;
 mod control;
 mod daemon;
 mod interface;
+mod names;
 mod paths;
 mod reflexive;
 mod relay;

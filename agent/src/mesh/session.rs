@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::control::{self, Event, Line, Order};
 use super::interface::MeshInterface;
+use super::names::MeshNames;
 use super::paths::{Observed, Paths};
 use super::reflexive::Reflexive;
 use super::relay::{PeerNumber, Plan, RelayPeer, Relays};
@@ -60,6 +61,7 @@ pub(super) struct Mesh {
     interface: MeshInterface,
     line: Line,
     relays: Relays,
+    names: MeshNames,
     netmap: Option<Netmap>,
     standing: watch::Sender<Link>,
     paths: Paths,
@@ -107,6 +109,7 @@ impl Mesh {
             ..Set::default()
         };
         interface.start(set).await?;
+        let names = MeshNames::start(state.settings.names, &interface_name, &store).await;
         let line = control::keep(client(&state)?, id, identity.node_key.clone());
         let now = clock::now();
         let mut mesh = Self {
@@ -116,6 +119,7 @@ impl Mesh {
             interface,
             line,
             relays: Relays::start()?,
+            names,
             netmap: None,
             standing,
             paths: Paths::default(),
@@ -158,7 +162,7 @@ impl Mesh {
                         // The daemon forgets the node when it hears that this was done.
                         let _ = self.line.orders.send(Order::Leave(reply)).await;
                     }
-                    Some(Ask::Down) | None => return "taken down",
+                    Some(Ask::Down) | None => break,
                 },
                 Some((_, datagram)) = side.recv() => {
                     if self.reflexive.answer(&datagram, clock::now()) {
@@ -170,6 +174,8 @@ impl Mesh {
                 _ = tick.tick() => self.tick().await,
             }
         }
+        self.names.stop().await;
+        "taken down"
     }
 
     async fn hear(&mut self, event: Event) {
@@ -221,6 +227,7 @@ impl Mesh {
     /// Makes a netmap true.
     async fn adopt(&mut self, netmap: Netmap) {
         self.interface.apply(&netmap, &self.state.settings).await;
+        self.names.update(&netmap).await;
         if let Err(error) = self.store.keep_netmap(&netmap) {
             tracing::warn!("the netmap is not kept: {error:#}");
         }
@@ -381,6 +388,7 @@ impl Mesh {
             self.reflexive.start_over(now);
             let changes = self.paths.start_over(now);
             self.change_paths(changes).await;
+            self.names.look_around().await;
             self.line.wake.notify_one();
         }
         self.gather().await;
@@ -541,7 +549,8 @@ impl Mesh {
             generation: self.interface.generation.0,
             routes: self.interface.applied.routes.iter().map(ToString::to_string).collect(),
             refused_routes: self.interface.applied.refused.clone(),
-            warnings: self.interface.warnings.clone(),
+            warnings: self.warnings(),
+            resolver: self.names.address(),
             ..Status::default()
         };
         let (state, reason) = match self.standing.borrow().clone() {
@@ -566,6 +575,10 @@ impl Mesh {
         status.expires = netmap.me.expires.map(|at| at.0);
         status.peers = self.peer_statuses(netmap).await;
         status
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.interface.warnings.iter().cloned().chain(self.names.trouble()).collect()
     }
 
     async fn peer_statuses(&self, netmap: &Netmap) -> Vec<PeerStatus> {

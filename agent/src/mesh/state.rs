@@ -25,6 +25,9 @@ pub(crate) struct Settings {
     /// Whether networks behind others are reached through them.
     #[serde(default)]
     pub(crate) accept_routes: bool,
+    /// Whether the host has the names of the mesh from this node.
+    #[serde(default)]
+    pub(crate) names: bool,
     /// The WireGuard port; 0 is any.
     #[serde(default)]
     pub(crate) port: u16,

@@ -34,6 +34,9 @@ pub(crate) struct Status {
     pub(crate) endpoints: Vec<SocketAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) relay: Option<RelayHome>,
+    /// Where names are answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resolver: Option<SocketAddr>,
     /// The state of the network that is in force.
     pub(crate) revision: u64,
     /// The generation of the policy in the kernel.

@@ -35,6 +35,11 @@ impl Store {
         Ok(Self(directory.to_owned()))
     }
 
+    /// Where it is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.0
+    }
+
     pub(crate) fn state(&self) -> anyhow::Result<State> {
         Ok(self.read(STATE)?.unwrap_or_default())
     }

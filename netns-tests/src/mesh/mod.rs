@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 pub use hub::{Hub, HubOptions};
-pub use node::MeshNode;
+pub use node::{MeshNode, RESOLV_CONF};
 
 /// How long anything may take here that is not measured.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,12 +4,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{Directory, Hub, PATIENCE, Programs};
 use crate::host::Host;
 use crate::process::{Output, Process};
 use crate::wait::wait_until;
+
+/// What the host asks without us: nobody.
+pub const RESOLV_CONF: &str = "nameserver 192.0.2.53\n";
 
 /// See the module.
 #[derive(Debug)]
@@ -49,7 +53,16 @@ impl MeshNode {
     /// # Errors
     /// When it does not serve.
     pub fn start_daemon(&mut self) -> Result<()> {
-        let mut command = self.host.command(&self.program);
+        let resolv_conf = self.resolv_conf();
+        if !resolv_conf.exists() {
+            std::fs::write(&resolv_conf, RESOLV_CONF)
+                .with_context(|| format!("cannot write {}", resolv_conf.display()))?;
+        }
+        // With a resolv.conf of its own: a node changes it.
+        let mut command = self.host.command("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-ec"]);
+        command.arg("mount --bind \"$0\" /etc/resolv.conf; exec \"$@\"");
+        command.arg(resolv_conf).arg(&self.program);
         command.arg("daemon").args(["--interface", &self.interface, "--shards", "2"]);
         command.arg("--state").arg(self.directory.file("state"));
         command.arg("--socket").arg(self.directory.file("sock"));
@@ -57,6 +70,34 @@ impl MeshNode {
         let process = self.host.spawn_command(command)?;
         process.wait_for_line("serving", PATIENCE)?;
         self.daemon = Some(process);
+        Ok(())
+    }
+
+    /// The file that programs of this host, and they alone, see as `/etc/resolv.conf`.
+    #[must_use]
+    pub fn resolv_conf(&self) -> PathBuf {
+        self.directory.file("resolv.conf")
+    }
+
+    /// Runs a command that finds names as the daemon's host does.
+    ///
+    /// # Errors
+    /// When there is no daemon, or the command cannot start or does not end in time.
+    pub fn by_name(&self, words: &[&str]) -> Result<Output> {
+        let daemon = self.daemon.as_ref().context("there is no daemon")?;
+        let mut command = self.host.command("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", daemon.id())).args(words);
+        self.host.spawn_command(command)?.wait(PATIENCE)
+    }
+
+    /// Kills the daemon, which has no time to tidy up.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn kill_daemon(&mut self) -> Result<()> {
+        let daemon = self.daemon.take().context("there is no daemon")?;
+        daemon.signal(Signal::KILL)?;
+        wait_until(PATIENCE, "the daemon's end", || !daemon.is_running());
         Ok(())
     }
 
@@ -78,6 +119,7 @@ impl MeshNode {
     pub fn output(&self, words: &[&str]) -> Result<Output> {
         let mut command = self.host.command(&self.program);
         command.args(words).env("NEARWIRE_SOCKET", self.directory.file("sock"));
+        command.env("NEARWIRE_STATE", self.directory.file("state"));
         self.host.spawn_command(command)?.wait(PATIENCE)
     }
 
