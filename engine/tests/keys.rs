@@ -18,7 +18,7 @@ fn change(node: &mut Node, change: &KeyChange, pair_now: engine::Timestamp) {
 
 /// Sends one packet each way every 100 ms, for so long; all have to arrive.
 fn talk(pair: &mut Pair, time: Duration) {
-    for n in 0..u8::try_from(time.as_millis() / 100).unwrap() {
+    for n in 0..u8::try_from(time.as_millis() / 100).expect("some seconds") {
         pair.advance(SECOND / 10, true);
         pair.a.send(&packet(1, 2, &[n]), pair.now);
         pair.b.send(&packet(2, 1, &[n]), pair.now);

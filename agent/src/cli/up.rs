@@ -46,9 +46,6 @@ pub(super) struct Args {
     /// Reach networks behind other nodes through them
     #[arg(long)]
     accept_routes: bool,
-    /// Reach everything else through this node
-    #[arg(long, value_name = "NAME")]
-    exit_node: Option<String>,
     /// Leave the host's resolver alone: names of the mesh are not found
     #[arg(long)]
     no_names: bool,
@@ -66,12 +63,6 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        if self.exit_node.is_some() {
-            bail!(
-                "--exit-node is not there yet: the control plane's own connection would go in a \
-                 circle"
-            );
-        }
         let hostname = match self.hostname {
             Some(name) => name,
             None => host_name()?,
@@ -82,7 +73,6 @@ impl Args {
             hostname,
             advertise_routes: self.advertise_routes,
             accept_routes: self.accept_routes,
-            exit_node: self.exit_node,
             names: !self.no_names,
             port: self.port,
         };

@@ -25,9 +25,6 @@ pub(crate) struct Settings {
     /// Whether networks behind others are reached through them.
     #[serde(default)]
     pub(crate) accept_routes: bool,
-    /// The name of the node through which everything else is reached.
-    #[serde(default)]
-    pub(crate) exit_node: Option<String>,
     /// Whether the host has the names of the mesh from this node.
     #[serde(default)]
     pub(crate) names: bool,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use proto::control::{Netmap, NodeId, Peer, Standing};
+use proto::control::{Netmap, NodeId, Standing};
 use proto::key::PublicKey;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,7 @@ impl Wanted {
                 },
             );
             for route in &peer.routes {
-                match wanted.refusal(route, peer, settings, &network, local) {
+                match wanted.refusal(route, settings, &network, local) {
                     None => wanted.take_route(route.trunc(), peer.id),
                     Some(reason) => {
                         let (route, peer) = (*route, peer.name.clone());
@@ -82,15 +82,13 @@ impl Wanted {
     fn refusal(
         &self,
         route: &IpNet,
-        peer: &Peer,
         settings: &Settings,
         network: &[IpNet],
         local: &[IpNet],
     ) -> Option<String> {
         let overlaps = |other: &IpNet| other.contains(route) || route.contains(other);
         if route.prefix_len() == 0 {
-            let wanted = settings.exit_node.as_ref() == Some(&peer.name);
-            return (!wanted).then(|| "this node does not use it as its exit node".to_owned());
+            return Some("a route to everything takes an exit node, which there is not yet".into());
         }
         if !settings.accept_routes {
             return Some("this node does not accept routes (nearwire up --accept-routes)".into());
@@ -181,8 +179,6 @@ pub(super) mod tests {
         let offers = Settings { advertise_routes: own, ..settings() };
         assert!(refused("10.1.0.0/16", &offers, &[]).contains("circle"));
         assert!(refused("0.0.0.0/0", &settings(), &[]).contains("exit node"));
-        let exit = Settings { exit_node: Some("web".into()), ..settings() };
-        assert_eq!(refused("0.0.0.0/0", &exit, &near), "");
         let twice = netmap(&[('2', "web", &["10.1.0.0/16"]), ('3', "db", &["10.1.0.0/16"])]);
         let wanted = Wanted::of(&twice, &settings(), &[]);
         assert_eq!(reasons(&wanted), ["another peer offers the same"]);

@@ -205,12 +205,14 @@ impl Hub {
         let outside = self.connect(lab, &router)?;
         lab.link(&host, &router).at_a(&["192.168.1.2/24"]).at_b(&["192.168.1.1/24"]).veth()?;
         host.route("default", "192.168.1.1")?;
+        // As home routers do: what nobody asked for leaves no trace, or it would take the port that
+        // the node's own packet is to have.
         let rules = format!(
             "table ip nat {{ \
                 chain out {{ type nat hook postrouting priority 100; oifname {outside} masquerade; }}; \
             }}; \
             table ip filter {{ \
-                chain in {{ type filter hook forward priority 0; \
+                chain in {{ type filter hook input priority 0; \
                     iifname {outside} ct state new drop; }}; \
             }}"
         );
