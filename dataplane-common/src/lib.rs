@@ -54,7 +54,7 @@ pub use lane::{
     Action as LaneAction, Allowance, Arrival, AskerNetwork, COARSEST_CLOCK, Datagram, Egress,
     Forwarded, Frame, Judged, LANE_HEADER_LEN, LANE_MAGIC, Lane, LaneCell, LaneCounters, LaneEnd,
     LaneEntry, LaneHeader, LaneId, LaneKind, LaneSlot, LaneTable, MAX_ARRIVALS, MAX_ASKERS,
-    MAX_INTERFACES, MAX_LANES, MAX_LOCALS, PacketBytesMut, Rate, RelayTable, Sender, judge,
+    MAX_INTERFACES, MAX_LANE_ENDS, MAX_LOCALS, PacketBytesMut, Rate, RelayTable, Sender, judge,
     reflect, switch,
 };
 pub use limits::{

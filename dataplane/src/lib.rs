@@ -37,7 +37,7 @@ pub type RuleCounter = Traffic;
 pub use error::Error;
 pub use events::{Events, EventsSize};
 pub use flows::FlowCounts;
-pub use lanes::{LaneOptions, LaneSwitch, LaneTotals, Switched, XdpMode};
+pub use lanes::{LaneOptions, LaneSwitch, LaneTotals, Switched, Wire, XdpMode};
 pub use live::Lookup;
 pub use memory::MemoryTables;
 pub use model::Model;

@@ -21,6 +21,7 @@ const TARGETS: [&str; 16] = [
     "policy_packet",
     "relay_frame",
     "stun",
+    "stun_answer",
     "ticket",
     "uapi",
     "upgrade",

@@ -44,6 +44,9 @@ pub(crate) const FOR_TUNNELS: &[Need] = &[
     ("iperf3", "iperf3"),
 ];
 
+/// What the demo needs for its NATs.
+pub(crate) const FOR_NATS: &[Need] = &[("nft", "nftables")];
+
 /// The other userspace WireGuard that tests and benches meet; not packaged by Debian.
 pub(crate) const BORINGTUN: &str = "0.7.1";
 

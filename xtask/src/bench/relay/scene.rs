@@ -1,4 +1,5 @@
-//! The relay's host and its clients', joined by a veth; each has a core of its own.
+//! The relay's host and its clients', joined by a veth, or by two with a wire between; relay and
+//! clients have a core each.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dataplane::Wire;
 use netns_tests::{Host, Lab, Process};
 use rustix::process::{Resource, getrlimit};
 
@@ -27,10 +29,21 @@ pub(super) struct Scene {
     pub(super) devices: [String; 2],
     /// The kernel thread that receives for the relay.
     receiver: u32,
+    _wire: Option<(Host, Wire)>,
+}
+
+/// How frames come to the relay's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cable {
+    /// As the clients' kernel has made them: buffers and all, which a relay that takes them by a
+    /// socket is saved, and a program in XDP has to have made anew.
+    Veth,
+    /// As a network interface gives them: no buffer is made yet.
+    Wire,
 }
 
 impl Scene {
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(cable: Cable) -> Result<Self> {
         let cores = std::thread::available_parallelism().context("counting cores")?.get();
         ensure!(cores >= 2, "this bench takes two cores: one is the relay's, one its clients'");
         let lab = Lab::new("relay-bench")?;
@@ -39,25 +52,34 @@ impl Scene {
         let own = std::process::id();
         let devices = [format!("r{own}"), format!("c{own}")];
         let [near, far] = &devices;
-        let there = clients.namespace_path();
-        relay.ip(["link", "add", near, "type", "veth", "peer", "name", far, "netns", &there])?;
+        let wire = match cable {
+            Cable::Veth => {
+                veth([(&relay, near), (&clients, far)])?;
+                None
+            }
+            Cable::Wire => {
+                let middle = lab.host("wire")?;
+                let ends = [format!("m{own}"), format!("n{own}")];
+                veth([(&relay, near), (&middle, &ends[0])])?;
+                veth([(&clients, far), (&middle, &ends[1])])?;
+                // Made before frames leave: the wire knows of no checksum that is left out.
+                for (host, device) in [(&relay, near), (&clients, far)] {
+                    host.run(["ethtool", "-K", device, "tx", "off"])?;
+                }
+                for end in &ends {
+                    threaded(&middle, end, CLIENTS_CORE)?;
+                }
+                let wire =
+                    middle.enter(|| Wire::between(ends.each_ref().map(String::as_str)))??;
+                Some((middle, wire))
+            }
+        };
         for (host, device, address) in [(&relay, near, RELAY), (&clients, far, CLIENTS)] {
             host.ip(["address", "add", &format!("{address}/16"), "dev", device])?;
-            host.ip(["link", "set", device, "up"])?;
-            // With GRO a veth receives by NAPI, as other interfaces do.
-            host.run(["ethtool", "-K", device, "gro", "on", "tx-udp-segmentation", "off"])?;
         }
         let receiver = threaded(&relay, near, RELAY_CORE)?;
         threaded(&clients, far, CLIENTS_CORE)?;
-        Ok(Self { relay, clients, devices, receiver })
-    }
-
-    /// Has checksums made before frames leave: who rewrites them in XDP would spread wrong ones.
-    pub(super) fn without_checksum_offload(&self) -> Result<()> {
-        for (host, device) in [(&self.relay, &self.devices[0]), (&self.clients, &self.devices[1])] {
-            host.run(["ethtool", "-K", device, "tx", "off"])?;
-        }
-        Ok(())
+        Ok(Self { relay, clients, devices, receiver, _wire: wire })
     }
 
     /// Starts a relay; it is ready when it listens there.
@@ -94,6 +116,18 @@ impl Scene {
         let process = process.map(|process| process.id().to_string());
         process.into_iter().chain([self.receiver.to_string()]).collect::<Vec<_>>().join(",")
     }
+}
+
+/// Joins two hosts by interfaces of these names.
+fn veth([(here, near), (there, far)]: [(&Host, &String); 2]) -> Result<()> {
+    let path = there.namespace_path();
+    here.ip(["link", "add", near, "type", "veth", "peer", "name", far, "netns", &path])?;
+    for (host, device) in [(here, near), (there, far)] {
+        host.ip(["link", "set", device, "up"])?;
+        // With GRO a veth receives by NAPI, as other interfaces do.
+        host.run(["ethtool", "-K", device, "gro", "on", "tx-udp-segmentation", "off"])?;
+    }
+    Ok(())
 }
 
 /// Lets a program open as many files as we may: thousands of clients are thousands of sockets.
