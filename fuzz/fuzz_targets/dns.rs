@@ -3,6 +3,7 @@
 #![no_main]
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +17,7 @@ fn plan() -> &'static Plan {
     PLAN.get_or_init(|| {
         let ranges = ["100.64.0.0/10", "fd00:7::/48"].map(|range| range.parse().expect("a range"));
         let mut zone = Zone::new("home.mesh", ranges.to_vec()).expect("a domain");
-        let addresses: Vec<_> = (0..100).map(|n| [100, 64, 0, n].into()).collect();
+        let addresses: Vec<IpAddr> = (0..100u8).map(|n| IpAddr::from([100, 64, 0, n])).collect();
         zone.insert("web", &addresses).expect("a name");
         let upstream = vec!["10.0.0.1:53".parse().expect("an address")];
         let forward = BTreeMap::from([("sub.home.mesh".to_owned(), upstream.clone())]);
@@ -42,12 +43,19 @@ fuzz_target!(|input: (&[u8], &[u8])| {
                 assert_eq!(failure[..2], query[..2]);
                 reply(&expected, answer);
                 // The question itself, sent back, is no answer.
-                assert!(expected.read(u16::from_be_bytes([query[0], query[1]]), query.to_vec()).is_none());
+                assert!(
+                    expected
+                        .read(u16::from_be_bytes([query[0], query[1]]), query.to_vec())
+                        .is_none()
+                );
             }
             Verdict::Ignore => {}
         }
     }
-    let ours = Ours { nameserver: [169, 254, 53, 53].into(), search: Some("home.mesh".to_owned()) };
+    let ours = Ours {
+        nameserver: IpAddr::from([169u8, 254, 53, 53]),
+        search: Some("home.mesh".to_owned()),
+    };
     let _ = ResolvConf::parse(answer);
     let taken = take_over(Some(answer), &ours);
     if !is_taken(answer) {

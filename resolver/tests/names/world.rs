@@ -208,7 +208,7 @@ impl Drop for World {
     }
 }
 
-/// Cargo builds examples with the tests.
+/// Cargo builds examples with the tests: with `cargo test -- NAME`, not with `cargo test NAME`.
 fn example() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let directory = test.parent().and_then(Path::parent).context("where is this test?")?;
