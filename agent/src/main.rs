@@ -2,6 +2,7 @@
 
 mod cli;
 mod io;
+mod mesh;
 mod wg;
 
 fn main() -> std::process::ExitCode {

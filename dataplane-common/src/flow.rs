@@ -26,6 +26,33 @@ impl Nanos {
     }
 }
 
+/// A clock that stands still between the ticks of the kernel.
+pub trait Clock {
+    /// The tick. Nearly free; its number comes again after long.
+    fn tick(&self) -> Tick;
+    /// The time, which costs more.
+    fn now(&self) -> Nanos;
+}
+
+/// A tick of a [`Clock`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Tick(pub u32);
+
+/// A clock that stands still for good.
+impl Clock for Nanos {
+    #[inline(always)]
+    fn tick(&self) -> Tick {
+        // Other times nearly always have another one.
+        Tick(((self.0 ^ self.0 >> 32) & 0xffff_ffff) as u32)
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Nanos {
+        *self
+    }
+}
+
 /// A flow as this host sees it, so that both directions have one key.
 ///
 /// Words, because a word written in parts and read whole stalls the processor.
@@ -134,7 +161,8 @@ pub struct Flow {
     /// The rule that allowed it then.
     pub rule: RuleIndex,
     state: u32,
-    zero: u32,
+    /// The tick that it was last seen to be of.
+    tick: Tick,
     /// When it was opened.
     pub opened: Nanos,
     /// When a packet last renewed it, or when it ended.
@@ -170,7 +198,7 @@ impl Flow {
             generation,
             rule,
             state,
-            zero: 0,
+            tick: Tick(0),
             opened: now,
             seen: now,
             sent: nothing,
@@ -188,16 +216,30 @@ impl Flow {
     /// The flow of these words.
     #[must_use]
     pub const fn from_words([policy, state, opened, seen, a, b, c, d]: FlowWords) -> Self {
-        let ((generation, rule), (state, zero)) = (split(policy), split(state));
+        let ((generation, rule), (state, tick)) = (split(policy), split(state));
         Self {
             generation: Generation(generation),
             rule: RuleIndex(rule),
             state,
-            zero,
+            tick: Tick(tick),
             opened: Nanos(opened),
             seen: Nanos(seen),
             sent: Traffic::from_words([a, b]),
             received: Traffic::from_words([c, d]),
+        }
+    }
+
+    /// The time, which need not be read if the flow was renewed in this very tick.
+    #[inline(always)]
+    pub(crate) fn now(&self, clock: &impl Clock, tick: Tick) -> Nanos {
+        if self.tick == tick { self.seen } else { clock.now() }
+    }
+
+    /// Notes the tick, if the flow was renewed in it.
+    #[inline(always)]
+    pub(crate) fn note_tick(&mut self, tick: Tick, now: Nanos) {
+        if self.seen == now {
+            self.tick = tick;
         }
     }
 

@@ -1,9 +1,10 @@
 //! What a flow, or the rules, decide for a packet.
 
 use crate::{
-    Direction, DropReason, EndReason, Event, EventKind, Extent, Flow, FlowTable, Fragment, Headers,
-    Nanos, Opener, PacketBytes, PolicyTable, RuleIndex, Ruling, StateTable, Traffic, Transport,
-    Verdict, consult, in_frame_of, in_own_frame, outcome::Outcome, parse, subject::Subject,
+    Direction, DropReason, EndReason, Event, EventKind, Extent, FRAGMENT_LIFETIME, Flow, FlowTable,
+    Fragment, Headers, Nanos, Opener, PacketBytes, PolicyTable, RuleIndex, Ruling, StateTable,
+    Traffic, Transport, Verdict, consult, in_frame_of, in_own_frame, outcome::Outcome, parse,
+    subject::Subject,
 };
 
 /// All that a judgement needs. One value, because each frame of the small stack then needs but one
@@ -32,7 +33,7 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     #[inline(always)]
     pub(crate) fn outcome(&mut self) -> Outcome {
         let unread = self.outcome == Outcome::UNREAD;
-        let refused = if unread { in_frame_of(self, Self::read) } else { None };
+        let refused = if unread { self.read() } else { None };
         let standing = refused.or_else(|| in_frame_of(self, Self::stand));
         let standing = standing.map_or(Outcome::NO_FLOW, Outcome::from_number);
         let outcome = self.about_flow(standing);
@@ -97,15 +98,43 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     /// Reads what the packet is about; the outcome, if that cannot be known.
     #[inline(always)]
     fn read(&mut self) -> Option<u64> {
-        let read = self.subject.read(self.packet, self.direction, self.now, self.state);
-        read.err().map(|reason| Outcome::drop(reason, None).into())
+        let refused = in_frame_of(self, |judge| {
+            let read = judge.subject.read(judge.packet, judge.direction);
+            read.err().map(|reason| Outcome::drop(reason, None).into())
+        });
+        if refused.is_none() && matches!(self.subject.transport, Transport::LaterFragment) {
+            return in_frame_of(self, Self::first_of);
+        }
+        refused
+    }
+
+    /// A later fragment is about the flow of the first; the outcome, if that is not known.
+    #[inline(always)]
+    fn first_of(&mut self) -> Option<u64> {
+        // Read once more, rarely, as in `remember_fragment`.
+        let mut headers = Headers::unknown();
+        let known = parse(self.packet, 0, Extent::Whole, &mut headers).ok().and_then(|()| {
+            in_own_frame(|| {
+                let first = self.state.fragment(&headers.fragment_key())?;
+                if first.seen.older_than(FRAGMENT_LIFETIME, self.now) {
+                    return None;
+                }
+                self.subject.key = first.flow;
+                Some(0)
+            })
+        });
+        match known {
+            Some(_) => None,
+            None => Some(Outcome::drop(DropReason::PolicyFragment, None).into()),
+        }
     }
 
     /// How it stands with the packet's flow, if there is one.
     #[inline(always)]
     fn stand(&mut self) -> Option<u64> {
         let Self { direction, now, traffic, .. } = *self;
-        let (mut flow, table) = self.state.recall(&self.subject.key)?;
+        let mut flow = Flow::unknown();
+        let table = self.state.recall(&self.subject.key, &mut flow)?;
         let (answered, in_force) = (table == FlowTable::Answered, self.policy.generation());
         let standing =
             self.subject.standing(&mut flow, answered, direction, now, traffic, in_force);
@@ -118,7 +147,8 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     /// What the policy in force says of a flow that another one allowed.
     #[inline(always)]
     fn rule_again(&mut self) -> Option<u64> {
-        let (flow, _) = self.state.recall(&self.subject.key)?;
+        let mut flow = Flow::unknown();
+        self.state.recall(&self.subject.key, &mut flow)?;
         let opener = flow.opener();
         consult(self.policy, &self.subject.key, opener).ruling.map(Ruling::to_number)
     }
@@ -126,7 +156,8 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     /// Notes that the policy in force allows the flow.
     #[inline(always)]
     fn stamp(&mut self) -> Option<u64> {
-        let (mut flow, table) = self.state.recall(&self.subject.key)?;
+        let mut flow = Flow::unknown();
+        let table = self.state.recall(&self.subject.key, &mut flow)?;
         flow.generation = self.policy.generation();
         flow.rule = self.outcome.rule();
         self.state.store_flow(table, &self.subject.key, &flow);
@@ -139,7 +170,8 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     fn known(&mut self) -> Option<u64> {
         let Subject { key, signals, .. } = &self.subject;
         let is_error = matches!(self.subject.transport, Transport::Error);
-        let (mut flow, table) = self.state.recall(key)?;
+        let mut flow = Flow::unknown();
+        let table = self.state.recall(key, &mut flow)?;
         let had_ended = flow.ended();
         let begins_anew = had_ended && !is_error && signals.opens();
         if begins_anew || flow.expired(key.protocol(), self.now) {
@@ -160,7 +192,8 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     /// Puts a flow that was answered among those that were.
     #[inline(always)]
     fn promote(&mut self) -> Option<u64> {
-        let (flow, table) = self.state.recall(&self.subject.key)?;
+        let mut flow = Flow::unknown();
+        let table = self.state.recall(&self.subject.key, &mut flow)?;
         self.state.store_flow(FlowTable::Answered, &self.subject.key, &flow);
         self.state.remove_flow(table, &self.subject.key);
         None
@@ -177,7 +210,8 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     /// Tells that the packet's flow ends, unless it was told before.
     #[inline(always)]
     fn tell_end(&mut self, reason: EndReason) -> Option<u64> {
-        let (flow, _) = self.state.recall(&self.subject.key)?;
+        let mut flow = Flow::unknown();
+        self.state.recall(&self.subject.key, &mut flow)?;
         if matches!(reason, EndReason::Closed) || !flow.ended() {
             self.tell(EventKind::End(reason), &flow);
         }

@@ -21,7 +21,7 @@ mod words;
 
 pub use arrival::{Arrival, MAX_ARRIVALS, Sender};
 pub(crate) use checksum::Sum;
-pub use end::{Egress, Lane, LaneCell, LaneEnd, LaneEntry, LaneId, LaneSlot, MAX_LANES};
+pub use end::{Egress, Lane, LaneCell, LaneEnd, LaneEntry, LaneId, LaneSlot, MAX_LANE_ENDS};
 pub(crate) use frame::Outer;
 pub use frame::{Frame, PacketBytesMut};
 use header::AtPort;

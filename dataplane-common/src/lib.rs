@@ -14,9 +14,11 @@ mod counters;
 mod direction;
 mod drop_reason;
 mod event;
+mod exact;
 mod flow;
 mod flow_set;
 mod frame;
+mod head;
 mod judgement;
 mod lane;
 mod limits;
@@ -41,14 +43,18 @@ pub use drop_reason::{DROP_REASONS, DropReason};
 pub use event::{
     DENIALS_PER_SECOND, EndReason, Event, EventKind, EventWords, Loss, Pace, STARTS_PER_SAMPLE,
 };
-pub use flow::{Flow, FlowKey, FlowKeyWords, FlowWords, Fragment, FragmentKey, Nanos, Opener};
+pub use exact::{BUCKET_ENTRIES, BucketWords, ExactBucket, ExactEntry, ExactSeed, find_exact};
+pub use flow::{
+    Clock, Flow, FlowKey, FlowKeyWords, FlowWords, Fragment, FragmentKey, Nanos, Opener, Tick,
+};
 pub use flow_set::{FlowHash, FlowPlace, FlowSet, Secret, Tag, WAYS};
 pub use frame::{in_frame_of, in_own_frame};
+pub use head::{HeadWords, PolicyHead};
 pub use lane::{
     Action as LaneAction, Allowance, Arrival, AskerNetwork, COARSEST_CLOCK, Datagram, Egress,
     Forwarded, Frame, Judged, LANE_HEADER_LEN, LANE_MAGIC, Lane, LaneCell, LaneCounters, LaneEnd,
     LaneEntry, LaneHeader, LaneId, LaneKind, LaneSlot, LaneTable, MAX_ARRIVALS, MAX_ASKERS,
-    MAX_INTERFACES, MAX_LANES, MAX_LOCALS, PacketBytesMut, Rate, RelayTable, Sender, judge,
+    MAX_INTERFACES, MAX_LANE_ENDS, MAX_LOCALS, PacketBytesMut, Rate, RelayTable, Sender, judge,
     reflect, switch,
 };
 pub use limits::{
@@ -63,8 +69,6 @@ pub use state::{FlowTable, StateTable};
 pub use steering::{
     IndexMask, MAX_SHARDS, SLOTS, ShardId, Shards, Slot, SteeringParameters, receiver_index,
 };
-pub use table::{
-    Class, ExactKey, Generation, Identity, PolicyHead, RuleIndex, RuleKey, TableKey, TablePrefix,
-};
+pub use table::{Class, ExactKey, Generation, Identity, RuleIndex, RuleKey, TableKey, TablePrefix};
 pub use transport::Signals;
 pub use verdict::{Verdict, verdict};

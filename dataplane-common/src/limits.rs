@@ -4,12 +4,12 @@ use crate::Nanos;
 
 /// The version of the maps' layout: it grows with each change to what a map is named or holds, so
 /// that nobody takes over maps that were pinned in another shape.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// Rules of one policy that can have a counter: 16 bytes each, for each CPU.
 pub const MAX_RULES: u32 = 131_072;
 
-/// Entries of a policy's hash: some 100 bytes each.
+/// Entries of a policy's hash: 64 bytes each.
 pub const MAX_EXACT: u32 = 1 << 21;
 
 /// Entries of a policy's trie.

@@ -53,9 +53,15 @@ impl FlowTable {
 pub trait StateTable {
     /// The flow under `key`, in place.
     fn flow(&mut self, table: FlowTable, key: &FlowKey) -> Option<&mut Flow>;
-    /// A copy of the flow under `key`, and where it is.
-    fn recall(&mut self, key: &FlowKey) -> Option<(Flow, FlowTable)> {
-        FlowTable::ALL.into_iter().find_map(|table| Some((*self.flow(table, key)?, table)))
+    /// Copies the flow under `key`, and tells where it is.
+    fn recall(&mut self, key: &FlowKey, copy: &mut Flow) -> Option<FlowTable> {
+        FlowTable::ALL.into_iter().find(|table| match self.flow(*table, key) {
+            Some(flow) => {
+                *copy = *flow;
+                true
+            }
+            None => false,
+        })
     }
     /// Remembers a flow in place of what was under `key`.
     fn store_flow(&mut self, table: FlowTable, key: &FlowKey, flow: &Flow);

@@ -1,9 +1,8 @@
 //! Which flow a packet is about.
 
 use crate::{
-    Address, Direction, DropReason, Extent, FRAGMENT_LIFETIME, Flow, FlowKey, FragmentKey,
-    Generation, Headers, Nanos, PacketBytes, Signals, StateTable, Traffic, Transport, in_own_frame,
-    outcome::Outcome, parse, protocol, words::join,
+    Address, Direction, DropReason, Extent, Flow, FlowKey, FragmentKey, Generation, Headers, Nanos,
+    PacketBytes, Signals, Traffic, Transport, outcome::Outcome, parse, protocol, words::join,
 };
 
 /// What a packet is about.
@@ -33,7 +32,7 @@ impl Subject {
     /// Reads it from the commonest packets: TCP and UDP behind nothing but an IP header, whole. None
     /// if this may be another.
     #[inline(always)]
-    pub(crate) fn glance<B>(&mut self, packet: &B, direction: Direction) -> Option<()>
+    pub(crate) fn glance<B>(packet: &B, direction: Direction) -> Option<Self>
     where
         B: PacketBytes + ?Sized,
     {
@@ -63,7 +62,7 @@ impl Subject {
         } else {
             return None;
         };
-        self.signals = match protocol {
+        let signals = match protocol {
             protocol::TCP => Signals::of_tcp(flags.to_ne_bytes()[1]),
             protocol::UDP => Signals::OPEN,
             _ => return None,
@@ -71,22 +70,15 @@ impl Subject {
         let [a, b, c, d] = ports.to_ne_bytes();
         let source = (source, u16::from_be_bytes([a, b]));
         let destination = (destination, u16::from_be_bytes([c, d]));
-        self.key = FlowKey::of_packet(direction, protocol, source, destination);
-        Some(())
+        let key = FlowKey::of_packet(direction, protocol, source, destination);
+        Some(Self { key, transport: Transport::Ports, signals, first_fragment: false })
     }
 
-    /// Reads it from a packet.
+    /// Reads it from a packet. A later fragment's ports stay unknown.
     #[inline(always)]
-    pub(crate) fn read<B, S>(
-        &mut self,
-        packet: &B,
-        direction: Direction,
-        now: Nanos,
-        state: &S,
-    ) -> Result<(), DropReason>
+    pub(crate) fn read<B>(&mut self, packet: &B, direction: Direction) -> Result<(), DropReason>
     where
         B: PacketBytes + ?Sized,
-        S: StateTable,
     {
         let mut headers = Headers::unknown();
         let parsed = parse(packet, 0, Extent::Whole, &mut headers);
@@ -94,13 +86,10 @@ impl Subject {
         parsed?;
         self.transport = headers.transport;
         self.signals = headers.signals;
+        self.first_fragment = headers.fragmented && matches!(headers.transport, Transport::Ports);
         match headers.transport {
-            Transport::Ports => {
-                self.first_fragment = headers.fragmented;
-                Ok(())
-            }
+            Transport::Ports | Transport::LaterFragment => Ok(()),
             Transport::Error => self.quoted(packet, &mut headers, direction),
-            Transport::LaterFragment => self.first_of(&headers, now, state),
         }
     }
 
@@ -153,25 +142,6 @@ impl Subject {
         self.key = headers.flow_key(direction.reversed());
         Ok(())
     }
-
-    /// A later fragment is about the flow of the first.
-    #[inline(always)]
-    fn first_of<S: StateTable>(
-        &mut self,
-        headers: &Headers,
-        now: Nanos,
-        state: &S,
-    ) -> Result<(), DropReason> {
-        let found = in_own_frame(|| {
-            let first = state.fragment(&headers.fragment_key())?;
-            if first.seen.older_than(FRAGMENT_LIFETIME, now) {
-                return None;
-            }
-            self.key = first.flow;
-            Some(0)
-        });
-        found.map(|_| ()).ok_or(DropReason::PolicyFragment)
-    }
 }
 
 impl Headers {
@@ -208,26 +178,6 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::{Event, EventKind, FlowTable, Fragment};
-
-    /// Remembers nothing.
-    struct Nothing;
-
-    impl StateTable for Nothing {
-        fn flow(&mut self, _: FlowTable, _: &FlowKey) -> Option<&mut Flow> {
-            None
-        }
-        fn store_flow(&mut self, _: FlowTable, _: &FlowKey, _: &Flow) {}
-        fn remove_flow(&mut self, _: FlowTable, _: &FlowKey) {}
-        fn fragment(&self, _: &FragmentKey) -> Option<Fragment> {
-            None
-        }
-        fn store_fragment(&mut self, _: &FragmentKey, _: &Fragment) {}
-        fn admit(&mut self, _: EventKind, _: Nanos) -> bool {
-            false
-        }
-        fn tell(&mut self, _: &Event) {}
-    }
 
     /// Bytes that are nearly a packet of TCP or UDP, of either family.
     fn packet() -> impl Strategy<Value = Vec<u8>> {
@@ -257,12 +207,9 @@ mod tests {
         #[test]
         fn a_glance_tells_what_reading_tells(packet in packet()) {
             for direction in [Direction::In, Direction::Out] {
-                let mut glanced = Subject::unknown();
-                if glanced.glance(&packet[..], direction).is_none() {
-                    continue;
-                }
+                let Some(glanced) = Subject::glance(&packet[..], direction) else { continue };
                 let mut read = Subject::unknown();
-                prop_assert_eq!(read.read(&packet[..], direction, Nanos(0), &Nothing), Ok(()));
+                prop_assert_eq!(read.read(&packet[..], direction), Ok(()));
                 prop_assert_eq!(glanced.key, read.key);
                 prop_assert_eq!(glanced.signals, read.signals);
                 prop_assert_eq!(glanced.transport, read.transport);

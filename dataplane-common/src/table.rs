@@ -63,44 +63,6 @@ impl Generation {
     }
 }
 
-/// What is known of a policy before its tables are looked into.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct PolicyHead {
-    /// How many rules its document has.
-    pub rule_count: u32,
-    has_prefixes: u32,
-}
-
-const _: () = assert!(size_of::<PolicyHead>() == 8);
-
-impl PolicyHead {
-    /// The head of a policy of so many rules, with or without prefixes shorter than a host.
-    #[must_use]
-    pub const fn new(rule_count: u32, has_prefixes: bool) -> Self {
-        Self { rule_count, has_prefixes: has_prefixes as u32 }
-    }
-
-    /// Whether the trie holds anything: if not, it is not worth a look.
-    #[inline(always)]
-    #[must_use]
-    pub const fn has_prefixes(&self) -> bool {
-        self.has_prefixes != 0
-    }
-
-    /// The head as the kernel's map holds it.
-    #[must_use]
-    pub const fn to_words(self) -> [u32; 2] {
-        [self.rule_count, self.has_prefixes]
-    }
-
-    /// The head of these words.
-    #[must_use]
-    pub const fn from_words([rule_count, has_prefixes]: [u32; 2]) -> Self {
-        Self { rule_count, has_prefixes }
-    }
-}
-
 /// What a rule is looked up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleKey {

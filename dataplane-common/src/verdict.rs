@@ -1,7 +1,7 @@
 //! The verdict over one packet.
 
 use crate::{
-    Direction, DropReason, FlowTable, Nanos, PacketBytes, PolicyTable, RuleIndex, StateTable,
+    Clock, Direction, DropReason, FlowTable, PacketBytes, PolicyTable, RuleIndex, StateTable,
     Traffic, judgement::Judge, outcome::Outcome, subject::Subject,
 };
 
@@ -30,11 +30,11 @@ pub enum Verdict {
 /// the source, and what belongs to a flow passes. A flow that another policy allowed is looked up
 /// again, as its opener's; if it is not allowed any more, it ends.
 #[inline(always)]
-pub fn verdict<B, P, S>(
+pub fn verdict<B, P, S, C>(
     packet: &B,
     traffic: Traffic,
     direction: Direction,
-    now: Nanos,
+    clock: &C,
     policy: &P,
     state: &mut S,
 ) -> Verdict
@@ -42,27 +42,27 @@ where
     B: PacketBytes + ?Sized,
     P: PolicyTable,
     S: StateTable,
+    C: Clock,
 {
-    let mut judge = Judge {
-        packet,
-        direction,
-        now,
-        traffic,
-        policy,
-        state,
-        subject: Subject::unknown(),
-        outcome: Outcome::UNREAD,
-    };
-    if judge.subject.glance(packet, direction).is_some() {
-        judge.outcome = Outcome::NO_FLOW;
+    let glanced = Subject::glance(packet, direction);
+    if let Some(subject) = &glanced
+        && let Some(flow) = state.flow(FlowTable::Answered, &subject.key)
+    {
         // The commonest packets get no further than this.
-        if let Some(flow) = judge.state.flow(FlowTable::Answered, &judge.subject.key) {
-            let in_force = policy.generation();
-            let standing = judge.subject.standing(flow, true, direction, now, traffic, in_force);
-            if standing.is_hit() {
-                return standing.verdict();
-            }
+        let tick = clock.tick();
+        let now = flow.now(clock, tick);
+        let standing = subject.standing(flow, true, direction, now, traffic, policy.generation());
+        if standing.is_hit() {
+            flow.note_tick(tick, now);
+            return standing.verdict();
         }
     }
+    let now = clock.now();
+    let outcome = if glanced.is_some() { Outcome::NO_FLOW } else { Outcome::UNREAD };
+    let subject = match glanced {
+        Some(subject) => subject,
+        None => Subject::unknown(),
+    };
+    let mut judge = Judge { packet, direction, now, traffic, policy, state, subject, outcome };
     judge.outcome().verdict()
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use dataplane_common::{
     Address, Allowance, AskerNetwork, Datagram, DropReason, Judged, Lane, LaneCell, LaneEnd,
-    LaneHeader, LaneId, LaneKind, LaneTable, MAX_LANES, Nanos, Rate, judge, stun,
+    LaneHeader, LaneId, LaneKind, LaneTable, MAX_LANE_ENDS, Nanos, Rate, judge, stun,
 };
 use proptest::prelude::*;
 
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn a_number_tells_its_place(place in 0..MAX_LANES, random: u32) {
+    fn a_number_tells_its_place(place in 0..MAX_LANE_ENDS, random: u32) {
         let id = LaneId::new(place, random);
         prop_assert_eq!(id.place(), place);
         prop_assert_ne!(id.0, 0);

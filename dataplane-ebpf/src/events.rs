@@ -28,10 +28,11 @@ pub fn admit(kind: EventKind, now: Nanos) -> bool {
 /// read all others; and for each, when it had better come at once.
 #[inline(always)]
 pub fn tell(event: &Event) {
+    // Written where it is read: the stack has no room for it beside the flow.
+    let Some(mut place) = EVENTS.reserve(0) else { return count(Loss::RingFull) };
+    place.write(event.to_words());
     let wake = if pressed() { BPF_RB_FORCE_WAKEUP } else { 0 };
-    if EVENTS.output(event.to_words(), u64::from(wake)).is_err() {
-        count(Loss::RingFull);
-    }
+    place.submit(wake.into());
 }
 
 /// Whether the ring buffer is more than half full.

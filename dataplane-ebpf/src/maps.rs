@@ -2,26 +2,26 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
-    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use dataplane_common::{
-    ANSWERED_SETS, DROP_REASONS, EVENTS_BYTES, EventWords, ExactKey, FlowSet, Fragment, FragmentKey,
+    ANSWERED_SETS, BucketWords, DROP_REASONS, EVENTS_BYTES, EventWords, FlowSet, Fragment, FragmentKey,
     Loss, MAX_FRAGMENTS, OPENING_SETS, Pace, PolicyHead, Secret, TableKey,
 };
 
 // The tables of a policy are made by the loader, each as large as it has to be; the sizes here are
 // only the pattern's. There are two slots for each, one of which is in force: see `Generation::slot`.
 
-/// Hosts and rules.
-pub type Exact = HashMap<ExactKey, u64, 1>;
+/// Hosts and rules: the words of `ExactBucket`s. The flags, and words in place of a struct: the sizes
+/// of arrays in a slot may differ, and Linux 6.1 puts none into a slot whose pattern names a
+/// struct, unless the array names it too.
+pub type Exact = Array<BucketWords, 1, { (BPF_F_INNER_MAP | BPF_F_MMAPABLE) as usize }>;
 
 /// Prefixes shorter than a host.
 pub type Prefixes = LpmTrie<TableKey, u32, 1>;
 
-/// What rules decided, by `dataplane_common::counter_index`. The flag: its size may differ. Words in
-/// place of a `Traffic`: Linux 6.1 puts no array into a slot whose pattern names a struct, unless the
-/// array names it too.
+/// What rules decided, by `dataplane_common::counter_index`: the words of a `Traffic`.
 pub type RuleCounters = Array<[u64; 2], 1, { BPF_F_INNER_MAP as usize }>;
 
 /// Flows, in memory that the user half maps to read them as they are.

@@ -2,11 +2,11 @@
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::bpf_ktime_get_coarse_ns,
+    helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
     macros::classifier,
     programs::TcContext,
 };
-use dataplane_common::{Direction, Nanos, Verdict, verdict};
+use dataplane_common::{Clock, Direction, Nanos, Tick, Verdict, verdict};
 
 use crate::{
     maps::{DROPS, FLOW_HITS},
@@ -26,16 +26,31 @@ pub fn policy_egress(ctx: TcContext) -> i32 {
     judge(&ctx, Direction::Out)
 }
 
+/// The kernel's clock that goes by its ticks.
+struct Coarse;
+
+impl Clock for Coarse {
+    #[inline(always)]
+    fn tick(&self) -> Tick {
+        // SAFETY: the helper takes no arguments and only reads a counter; the kernel makes a load of it.
+        Tick((unsafe { bpf_jiffies64() } & 0xffff_ffff) as u32)
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Nanos {
+        // SAFETY: the helper takes no arguments and only reads a clock.
+        Nanos(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+}
+
 /// What is allowed goes on to other programs (`TC_ACT_UNSPEC`): nearwire's yes does not overrule
 /// an administrator's no.
 #[inline(always)]
 fn judge(ctx: &TcContext, direction: Direction) -> i32 {
-    // SAFETY: the helper takes no arguments and only reads a clock.
-    let now = Nanos(unsafe { bpf_ktime_get_coarse_ns() });
     let policy = InForce::now();
     let packet = SkbBytes(ctx);
     let traffic = packet.traffic();
-    match verdict(&packet, traffic, direction, now, &policy, &mut Remembered) {
+    match verdict(&packet, traffic, direction, &Coarse, &policy, &mut Remembered) {
         Verdict::Allow { rule, flow_hit } => {
             if flow_hit {
                 count(FLOW_HITS.get_ptr_mut(0));

@@ -2,8 +2,8 @@
 
 use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::bpf_get_smp_processor_id};
 use dataplane_common::{
-    Event, EventKind, ExactKey, Flow, FlowKey, FlowTable, Fragment, FragmentKey, Generation, Nanos,
-    PolicyHead, PolicyTable, RuleIndex, StateTable, TableKey, TablePrefix, Traffic, counter_index,
+    BucketWords, Event, EventKind, ExactBucket, ExactKey, Flow, FlowKey, FlowTable, Fragment, FragmentKey, Generation, Nanos,
+    PolicyHead, PolicyTable, RuleIndex, StateTable, TableKey, TablePrefix, Traffic, counter_index, find_exact,
     in_own_frame,
 };
 
@@ -34,6 +34,18 @@ impl InForce {
         HEADS.get(self.generation.slot())
     }
 
+    #[inline(always)]
+    fn find(&self, key: &ExactKey) -> Option<u64> {
+        let head = self.head()?;
+        let buckets = EXACT.get(self.generation.slot())?;
+        find_exact(head, key, |number| {
+            let words: *const BucketWords = buckets.get_ptr(number)?;
+            // SAFETY: an element of the map, of the same words. The tables of a policy are not written
+            // while a program can see them.
+            unsafe { words.cast::<ExactBucket>().as_ref() }
+        })
+    }
+
     /// Counts what a rule decided.
     #[inline(always)]
     pub fn count(&self, rule: RuleIndex, traffic: Traffic) {
@@ -57,8 +69,10 @@ impl PolicyTable for InForce {
 
     #[inline(always)]
     fn exact(&self, key: &ExactKey) -> Option<u64> {
-        // SAFETY: the tables of a policy are not written while a program can see them.
-        in_own_frame(|| unsafe { EXACT.get(self.generation.slot())?.get(key) }.copied())
+        match lookup_exact(self.generation.0, key) {
+            NOTHING => None,
+            value => Some(value),
+        }
     }
 
     #[inline(always)]
@@ -74,6 +88,23 @@ impl PolicyTable for InForce {
     }
 }
 
+/// No value of the hash.
+const NOTHING: u64 = u64::MAX;
+
+/// The value of the hash of a generation's policy under a key. The kernel verifies it once, and not
+/// again with each call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn lookup_exact(generation: u32, key: *const ExactKey) -> u64 {
+    // SAFETY: the verifier sees to it that it is null or can be used as what it is.
+    let Some(key) = (unsafe { key.as_ref() }) else { return NOTHING };
+    let policy = InForce { generation: Generation(generation) };
+    match policy.find(key) {
+        Some(value) => value,
+        None => NOTHING,
+    }
+}
+
 /// The flow and fragment maps.
 pub struct Remembered;
 
@@ -84,10 +115,8 @@ impl StateTable for Remembered {
     }
 
     #[inline(always)]
-    fn recall(&mut self, key: &FlowKey) -> Option<(Flow, FlowTable)> {
-        let mut flow = Flow::unknown();
-        let table = FlowTable::of_number(flows::recall_flow(key, &mut flow))?;
-        Some((flow, table))
+    fn recall(&mut self, key: &FlowKey, copy: &mut Flow) -> Option<FlowTable> {
+        FlowTable::of_number(flows::recall_flow(key, copy))
     }
 
     #[inline(always)]

@@ -132,6 +132,23 @@ pub enum Error {
 const LOAD_MEND: &str =
     "run as root (CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN), on Linux 5.15 or newer";
 
+impl Error {
+    /// The error in one line: of what the kernel's verifier has written, only what it objects to.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let whole = self.to_string();
+        let Some((head, log)) = whole.split_once(VERIFIER) else { return whole };
+        let is_telling = |line: &&str| {
+            !line.trim().is_empty() && !line.starts_with("processed ") && !line.contains(LOAD_MEND)
+        };
+        let said = log.lines().rfind(is_telling).unwrap_or("nothing more").trim();
+        format!("{head} The verifier: {said}: {LOAD_MEND}")
+    }
+}
+
+/// What aya writes before the verifier's log.
+const VERIFIER: &str = " Verifier output:";
+
 /// An error with all its causes: aya's messages leave the kernel's own out.
 pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
@@ -145,4 +162,22 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_has_of_the_verifiers_log_what_it_objects_to() {
+        let log = "0: R1=ctx()\n0: (b7) r0 = 2\nmisaligned access off 3 size 4\n\
+                   processed 2 insns (limit 1000000) max_states_per_insn 0";
+        let reason = format!("the call returned EACCES.{VERIFIER} {log}");
+        let short = Error::Program { program: "lanes", reason }.summary();
+        let whole = "cannot load the eBPF program lanes: the call returned EACCES. The verifier: \
+                     misaligned access off 3 size 4: ";
+        assert_eq!(short, format!("{whole}{LOAD_MEND}"));
+        let other = Error::Object { name: "LANES" };
+        assert_eq!(other.summary(), other.to_string());
+    }
 }

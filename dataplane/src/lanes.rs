@@ -8,6 +8,7 @@ mod attach;
 mod counters;
 mod object;
 mod run;
+mod wire;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,7 +20,7 @@ use aya::{
 };
 use dataplane_common::{
     Address, Allowance, Arrival, COARSEST_CLOCK, Egress, Lane, LaneCounters, LaneId, LaneSlot,
-    MAX_LANES, MAX_LOCALS, Nanos, Sender,
+    MAX_LANE_ENDS, MAX_LOCALS, Nanos, Sender,
 };
 
 use rustix::time::{ClockId, clock_getres};
@@ -30,11 +31,12 @@ pub use attach::XdpMode;
 use counters::CounterTable;
 pub use counters::LaneTotals;
 pub use run::Switched;
+pub use wire::Wire;
 
 /// What a switch is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneOptions {
-    /// How many lanes it has places for: [`MAX_LANES`] at most.
+    /// How many ends of lanes it has places for, two for each lane: [`MAX_LANE_ENDS`] at most.
     pub capacity: u32,
     /// The port of lanes and STUN, on every address of the relay.
     pub port: u16,
@@ -60,14 +62,14 @@ type LaneMap<'a> = Array<&'a mut MapData, [u8; size_of::<LaneSlot>()]>;
 impl LaneSwitch {
     /// Loads the switch. It sees no packets before it is attached.
     ///
-    /// A place for a lane takes 128 bytes of kernel memory and 64 for each CPU, from the start.
+    /// A place for an end takes 128 bytes of kernel memory and 64 for each CPU, from the start.
     ///
     /// # Errors
     ///
     /// When the kernel refuses the program or has no room for the tables.
     pub fn load(options: LaneOptions) -> Result<Self, Error> {
         let LaneOptions { capacity, port, answers } = options;
-        let capacity = capacity.clamp(1, MAX_LANES);
+        let capacity = capacity.clamp(1, MAX_LANE_ENDS);
         let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
         let allowance = answers.to_words();
         let mut ebpf = EbpfLoader::new()

@@ -6,6 +6,8 @@ use dataplane_common::{
 };
 use policy::{Action, Compiled, Entry};
 
+use crate::buckets::Buckets;
+
 /// What the tables of a policy hold, in no order.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
@@ -46,9 +48,9 @@ impl Layout {
         layout
     }
 
-    /// What a packet's program reads before the tables.
-    pub(crate) const fn head(&self) -> PolicyHead {
-        PolicyHead::new(self.rule_count, !self.prefixes.is_empty())
+    /// What a packet's program reads before the tables, if the hash is filled so.
+    pub(crate) fn head(&self, exact: &Buckets) -> PolicyHead {
+        PolicyHead::new(self.rule_count, !self.prefixes.is_empty(), exact.count(), exact.seed)
     }
 
     fn address(&mut self, length: u8, host: ExactKey, prefix: TablePrefix, value: u32) {

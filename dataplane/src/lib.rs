@@ -5,6 +5,7 @@
 //! `cargo xtask build-ebpf`), so that building this crate takes no eBPF toolchain.
 
 mod attach;
+mod buckets;
 mod counters;
 mod error;
 mod events;
@@ -12,6 +13,7 @@ mod flows;
 mod lanes;
 mod layout;
 mod live;
+mod mapped;
 mod memory;
 mod model;
 mod object;
@@ -35,7 +37,7 @@ pub type RuleCounter = Traffic;
 pub use error::Error;
 pub use events::{Events, EventsSize};
 pub use flows::FlowCounts;
-pub use lanes::{LaneOptions, LaneSwitch, LaneTotals, Switched, XdpMode};
+pub use lanes::{LaneOptions, LaneSwitch, LaneTotals, Switched, Wire, XdpMode};
 pub use live::Lookup;
 pub use memory::MemoryTables;
 pub use model::Model;

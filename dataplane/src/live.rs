@@ -7,8 +7,8 @@ use aya::{
     maps::{MapError, lpm_trie::Key},
 };
 use dataplane_common::{
-    Answer, ExactKey, Flow, FlowKey, Generation, Opener, PolicyHead, PolicyTable, TablePrefix,
-    Traffic, consult,
+    Answer, ExactBucket, ExactKey, Flow, FlowKey, Generation, Opener, PolicyHead, PolicyTable,
+    TablePrefix, Traffic, consult, find_exact,
 };
 
 use crate::{
@@ -85,7 +85,9 @@ impl PolicyTable for LiveTables {
     }
 
     fn exact(&self, key: &ExactKey) -> Option<u64> {
-        self.found(object::EXACT, self.exact.get(&key.0, 0))
+        find_exact(&self.head, key, |number| {
+            self.found(object::EXACT, self.exact.get(&number, 0)).map(ExactBucket::from_words)
+        })
     }
 
     fn longest(&self, prefix: &TablePrefix) -> Option<u32> {

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use dataplane_common::{ExactKey, Generation, PolicyTable, TableKey, TablePrefix};
+use dataplane_common::{ExactKey, Generation, PolicyHead, PolicyTable, TableKey, TablePrefix};
 use policy::Compiled;
 
-use crate::layout::Layout;
+use crate::{buckets::Buckets, layout::Layout};
 
 /// The entries that the kernel's tables would hold.
 #[derive(Debug, Default)]
 pub struct MemoryTables {
     generation: Generation,
-    exact: HashMap<ExactKey, u64>,
+    head: PolicyHead,
+    exact: Buckets,
     prefixes: HashMap<(u32, TableKey), u32>,
 }
 
@@ -19,10 +20,12 @@ impl MemoryTables {
     /// The tables of a policy under this number.
     #[must_use]
     pub fn new(compiled: &Compiled, generation: Generation) -> Self {
-        let Layout { exact, prefixes, .. } = Layout::new(compiled);
+        let layout = Layout::new(compiled);
+        let exact = Buckets::of(&layout.exact);
+        let head = layout.head(&exact);
         let prefixes =
-            prefixes.into_iter().map(|(prefix, value)| ((prefix.bits, prefix.key), value));
-        Self { generation, exact: exact.into_iter().collect(), prefixes: prefixes.collect() }
+            layout.prefixes.into_iter().map(|(prefix, value)| ((prefix.bits, prefix.key), value));
+        Self { generation, head, exact, prefixes: prefixes.collect() }
     }
 }
 
@@ -41,7 +44,7 @@ impl PolicyTable for MemoryTables {
     }
 
     fn exact(&self, key: &ExactKey) -> Option<u64> {
-        self.exact.get(key).copied()
+        self.exact.find(&self.head, key)
     }
 
     fn longest(&self, prefix: &TablePrefix) -> Option<u32> {

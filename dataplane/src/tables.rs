@@ -1,21 +1,23 @@
 //! The tables of policies in the kernel: two slots for each kind, and the generation that names the
 //! slot in force.
 
-use std::thread;
+use std::{sync::atomic::Ordering::Relaxed, thread};
 
 use aya::{
     Ebpf, Pod,
     maps::{
-        Array, ArrayOfMaps, FromMapData, HashMap, InnerMap, LpmTrie, Map, MapData, MapError,
-        lpm_trie::Key,
+        Array, ArrayOfMaps, FromMapData, InnerMap, IterableMap as _, LpmTrie, Map, MapData,
+        MapError, lpm_trie::Key,
     },
     util::nr_cpus,
 };
-use dataplane_common::{Generation, MAX_EXACT, MAX_PREFIXES, PolicyHead, TableKey};
+use dataplane_common::{
+    BucketWords, ExactBucket, Generation, MAX_EXACT, MAX_PREFIXES, PolicyHead, TableKey,
+};
 
-use crate::{Error, error::chain, layout::Layout, object};
+use crate::{Error, buckets::Buckets, error::chain, layout::Layout, mapped::Mapped, object};
 
-pub(crate) type Exact = HashMap<MapData, [u64; 3], u64>;
+pub(crate) type Exact = Array<MapData, BucketWords>;
 pub(crate) type Prefixes = LpmTrie<MapData, [u8; size_of::<TableKey>()], u32>;
 pub(crate) type RuleCounters = Array<MapData, [u64; 2]>;
 
@@ -23,6 +25,8 @@ pub(crate) type RuleCounters = Array<MapData, [u64; 2]>;
 const BPF_F_NO_PREALLOC: u32 = 1;
 /// Lets the arrays in the slots differ in size.
 const BPF_F_INNER_MAP: u32 = 1 << 12;
+/// Lets an array be mapped into memory, which fills it without a system call for each element.
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// Tables that no program sees yet.
 pub(crate) struct Tables {
@@ -37,12 +41,17 @@ impl Tables {
     pub(crate) fn fill(layout: &Layout) -> Result<Self, Error> {
         let failed = |map, action| move |error| map_error(map, action, &error);
         let (exact_name, prefixes_name) = (object::EXACT, object::PREFIXES);
-        let exact_count = count(layout.exact.len(), MAX_EXACT)?;
+        count(layout.exact.len(), MAX_EXACT)?;
         let prefix_count = count(layout.prefixes.len(), MAX_PREFIXES)?;
 
-        let mut exact = Exact::create(exact_count, 0).map_err(failed(exact_name, "create"))?;
-        for (key, value) in &layout.exact {
-            exact.insert(key.0, value, 0).map_err(failed(exact_name, "fill"))?;
+        let filled = Buckets::of(&layout.exact);
+        let exact = Exact::create(filled.count(), BPF_F_INNER_MAP | BPF_F_MMAPABLE)
+            .map_err(failed(exact_name, "create"))?;
+        let words = filled.buckets.len() * BucketWords::default().len();
+        let mapped = Mapped::of(exact_name, exact.map().fd(), words)?;
+        let entries = filled.buckets.iter().flat_map(ExactBucket::to_words);
+        for (place, word) in mapped.words().iter().zip(entries) {
+            place.store(word, Relaxed);
         }
         let mut prefixes = Prefixes::create(prefix_count, BPF_F_NO_PREALLOC)
             .map_err(failed(prefixes_name, "create"))?;
@@ -50,7 +59,7 @@ impl Tables {
             let key = Key::new(prefix.bits, prefix.key.0);
             prefixes.insert(&key, value, 0).map_err(failed(prefixes_name, "fill"))?;
         }
-        let head = layout.head();
+        let head = layout.head(&filled);
         let counters = RuleCounters::create(head.rule_count.max(1) * cpus()?, BPF_F_INNER_MAP)
             .map_err(failed(object::RULES, "create"))?;
         Ok(Self { exact, prefixes, counters, head })

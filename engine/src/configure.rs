@@ -121,6 +121,8 @@ impl Engine {
         self.free.extend(self.by_key.drain().map(|(_, slot)| slot));
         // The lowest slots first, alike in all shards, whose hash tables differ in order.
         self.free.sort_unstable_by_key(|slot| Reverse(*slot));
+        // While its key changes, a peer has more than one.
+        self.free.dedup();
         self.peers.fill_with(|| None);
         self.allowed_ips = AllowedIps::default();
     }

@@ -1,6 +1,7 @@
 //! Handshake messages: let in or not at once, computed when packets have had their turn.
 
-use dataplane_common::DropReason;
+use dataplane_common::{DropReason, Slot};
+use proto::key::PublicKey;
 use proto::message::{COOKIE_REPLY_LEN, Message, SessionIndex};
 
 use crate::ecn::Ecn;
@@ -59,9 +60,8 @@ impl Engine {
         }
         self.catch_up(id, now, out);
 
+        let len = self.answer(id, &initiator, datagram, out.transmits.slot(MESSAGE_ROOM), now)?;
         let peer = self.peer_mut(id).ok_or(DropReason::UnknownPeer)?;
-        let tunnel = peer.tunnel.as_mut().ok_or(DropReason::UnknownPeer)?;
-        let len = tunnel.answer(datagram, out.transmits.slot(MESSAGE_ROOM), now)?;
         tracing::debug!(peer = %peer.public_key, from = %from.address, "handshake answered");
         out.transmits.commit(from, Ecn::NotCapable, len);
         peer.tx_bytes += len as u64;
@@ -71,6 +71,30 @@ impl Engine {
         peer.endpoint.get_or_insert(from);
         self.stay_awake(id, now);
         Ok(())
+    }
+
+    /// Answers an initiation by the peer's key, or by its next one: then that is its key now.
+    fn answer(
+        &mut self,
+        id: Slot,
+        initiator: &PublicKey,
+        datagram: &[u8],
+        dst: &mut [u8],
+        now: Timestamp,
+    ) -> Result<usize, DropReason> {
+        let peer = self.peer_mut(id).ok_or(DropReason::UnknownPeer)?;
+        if *initiator == peer.public_key {
+            let tunnel = peer.tunnel.as_mut().ok_or(DropReason::UnknownPeer)?;
+            return tunnel.answer(datagram, dst, now);
+        }
+        if peer.next_key != Some(*initiator) {
+            return Err(DropReason::UnknownPeer);
+        }
+        let mut next = self.tunnel_for(id, *initiator, now).ok_or(DropReason::UnknownPeer)?;
+        // Only the answer proves that it is not somebody who only knows the next key.
+        let len = next.answer(datagram, dst, now)?;
+        self.replace_tunnel(id, *initiator, next, now);
+        Ok(len)
     }
 
     fn take_response(
@@ -84,12 +108,14 @@ impl Engine {
         let id = self.peer_of(receiver);
         let peer = self.peer_mut(id).ok_or(DropReason::UnknownIndex)?;
         let tunnel = peer.tunnel.as_mut().ok_or(DropReason::UnknownIndex)?;
+        let asked = tunnel.initiated();
         let slot = out.transmits.slot(MESSAGE_ROOM);
         let keepalive = tunnel.conclude(receiver, datagram, slot, now)?;
         out.transmits.commit(from, Ecn::NotCapable, keepalive);
         peer.tx_bytes += keepalive as u64;
         peer.heard(from, datagram.len(), now);
         peer.handshake_complete(now);
+        peer.handshake_time = asked.map(|asked| now - asked);
         let unsent = peer.flush_queue(now, &mut out.transmits);
         self.drops.add(DropReason::MessageLimit, unsent);
         self.stay_awake(id, now);

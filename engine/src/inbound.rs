@@ -89,9 +89,13 @@ impl Engine {
 }
 
 impl Peer {
-    /// An authentic message arrived: the peer is where it came from.
+    /// An authentic message arrived: the peer is where it came from, unless that is a relay, which
+    /// is always there.
     pub(crate) fn heard(&mut self, from: Endpoint, len: usize, now: Timestamp) {
-        if self.endpoint != Some(from) {
+        let relayed = self.relay == Some(from.address);
+        self.last_heard = Some((now, relayed));
+        let relayed = relayed && self.endpoint.is_some();
+        if self.endpoint != Some(from) && !relayed {
             tracing::debug!(peer = %self.public_key, to = %from.address, "peer roamed");
             self.endpoint = Some(from);
         }

@@ -85,6 +85,14 @@ pub(crate) struct Key {
     pub(crate) gate: Gate,
 }
 
+impl Key {
+    pub(crate) fn new(private: PrivateKey, hash_seed: u64, now: Timestamp) -> Self {
+        let identity = Identity::new(&private, now);
+        let gate = Gate::new(&identity, hash_seed, now);
+        Self { private, identity, gate }
+    }
+}
+
 impl Engine {
     /// A node with no key and no peers.
     #[must_use]
@@ -159,17 +167,13 @@ impl Engine {
             let Some(peer) = peer else { continue };
             peer.queue.clear();
             peer.wake = None;
-            peer.tunnel = tunnel(self.key.as_ref(), peer, Slot(slot), place, now);
+            peer.tunnel = tunnel(self.key.as_ref(), peer, peer.public_key, Slot(slot), place, now);
         }
     }
 
     pub(crate) fn set_key(&mut self, private: Option<PrivateKey>, now: Timestamp) {
         let hash_seed = self.rng.random();
-        self.key = private.map(|private| {
-            let identity = Identity::new(&private, now);
-            let gate = Gate::new(&identity, hash_seed, now);
-            Key { private, identity, gate }
-        });
+        self.key = private.map(|private| Key::new(private, hash_seed, now));
         self.clear_sessions(now);
     }
 
@@ -189,7 +193,7 @@ impl Engine {
             Slot(u32::try_from(self.peers.len() - 1).unwrap_or(u32::MAX))
         });
         let mut peer = Peer::new(public_key);
-        peer.tunnel = tunnel(self.key.as_ref(), &peer, id, self.place, now);
+        peer.tunnel = tunnel(self.key.as_ref(), &peer, public_key, id, self.place, now);
         self.peers[id.0 as usize] = Some(peer);
         self.by_key.insert(public_key, id);
         id
@@ -197,7 +201,10 @@ impl Engine {
 
     pub(crate) fn remove_peer(&mut self, id: Slot) {
         let Some(peer) = self.peers.get_mut(id.0 as usize).and_then(Option::take) else { return };
-        self.by_key.remove(&peer.public_key);
+        let keys = [Some(peer.public_key), peer.next_key, peer.former_key];
+        for key in keys.into_iter().flatten() {
+            self.by_key.remove(&key);
+        }
         self.allowed_ips.remove_all(id);
         self.free.push(id);
     }
@@ -206,14 +213,15 @@ impl Engine {
     pub(crate) fn renew_tunnel(&mut self, id: Slot, now: Timestamp) {
         let place = self.place;
         if let Some(peer) = self.peers.get_mut(id.0 as usize).and_then(Option::as_mut) {
-            peer.tunnel = tunnel(self.key.as_ref(), peer, id, place, now);
+            peer.tunnel = tunnel(self.key.as_ref(), peer, peer.public_key, id, place, now);
         }
     }
 }
 
-fn tunnel(
+pub(crate) fn tunnel(
     key: Option<&Key>,
     peer: &Peer,
+    public_key: PublicKey,
     id: Slot,
     place: Place,
     now: Timestamp,
@@ -221,5 +229,5 @@ fn tunnel(
     let key = key.filter(|_| place.other_owner(id).is_none())?;
     let preshared = peer.preshared_key.as_ref();
     let index = SessionIndex(place.mask.index(id, 0));
-    Some(Box::new(Tunnel::new(&key.identity, peer.public_key, preshared, index, now)))
+    Some(Box::new(Tunnel::new(&key.identity, public_key, preshared, index, now)))
 }

@@ -1,6 +1,8 @@
 //! One peer: who it is, where it is, and what waits for it.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use proto::key::{PresharedKey, PublicKey};
 
@@ -13,8 +15,13 @@ pub(crate) const QUEUE_LIMIT: usize = 128;
 
 pub(crate) struct Peer {
     pub(crate) public_key: PublicKey,
+    /// Keys that mean this peer too, while its key changes: the next, and the one before.
+    pub(crate) next_key: Option<PublicKey>,
+    pub(crate) former_key: Option<PublicKey>,
     pub(crate) preshared_key: Option<PresharedKey>,
     pub(crate) endpoint: Option<Endpoint>,
+    /// Where a relay takes packets for it. What comes from there does not move its endpoint.
+    pub(crate) relay: Option<SocketAddr>,
     /// Seconds; 0 is never.
     pub(crate) persistent_keepalive: u16,
     /// None while this node has no private key, and where another shard owns the peer. It is large:
@@ -24,6 +31,10 @@ pub(crate) struct Peer {
     pub(crate) tx_bytes: u64,
     pub(crate) rx_bytes: u64,
     pub(crate) last_handshake: Option<Timestamp>,
+    /// How long the answer to our last initiation that had one was under way.
+    pub(crate) handshake_time: Option<Duration>,
+    /// When a message that is authentic last came, and whether by the relay.
+    pub(crate) last_heard: Option<(Timestamp, bool)>,
     /// The last sealed or authentic message in either direction.
     pub(crate) last_traffic: Timestamp,
     /// When a packet that arrived and was followed by nothing of ours is to be acknowledged.
@@ -31,6 +42,8 @@ pub(crate) struct Peer {
     pub(crate) acknowledge_at: Option<Timestamp>,
     /// A keepalive is to be sent as soon as can be.
     pub(crate) greet: bool,
+    /// A session is to be asked for as soon as can be.
+    pub(crate) ask: bool,
     /// When this peer's timers are due: the authority over entries of the engine's heap.
     pub(crate) wake: Option<Wake>,
 }
@@ -46,17 +59,23 @@ impl Peer {
     pub(crate) fn new(public_key: PublicKey) -> Self {
         Self {
             public_key,
+            next_key: None,
+            former_key: None,
             preshared_key: None,
             endpoint: None,
+            relay: None,
             persistent_keepalive: 0,
             tunnel: None,
             queue: VecDeque::new(),
             tx_bytes: 0,
             rx_bytes: 0,
             last_handshake: None,
+            handshake_time: None,
+            last_heard: None,
             last_traffic: Timestamp::default(),
             acknowledge_at: None,
             greet: false,
+            ask: false,
             wake: None,
         }
     }

@@ -65,8 +65,11 @@ impl Peer {
     /// The peer as shards know it that do not own it: its configuration.
     fn stub(&self) -> Self {
         Self {
+            next_key: self.next_key,
+            former_key: self.former_key,
             preshared_key: self.preshared_key.clone(),
             endpoint: self.endpoint,
+            relay: self.relay,
             persistent_keepalive: self.persistent_keepalive,
             ..Self::new(self.public_key)
         }

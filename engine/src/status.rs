@@ -1,5 +1,7 @@
 //! What can be asked of an engine.
 
+use std::time::Duration;
+
 use dataplane_common::Slot;
 use ipnet::IpNet;
 use proto::key::{PresharedKey, PrivateKey, PublicKey};
@@ -22,6 +24,10 @@ pub struct PeerStatus {
     pub endpoint: Option<Endpoint>,
     /// When the last handshake was completed.
     pub last_handshake: Option<Timestamp>,
+    /// How long the answer to our last initiation that had one was under way.
+    pub handshake_time: Option<Duration>,
+    /// When it was last heard, and whether by its relay.
+    pub last_heard: Option<(Timestamp, bool)>,
     /// Bytes of WireGuard messages sent to it.
     pub tx_bytes: u64,
     /// Bytes of authentic WireGuard messages received from it.
@@ -59,6 +65,8 @@ impl Engine {
                 preshared_key: peer.preshared_key.clone(),
                 endpoint: peer.endpoint,
                 last_handshake: peer.last_handshake,
+                handshake_time: peer.handshake_time,
+                last_heard: peer.last_heard,
                 tx_bytes: peer.tx_bytes,
                 rx_bytes: peer.rx_bytes,
                 persistent_keepalive: peer.persistent_keepalive,

@@ -94,6 +94,9 @@ impl Engine {
         let jitter = Duration::from_millis(self.rng.random_range(0..=RETRY_JITTER_MS));
         let Some(peer) = self.peer_mut(id) else { return };
         let given_up = peer.tick(now, out);
+        if mem::take(&mut peer.ask) {
+            peer.initiate(now, &mut out.transmits);
+        }
         let greet = mem::take(&mut peer.greet);
         if greet || peer.keepalive_due().is_some_and(|due| due <= now) {
             peer.keep_alive(now, &mut out.transmits);

@@ -36,6 +36,7 @@ mod impaired;
 mod interactive;
 mod lab;
 mod link;
+pub mod mesh;
 mod namespace;
 mod packet_socket;
 mod ping;

@@ -18,5 +18,6 @@ pub mod lane;
 pub mod mesh;
 pub mod message;
 pub mod relay;
+pub mod stun;
 pub mod ticket;
 pub mod uapi;

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use operator::Admin;
 use relay::server::{Config, Options, Server, foretell, make_key};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A relay for nearwire: QUIC, TLS on TCP, and UDP lanes
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(name = "nearwire-relay", version, args_conflicts_with_subcommands = true)]
+#[command(after_help = manual::EXIT_CODES)]
 struct Arguments {
     /// Configuration file (TOML); every key is also a flag and an environment variable
     #[arg(short, long, env = "NEARWIRE_RELAY_CONFIG", value_name = "FILE")]
@@ -49,6 +50,8 @@ enum Command {
         #[command(flatten)]
         admin: Admin,
     },
+    #[command(flatten)]
+    Manual(manual::Manual),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Some(Command::Key { file }) => make_key(&file).map(|public| println!("{public}")),
         Some(Command::Status { admin, json }) => operator::status(&admin, json),
         Some(Command::Drain { admin }) => operator::drain(&admin),
+        Some(Command::Manual(manual)) => manual.run(Arguments::command()),
         None => configured(arguments.options, arguments.config).and_then(run),
     };
     match result {

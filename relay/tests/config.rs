@@ -1,10 +1,11 @@
 //! Configurations, good and bad, as an operator meets them.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::{CommandFactory as _, Parser};
+use proptest::prelude::*;
 use proto::key::PublicKey;
 use relay::server::{Lines, Options};
 
@@ -200,4 +201,40 @@ fn what_does_not_go_together_is_refused() {
     }
     let (ok, said) = check("self-signed = [\"relay.test\"]\n");
     assert!(!ok && said.contains("`control-keys` names no key"), "{said}");
+}
+
+/// A file's text as it may come from a tired operator: keys with good values, bad ones and those of
+/// others, whole lines, pieces of lines, and whatever else.
+fn scribbled() -> impl Strategy<Value = String> {
+    let at = 0..KEYS.len();
+    let line = (at.clone(), at, 0..6_u8, any::<prop::sample::Index>(), "\\PC{0,12}").prop_map(
+        |(at, other, kind, cut, noise)| {
+            let (name, good, bad, _, needs) = KEYS[at];
+            let value = [good, bad, KEYS[other].1, KEYS[other].2, &noise, "{"][usize::from(kind)];
+            let line = format!("{name} = {}\n{needs}", value.replace("KEY", &key()));
+            let cut = cut.index(8 * line.len());
+            line.get(..cut.min(line.len())).map_or(noise, str::to_owned)
+        },
+    );
+    prop::collection::vec(line, 0..8).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_text_is_a_configuration_or_is_refused_in_words(text in scribbled(), more: String) {
+        for text in [&text, &more] {
+            let said = match Options::parse(Path::new("relay.toml"), text) {
+                Ok(options) => options.check().map(drop),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = said {
+                let words = format!("{error:#}");
+                prop_assert!(words.contains(' ') && words.len() < 4_096 + 4 * text.len(), "{words}");
+            } else {
+                prop_assert!(text.contains("control-keys"), "{text}");
+            }
+        }
+    }
 }

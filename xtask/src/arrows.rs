@@ -24,7 +24,8 @@ pub(crate) const CORES: &[Core] = &[
 
 /// Cores that are a part of a shell's crate: their sources are held to the same, and name none of
 /// what carries I/O.
-pub(crate) const CORE_MODULES: &[&str] = &["control/src/core/", "relay/src/core/"];
+pub(crate) const CORE_MODULES: &[&str] =
+    &["control/src/core/", "relay/src/core/", "resolver/src/core/"];
 /// What such a module may not name.
 pub(crate) const NOT_NAMED: &[&str] = &[
     "tokio::",
@@ -37,6 +38,7 @@ pub(crate) const NOT_NAMED: &[&str] = &[
     "axum::",
     "crate::server",
     "crate::store",
+    "crate::host",
 ];
 
 /// What a core may not name itself, and what must not even be under it.

@@ -7,9 +7,10 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 15] = [
+const TARGETS: [&str; 17] = [
     "control_message",
     "datagram",
+    "dns",
     "host_packet",
     "inner_packet",
     "lane",
@@ -20,6 +21,7 @@ const TARGETS: [&str; 15] = [
     "policy_packet",
     "relay_frame",
     "stun",
+    "stun_answer",
     "ticket",
     "uapi",
     "upgrade",

@@ -26,7 +26,15 @@ pub(crate) const FOR_TESTS: &[Need] = &[
     // Its servers are not in $PATH; this one of the same package is.
     ("pg_ctlcluster", "postgresql"),
     ("pebble", "pebble"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("dbus-daemon", "dbus-daemon"),
 ];
+
+/// Packages that tests run without installing them: each would change how this machine finds names.
+/// systemd-resolved needs the library of its own version.
+pub(crate) const UNPACKED: &[&str] =
+    &["libsystemd-shared", "openresolv", "resolvconf", "systemd-resolved"];
 
 /// What it takes to raise a tunnel and to send through it.
 pub(crate) const FOR_TUNNELS: &[Need] = &[
@@ -35,6 +43,9 @@ pub(crate) const FOR_TUNNELS: &[Need] = &[
     ("ping", "iputils-ping"),
     ("iperf3", "iperf3"),
 ];
+
+/// What the demo needs for its NATs.
+pub(crate) const FOR_NATS: &[Need] = &[("nft", "nftables")];
 
 /// The other userspace WireGuard that tests and benches meet; not packaged by Debian.
 pub(crate) const BORINGTUN: &str = "0.7.1";
@@ -80,6 +91,33 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
         if find(tool).is_none() {
             bail!("package {package} is installed but brought no `{tool}`: is its path in $PATH?");
         }
+    }
+    Ok(())
+}
+
+/// Fetches packages and unpacks each into `.tools/unpacked/NAME`.
+pub(crate) fn unpack(packages: &[&str]) -> Result<()> {
+    let unpacked = workspace::root()?.join(".tools/unpacked");
+    let missing: Vec<&&str> =
+        packages.iter().filter(|name| !unpacked.join(name).exists()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    update_if_stale()?;
+    for package in missing {
+        eprintln!("unpacking Debian's {package} for tests, without installing it");
+        let half = unpacked.join(format!("{package}.half"));
+        fs::create_dir_all(&half).with_context(|| format!("making {}", half.display()))?;
+        process::run(apt().current_dir(&half).args(["download", package]))?;
+        let files = fs::read_dir(&half)?.collect::<std::io::Result<Vec<_>>>()?;
+        let deb = files
+            .iter()
+            .map(fs::DirEntry::path)
+            .find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        let deb = deb.with_context(|| format!("apt-get downloaded no {package}"))?;
+        process::run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&half))?;
+        fs::remove_file(&deb)?;
+        fs::rename(&half, unpacked.join(package))?;
     }
     Ok(())
 }

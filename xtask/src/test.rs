@@ -80,6 +80,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 /// Installs what tests run beside our own programs.
 pub(crate) fn install() -> Result<Option<String>> {
     packages::ensure(packages::FOR_TESTS)?;
+    packages::unpack(packages::UNPACKED)?;
     packages::from_crates("boringtun-cli", "boringtun-cli", packages::BORINGTUN)?;
     Ok(None)
 }

@@ -33,6 +33,13 @@ pub(crate) fn build_nearwire() -> Result<PathBuf> {
     Ok(Metadata::read()?.target_directory.join("release/nearwire"))
 }
 
+/// Builds all that a mesh is made of; gives the directory.
+pub(crate) fn build_programs() -> Result<PathBuf> {
+    let packages = ["--package", "agent", "--package", "control", "--package", "relay"];
+    process::run(cargo()?.args(["build", "--locked", "--release"]).args(packages))?;
+    Ok(Metadata::read()?.target_directory.join("release"))
+}
+
 /// What `cargo metadata` says; only the fields that are read here.
 #[derive(Deserialize)]
 pub(crate) struct Metadata {

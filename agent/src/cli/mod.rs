@@ -1,9 +1,16 @@
 //! The command line.
 
+mod daemon;
+mod down;
 mod drops;
 mod flows;
+mod names;
+mod peers;
+mod ping;
 mod policy;
 mod shards;
+mod status;
+mod up;
 mod wg;
 
 use std::ffi::OsString;
@@ -15,9 +22,10 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 /// A WireGuard node with a data plane in eBPF.
 #[derive(Parser)]
 #[command(name = "nearwire", version, max_term_width = 100)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Logs go to standard error; NEARWIRE_LOG=debug shows more (off, error, warn, info, debug, trace).
-Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.")]
+{}
+Of `up` also: 3 waits for an operator's approval, 4 the control plane is away.", manual::EXIT_CODES))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -25,6 +33,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Up(up::Args),
+    Down(down::Args),
+    /// Show this node, its peers, and the way to each
+    Status(status::Args),
+    /// List, count or look at peers
+    Peers(peers::Args),
+    Ping(ping::Args),
+    Rotate(down::RotateArgs),
+    Leave(down::LeaveArgs),
+    Daemon(daemon::Args),
+    RestoreNames(names::Args),
     /// Make a WireGuard interface and serve it, for `wg` and `wg-quick` to configure
     Wg(wg::Args),
     /// Check, apply and watch the policy that the kernel enforces on an interface
@@ -35,6 +54,8 @@ enum Command {
     Drops(drops::Args),
     /// Show the threads that carry an interface's packets, or change their number
     Shards(shards::Args),
+    #[command(flatten)]
+    Manual(manual::Manual),
     /// `wg-quick` passes the interface's name alone
     #[command(external_subcommand)]
     Bare(Vec<OsString>),
@@ -45,11 +66,21 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     start_log();
     let result = match cli.command {
+        Command::Up(args) => args.run(),
+        Command::Down(args) => args.run(),
+        Command::Status(args) => args.run(),
+        Command::Peers(args) => args.run(),
+        Command::Ping(args) => args.run(),
+        Command::Rotate(args) => args.run(),
+        Command::Leave(args) => args.run(),
+        Command::Daemon(args) => args.run(),
+        Command::RestoreNames(args) => args.run(),
         Command::Wg(args) => args.run(),
         Command::Policy(command) => command.run(),
         Command::Flows(args) => args.run(),
         Command::Drops(args) => args.run(),
         Command::Shards(args) => args.run(),
+        Command::Manual(manual) => manual.run(Cli::command()).map(|()| ExitCode::SUCCESS),
         Command::Bare(words) => bare(words),
     };
     result.unwrap_or_else(|error| {

@@ -73,11 +73,12 @@ impl Args {
             policy: self.policy.map(|document| Files { document, nodes, node }),
             flow_log: self.flow_log,
             pin_directory: (self.pin_dir.as_os_str() != "none").then_some(self.pin_dir),
+            side: None,
         })
     }
 }
 
-fn shards(text: &str) -> Result<Shards, String> {
+pub(super) fn shards(text: &str) -> Result<Shards, String> {
     let count = text.parse().ok().and_then(Shards::new);
     count.ok_or_else(|| format!("it must be a number from 1 to {MAX_SHARDS}"))
 }

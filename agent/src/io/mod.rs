@@ -2,7 +2,9 @@
 //! changes to the interface. The only place of this crate with `unsafe`, in `sys`.
 
 pub(crate) mod clock;
+pub(crate) mod echo;
 pub(crate) mod link;
+pub(crate) mod network;
 mod sys;
 pub(crate) mod tun;
 pub(crate) mod udp;

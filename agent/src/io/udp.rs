@@ -114,6 +114,18 @@ impl Udp {
         }
     }
 
+    /// Sends one datagram of somebody else's.
+    pub(crate) fn send_one(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        let transmit = Transmit {
+            destination: self.on_the_wire(to),
+            ecn: None,
+            contents: bytes,
+            segment_size: None,
+            src_ip: None,
+        };
+        self.state.try_send(UdpSockRef::from(&*self.socket), &transmit)
+    }
+
     fn send_from(
         &mut self,
         batch: &Batch<'_>,

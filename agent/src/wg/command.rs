@@ -1,15 +1,16 @@
 //! What the main thread asks of a shard, and both ends of the line.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc;
 
 use anyhow::Context as _;
 use dataplane_common::Slot;
-use engine::{ConfigureError, Drops, Engine, Handover, PeerStatus};
+use engine::{ConfigureError, Drops, Engine, Handover, KeyChange, PathChange, PeerStatus};
 use ipnet::IpNet;
-use proto::key::PrivateKey;
+use proto::key::{PrivateKey, PublicKey};
 use proto::uapi::Set;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
@@ -26,6 +27,12 @@ pub(super) enum Command {
     Check(Arc<Set>, oneshot::Sender<Result<(), ConfigureError>>),
     /// Change keys and peers, which was checked, and use this socket, if one is given.
     Configure(Arc<Set>, Option<Udp>, oneshot::Sender<()>),
+    /// Change keys without ending sessions.
+    Keys(Arc<[KeyChange]>, oneshot::Sender<()>),
+    /// Change the ways to peers.
+    Paths(Arc<[(PublicKey, PathChange)]>),
+    /// Send this from the port, for somebody else than the engine.
+    Send(SocketAddr, Box<[u8]>),
     /// The interface went up, with this socket if the port could be had, or down: close it.
     Up(bool, Option<Udp>, oneshot::Sender<()>),
     /// The interface's MTU is this now.
@@ -49,7 +56,7 @@ pub(super) struct Remains {
 
 /// A change of configuration that was refused; nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SetError {
+pub(crate) enum SetError {
     #[error("cannot listen on UDP port {port}: {error}")]
     Port { port: u16, error: io::Error },
     #[error("cannot mark datagrams with {mark:#x}: {error}")]

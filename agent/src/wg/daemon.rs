@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use dataplane::Pins;
-use dataplane_common::{MAX_SHARDS, Shards};
+use dataplane_common::{Generation, MAX_SHARDS, Shards};
 use tokio::signal::unix::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::flows::{Due, FlowWatch};
 use super::node::SharedNode;
@@ -20,12 +20,17 @@ pub(super) struct Enforced {
     flows: FlowWatch,
 }
 
+/// What is to be enforced from now on, and whom to tell the generation or why not.
+pub(crate) type PolicyChange = (Proposal, oneshot::Sender<anyhow::Result<Generation>>);
+
 /// What commands act upon.
 pub(super) struct Daemon {
     pub(super) interface: String,
     pub(super) node: SharedNode,
     pub(super) enforced: Option<Enforced>,
     pub(super) files: Option<Files>,
+    /// Whether a control plane says what is enforced.
+    pub(super) controlled: bool,
 }
 
 impl Enforced {
@@ -49,6 +54,7 @@ impl Daemon {
         &mut self,
         mut links: mpsc::Receiver<Link>,
         mut calls: mpsc::Receiver<Call>,
+        mut policies: mpsc::Receiver<PolicyChange>,
         reload: &mut Signal,
     ) {
         loop {
@@ -69,6 +75,14 @@ impl Daemon {
                     });
                     // A client that has gone needs no answer.
                     let _ = reply.send(answer);
+                }
+                Some((proposal, reply)) = policies.recv() => {
+                    let applied = match self.enforced() {
+                        Ok(enforced) => enforced.policy.apply(proposal).await,
+                        Err(error) => Err(error),
+                    };
+                    // Who asked may be gone.
+                    let _ = reply.send(applied);
                 }
                 due = due(&mut self.enforced) => self.handle_flows(due),
                 _ = reload.recv() => self.reload().await,
@@ -114,6 +128,9 @@ impl Daemon {
         document: NamedText,
         nodes: Option<&NamedText>,
     ) -> anyhow::Result<u32> {
+        if self.controlled {
+            bail!("the control plane says what {} enforces: change it there", self.interface);
+        }
         let policy = &mut self.enforced()?.policy;
         let proposal = policy.proposal(document, nodes)?;
         Ok(policy.apply(proposal).await?.0)

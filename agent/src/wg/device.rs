@@ -15,14 +15,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 
 use super::background;
-use super::daemon::{Daemon, Enforced};
+use super::daemon::{Daemon, Enforced, PolicyChange};
 use super::lasting::{self, Lasting, Opened};
-use super::node::{Node, SharedNode};
-use super::policy::Files;
+use super::node::{Ends, Node, SharedNode, Side};
+use super::policy::{Files, Proposal};
 use super::rpc;
 use super::socket::Socket;
 use super::uapi;
-use crate::io::link;
+use crate::io::link::{self, Link};
 use crate::io::tun::{self, Queues};
 
 /// What `nearwire wg` is to do.
@@ -43,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) flow_log: Option<PathBuf>,
     /// Where the policy is pinned, so that it outlives a daemon that is killed.
     pub(crate) pin_directory: Option<PathBuf>,
+    /// Who takes datagrams of the port that are not WireGuard's.
+    pub(crate) side: Option<Side>,
 }
 
 impl Options {
@@ -72,59 +74,109 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
-    let name = options.interface.as_str();
-    tun::check_name(name)?;
+    tun::check_name(&options.interface)?;
     let proposal = options.policy.as_ref().map(Files::read).transpose()?;
     let mut signals = Signals::new()?;
-    // Taken first: the sockets are the lock against a second daemon.
-    let uapi_socket = Socket::listen(uapi::DIRECTORY, name)?;
-    let rpc_socket = Socket::listen(rpc::DIRECTORY, name)?;
-    let shards = options.shards();
-    let queues = if shards == Shards::ONE { Queues::One } else { Queues::Many };
-    let directory = options.pin_directory.as_deref().filter(|_| proposal.is_some());
-    let pins = lasting::pins(directory, name);
-    let Opened { tun, queues, taken_over } =
-        lasting::open(name, options.offload, queues, pins.as_ref())?;
-    // Before the interface can carry anything.
-    let enforced = Enforced::attach(name, proposal, pins.as_ref(), options.flow_log.as_deref());
-    let enforced = enforced.await.inspect_err(|_| {
-        if !taken_over {
-            // What was refused is not to be found by the next.
-            let _ = pins.as_ref().map(Pins::remove);
-        }
-    })?;
-    let lasting = pins.map(|pins| Lasting::new(&tun, pins)).transpose()?;
-    let links = link::watch(name).await?;
-    let (node, mut ends) = Node::start(name, (tun, queues), shards, options.busy_poll)?;
-    let node: SharedNode = Arc::new(Mutex::new(node));
+    let interface = Interface::open(&options, proposal).await?;
     if !options.foreground {
         background::ready()?;
     }
-    tracing::info!(interface = name, policy = enforced.is_some(), "ready");
+    let until = async {
+        tokio::select! {
+            _ = signals.terminate.recv() => "terminated",
+            _ = signals.interrupt.recv() => "interrupted",
+        }
+    };
+    interface.serve(&mut signals.reload, until).await
+}
 
-    let (calls, inbox) = mpsc::channel(16);
-    let mut daemon = Daemon {
-        interface: name.to_owned(),
-        node: Arc::clone(&node),
-        enforced,
-        files: options.policy.clone(),
-    };
-    let reason = tokio::select! {
-        result = uapi::serve(&uapi_socket, &node) => ended_by("the configuration socket", result),
-        result = rpc::serve(&rpc_socket, &calls) => ended_by("the command socket", result),
-        result = uapi_socket.removed() => result.map(|()| "its socket was removed"),
-        () = daemon.run(links, inbox, &mut signals.reload) => Ok("the interface was deleted"),
-        _ = signals.terminate.recv() => Ok("terminated"),
-        _ = signals.interrupt.recv() => Ok("interrupted"),
-        end = ends.recv() => match end {
-            Some(Err(error)) => Err(error).context("a packet thread failed"),
-            Some(Ok(())) | None => Ok("the interface was deleted"),
-        },
-    };
-    node.lock().await.end().await;
-    drop(lasting);
-    tracing::info!(interface = name, reason = reason.as_ref().ok(), "end");
-    reason.map(drop)
+/// An interface with what serves it.
+pub(crate) struct Interface {
+    pub(crate) node: SharedNode,
+    daemon: Daemon,
+    uapi_socket: Socket,
+    rpc_socket: Socket,
+    lasting: Option<Lasting>,
+    links: mpsc::Receiver<Link>,
+    ends: Ends,
+    policies: (mpsc::Sender<PolicyChange>, mpsc::Receiver<PolicyChange>),
+}
+
+impl Interface {
+    /// Makes the interface, or takes over the one that was left, and puts a policy on it.
+    pub(crate) async fn open(
+        options: &Options,
+        proposal: Option<Proposal>,
+    ) -> anyhow::Result<Self> {
+        let name = options.interface.as_str();
+        // Taken first: the sockets are the lock against a second daemon.
+        let uapi_socket = Socket::listen(uapi::DIRECTORY, name)?;
+        let rpc_socket = Socket::listen(rpc::DIRECTORY, name)?;
+        let shards = options.shards();
+        let queues = if shards == Shards::ONE { Queues::One } else { Queues::Many };
+        let directory = options.pin_directory.as_deref().filter(|_| proposal.is_some());
+        let pins = lasting::pins(directory, name);
+        let Opened { tun, queues, taken_over } =
+            lasting::open(name, options.offload, queues, pins.as_ref())?;
+        let controlled = matches!(proposal, Some(Proposal::Filter(_)));
+        // Before the interface can carry anything.
+        let enforced = Enforced::attach(name, proposal, pins.as_ref(), options.flow_log.as_deref());
+        let enforced = enforced.await.inspect_err(|_| {
+            if !taken_over {
+                // What was refused is not to be found by the next.
+                let _ = pins.as_ref().map(Pins::remove);
+            }
+        })?;
+        let lasting = pins.map(|pins| Lasting::new(&tun, pins)).transpose()?;
+        let links = link::watch(name).await?;
+        let (node, ends) =
+            Node::start(name, (tun, queues), shards, options.busy_poll, options.side.clone())?;
+        let node: SharedNode = Arc::new(Mutex::new(node));
+        tracing::info!(interface = name, policy = enforced.is_some(), "ready");
+        let daemon = Daemon {
+            interface: name.to_owned(),
+            node: Arc::clone(&node),
+            enforced,
+            files: options.policy.clone(),
+            controlled,
+        };
+        let policies = mpsc::channel(4);
+        Ok(Self { node, daemon, uapi_socket, rpc_socket, lasting, links, ends, policies })
+    }
+
+    /// Where changes of what is enforced are taken.
+    pub(crate) fn policies(&self) -> mpsc::Sender<PolicyChange> {
+        self.policies.0.clone()
+    }
+
+    /// Serves it until it is gone, or `until` says why it is time to end.
+    pub(crate) async fn serve(
+        self,
+        reload: &mut Signal,
+        until: impl Future<Output = &'static str>,
+    ) -> anyhow::Result<()> {
+        let Self { node, mut daemon, uapi_socket, rpc_socket, lasting, links, mut ends, policies } =
+            self;
+        let (calls, inbox) = mpsc::channel(16);
+        let name = daemon.interface.clone();
+        let reason = tokio::select! {
+            result = uapi::serve(&uapi_socket, &node) => {
+                ended_by("the configuration socket", result)
+            }
+            result = rpc::serve(&rpc_socket, &calls) => ended_by("the command socket", result),
+            result = uapi_socket.removed() => result.map(|()| "its socket was removed"),
+            () = daemon.run(links, inbox, policies.1, reload) => Ok("the interface was deleted"),
+            reason = until => Ok(reason),
+            end = ends.recv() => match end {
+                Some(Err(error)) => Err(error).context("a packet thread failed"),
+                Some(Ok(())) | None => Ok("the interface was deleted"),
+            },
+        };
+        node.lock().await.end().await;
+        drop(lasting);
+        tracing::info!(interface = name, reason = reason.as_ref().ok(), "end");
+        reason.map(drop)
+    }
 }
 
 fn ended_by(what: &str, result: std::io::Result<()>) -> anyhow::Result<&'static str> {

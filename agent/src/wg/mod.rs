@@ -19,7 +19,9 @@ mod shard;
 mod socket;
 mod uapi;
 
-pub(crate) use device::{Options, run};
+pub(crate) use daemon::PolicyChange;
+pub(crate) use device::{Interface, Options, run};
 pub(crate) use flows::Flows;
-pub(crate) use policy::{Explanation, Files, NamedText, PolicyStatus, Question};
+pub(crate) use node::SharedNode;
+pub(crate) use policy::{Explanation, Files, NamedText, PolicyStatus, Proposal, Question};
 pub(crate) use rpc::{Reply, Request, call, listen};

@@ -4,6 +4,7 @@
 //! first, here, and changes nothing if it does.
 
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
@@ -12,7 +13,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use dataplane::Steering;
 use dataplane_common::{IndexMask, Shards};
-use engine::{Drops, Engine, Output, Place, Settings};
+use engine::{Drops, Engine, KeyChange, Output, PathChange, PeerStatus, Place, Settings};
+use proto::key::PublicKey;
 use proto::uapi::{Device, Peer, Set};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -29,13 +31,16 @@ use crate::io::udp::Udp;
 const SLICE: usize = 64;
 
 /// The node as tasks of the main thread share it.
-pub(super) type SharedNode = Arc<tokio::sync::Mutex<Node>>;
+pub(crate) type SharedNode = Arc<tokio::sync::Mutex<Node>>;
+
+/// Takes what arrives at the port and is not for the engine, with where it came from.
+pub(crate) type Side = mpsc::Sender<(SocketAddr, Box<[u8]>)>;
 
 /// How shards ended that were not told to.
 pub(super) type Ends = mpsc::UnboundedReceiver<io::Result<()>>;
 
 /// A running node.
-pub(super) struct Node {
+pub(crate) struct Node {
     interface: String,
     queues: Queues,
     busy_poll: Duration,
@@ -48,6 +53,7 @@ pub(super) struct Node {
     up: bool,
     wall: WallClock,
     ended: mpsc::UnboundedSender<io::Result<()>>,
+    side: Option<Side>,
 }
 
 /// What shards are made of, by their numbers.
@@ -65,6 +71,7 @@ impl Node {
         (tun, queues): (Tun, Queues),
         shards: Shards,
         busy_poll: Duration,
+        side: Option<Side>,
     ) -> anyhow::Result<(Self, Ends)> {
         let (ended, ends) = mpsc::unbounded_channel();
         // The low half of it is as random.
@@ -84,6 +91,7 @@ impl Node {
             up: false,
             wall: WallClock::default(),
             ended,
+            side,
         };
         node.launch(Parts { engines: vec![engine], tuns: vec![tun], udps: Vec::new() }, shards)?;
         Ok((node, ends))
@@ -95,7 +103,7 @@ impl Node {
     }
 
     /// Changes the configuration.
-    pub(super) async fn set(&mut self, set: Set) -> anyhow::Result<Result<(), SetError>> {
+    pub(crate) async fn set(&mut self, set: Set) -> anyhow::Result<Result<(), SetError>> {
         let change = match self.port.prepare(&set, self.up, self.shards) {
             Ok(change) => change,
             Err(error) => return Ok(Err(error)),
@@ -123,6 +131,49 @@ impl Node {
             self.steer_networks().await?;
         }
         Ok(Ok(()))
+    }
+
+    /// Changes keys, of the node or of peers; no session ends by it.
+    pub(crate) async fn change_keys(&self, changes: Vec<KeyChange>) -> anyhow::Result<()> {
+        let changes: Arc<[_]> = changes.into();
+        let done: Vec<_> = self
+            .lines
+            .iter()
+            .map(|line| line.request(|done| Command::Keys(Arc::clone(&changes), done)))
+            .collect();
+        for done in done {
+            done.await.context("the interface is going away")?;
+        }
+        Ok(())
+    }
+
+    /// Changes the ways to peers.
+    pub(crate) fn change_paths(&self, changes: Vec<(PublicKey, PathChange)>) {
+        let changes: Arc<[_]> = changes.into();
+        for line in self.lines.iter() {
+            line.send(Command::Paths(Arc::clone(&changes)));
+        }
+    }
+
+    /// Sends a datagram from the port.
+    pub(crate) fn send_from_port(&self, to: SocketAddr, bytes: &[u8]) {
+        if let Some(first) = self.lines.first() {
+            first.send(Command::Send(to, bytes.into()));
+        }
+    }
+
+    /// The port, once it is open.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port.number
+    }
+
+    /// The state of all peers, as the engine has it.
+    pub(crate) async fn peers(&self) -> anyhow::Result<Vec<PeerStatus>> {
+        let mut peers = Vec::new();
+        for line in self.lines.iter() {
+            peers.extend(line.ask(Command::Report).await?.1);
+        }
+        Ok(peers)
     }
 
     /// The configuration and the state of all peers.
@@ -164,7 +215,7 @@ impl Node {
 
     /// The interface went up or down. Returns when the shards have closed their sockets: until then
     /// the port is in use, and the next one could not have it.
-    pub(super) async fn set_up(&mut self, up: bool) {
+    pub(crate) async fn set_up(&mut self, up: bool) {
         if up == self.up {
             return;
         }
@@ -245,7 +296,8 @@ impl Node {
         for (number, ((engine, tun), inbox)) in parts.enumerate() {
             let remains = Remains { engine, tun, udp: udps.next() };
             let lines = Arc::clone(&self.lines);
-            let shard = Shard::new(remains, self.up, inbox, lines, self.busy_poll);
+            let shard =
+                Shard::new(remains, self.up, inbox, lines, self.busy_poll, self.side.clone());
             spawn(number, shard, self.ended.clone())?;
         }
         grown

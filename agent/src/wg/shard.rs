@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use dataplane_common::DropReason;
 use engine::{Engine, Output, PADDING, Packets, Timestamp};
+use proto::stun;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::command::{Command, Inbox, Lines, Remains};
+use super::node::Side;
 use crate::io::clock;
 use crate::io::tun::{READ_LIMIT, Tun};
 use crate::io::udp::{RECEIVE_BATCH, Received, Udp};
@@ -45,6 +47,8 @@ pub(super) struct Shard {
     received: Received,
     packet: Box<[u8]>,
     out: Output,
+    /// Who takes datagrams that are not for the engine.
+    side: Option<Side>,
 }
 
 /// Why a shard ended.
@@ -80,6 +84,7 @@ impl Shard {
         inbox: Inbox,
         lines: Lines,
         busy_poll: Duration,
+        side: Option<Side>,
     ) -> Self {
         let Remains { engine, tun, udp } = remains;
         let packets = Packets::new(tun.offload());
@@ -96,6 +101,7 @@ impl Shard {
             received: Received::new(),
             packet: vec![0; READ_LIMIT + PADDING].into(),
             out: Output { packets, ..Output::default() },
+            side,
         }
     }
 
@@ -142,6 +148,13 @@ impl Shard {
             if ready.udp {
                 let turn = turn * TURN_DATAGRAMS..(turn + 1) * TURN_DATAGRAMS;
                 for (from, ecn, datagram) in self.received.datagrams(turn) {
+                    if let Some(side) = &self.side
+                        && stun::is_answer(datagram)
+                    {
+                        // One that nobody has time for is asked for again.
+                        let _ = side.try_send((from.address, datagram.into()));
+                        continue;
+                    }
                     self.engine.handle_datagram(from, ecn, datagram, now, &mut self.out);
                 }
                 self.flush(now);
@@ -299,6 +312,21 @@ impl Shard {
                         tracing::error!(%error, "a change that was checked is refused");
                     }
                     let _ = reply.send(());
+                }
+                Ok(Command::Keys(changes, done)) => {
+                    changes.iter().for_each(|change| self.engine.change_key(change, now));
+                    let _ = done.send(());
+                }
+                Ok(Command::Paths(changes)) => {
+                    for (peer, change) in changes.iter() {
+                        self.engine.change_path(peer, change, now, &mut self.out);
+                    }
+                }
+                Ok(Command::Send(to, bytes)) => {
+                    if let Some(udp) = &mut self.udp {
+                        // Whoever asked for it asks again.
+                        let _ = udp.send_one(to, &bytes);
+                    }
                 }
                 Ok(Command::Up(up, udp, done)) => {
                     self.up = up;

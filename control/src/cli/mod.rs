@@ -12,13 +12,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::server::{Config, Options};
 
 /// The control plane of nearwire: who is in a network, and what each node has to know
 #[derive(Parser)]
-#[command(name = "nearwire-control", version)]
+#[command(name = "nearwire-control", version, after_help = manual::EXIT_CODES)]
 struct Arguments {
     /// Configuration file (TOML); every key is also a flag and an environment variable
     #[arg(short, long, global = true, env = "NEARWIRE_CONTROL_CONFIG", value_name = "FILE")]
@@ -70,6 +70,8 @@ enum Command {
     },
     /// Use the API of a server
     Admin(admin::Arguments),
+    #[command(flatten)]
+    Manual(manual::Manual),
 }
 
 /// Runs the program.
@@ -122,6 +124,7 @@ fn run(Arguments { config, command }: Arguments) -> Result<()> {
                 Ok(())
             }
             Command::Admin(arguments) => admin::run(arguments).await,
+            Command::Manual(manual) => manual.run(Arguments::command()),
         }
     })
 }

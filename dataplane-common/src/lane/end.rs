@@ -10,8 +10,8 @@ use crate::{Address, Nanos};
 #[repr(transparent)]
 pub struct LaneId(pub u32);
 
-/// How many lanes one relay can have.
-pub const MAX_LANES: u32 = 1 << PLACE_BITS;
+/// How many ends of lanes one relay can have: twice as many as lanes.
+pub const MAX_LANE_ENDS: u32 = 1 << PLACE_BITS;
 
 const PLACE_BITS: u32 = 20;
 
@@ -22,7 +22,7 @@ impl LaneId {
     pub const fn new(place: u32, random: u32) -> Self {
         const NUMBERS: u32 = u32::MAX >> PLACE_BITS;
         // Never zero, which is no lane.
-        Self(((random % NUMBERS + 1) << PLACE_BITS) | (place % MAX_LANES))
+        Self(((random % NUMBERS + 1) << PLACE_BITS) | (place % MAX_LANE_ENDS))
     }
 
     /// The id of this number; zero is none's.
@@ -45,7 +45,7 @@ impl LaneId {
     #[inline(always)]
     #[must_use]
     pub const fn place(self) -> u32 {
-        self.0 % MAX_LANES
+        self.0 % MAX_LANE_ENDS
     }
 }
 

@@ -10,3 +10,4 @@ mod maps;
 mod reflect;
 mod switch;
 mod table;
+mod wire;

@@ -22,14 +22,14 @@ static ALLOWANCE: [u64; 2] = [0; 2];
 #[unsafe(no_mangle)]
 static TICK: u64 = 0;
 
-/// How many lanes there can be: written by the loader.
+/// How many ends of lanes there can be: written by the loader.
 #[unsafe(no_mangle)]
 static CAPACITY: u32 = 0;
 
 /// Whole pages, so that elements of a cache line's size begin where one does.
 const IN_PAGES: usize = BPF_F_MMAPABLE as usize;
 
-/// The lanes, by their place. The loader sets how many there can be.
+/// The ends of lanes, by their place. The loader sets how many there can be.
 #[btf_map]
 pub static LANES: Array<LaneSlot, 1, IN_PAGES> = Array::new();
 
@@ -83,7 +83,7 @@ pub fn tick() -> u64 {
     unsafe { (&raw const TICK).read_volatile() }
 }
 
-/// How many lanes there can be.
+/// How many ends of lanes there can be.
 #[inline(always)]
 pub fn capacity() -> u32 {
     // SAFETY: as in `port`.

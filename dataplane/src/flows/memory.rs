@@ -1,11 +1,7 @@
 //! A table of flows in memory that the kernel's programs share.
-#![allow(unsafe_code, reason = "memory is mapped and shared by system calls")]
 
 use std::{
     ops::Range,
-    os::fd::AsFd as _,
-    ptr::{self, NonNull},
-    slice,
     sync::atomic::{
         AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed},
@@ -15,9 +11,8 @@ use std::{
 
 use aya::maps::MapData;
 use dataplane_common::{Flow, FlowKey, FlowPlace, FlowSet, Tag, WAYS};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use crate::{Error, error::chain};
+use crate::{Error, mapped::Mapped};
 
 /// Words of a set: the tags, then the places.
 const SET: usize = size_of::<FlowSet>() / size_of::<u64>();
@@ -25,18 +20,12 @@ const PLACE: usize = size_of::<FlowPlace>() / size_of::<u64>();
 /// Where the places begin.
 const PLACES: usize = SET - WAYS * PLACE;
 
-/// The sets of a table, as words that may change at any time.
+/// The sets of a table.
 #[derive(Debug)]
 pub(super) struct Memory {
-    start: NonNull<AtomicU64>,
+    mapped: Mapped,
     sets: usize,
 }
-
-// SAFETY: the memory is shared with the kernel anyhow, belongs to no thread, and is only reached by
-// atomic words.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
 
 /// A flow as it was found.
 #[derive(Debug)]
@@ -53,24 +42,7 @@ impl Memory {
     /// Maps a table of so many sets.
     pub(super) fn of(name: &'static str, map: &MapData, sets: u32) -> Result<Self, Error> {
         let sets = usize::try_from(sets).unwrap_or(0);
-        let flags = ProtFlags::READ | ProtFlags::WRITE;
-        let fd = map.fd().as_fd();
-        // SAFETY: a new mapping, at an address of the kernel's choice.
-        let mapped = unsafe {
-            mmap(ptr::null_mut(), sets * size_of::<FlowSet>(), flags, MapFlags::SHARED, fd, 0)
-        };
-        let start = mapped.map_err(|error| Error::Map {
-            map: name,
-            action: "map into memory",
-            reason: chain(&error),
-        })?;
-        let reason = || "it has no address".to_owned();
-        let start = NonNull::new(start.cast()).ok_or_else(|| Error::Map {
-            map: name,
-            action: "map into memory",
-            reason: reason(),
-        })?;
-        Ok(Self { start, sets })
+        Ok(Self { mapped: Mapped::of(name, map.fd(), sets * SET)?, sets })
     }
 
     /// The flows of some sets. One that a packet puts in place of another meanwhile is left out.
@@ -105,15 +77,7 @@ impl Memory {
     }
 
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping is so long, stays as long as this, and is only used by atomic words.
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.sets * SET) }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: nothing of the mapping is borrowed any more. If it cannot be undone it just stays.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.sets * size_of::<FlowSet>()) };
+        self.mapped.words()
     }
 }
 

@@ -61,14 +61,7 @@ impl LaneSwitch {
     /// whose driver cannot run it.
     pub fn attach(&mut self, interface: &str, mode: XdpMode) -> Result<(), Error> {
         let refused = |reason| Error::AttachXdp { interface: interface.to_owned(), mode, reason };
-        // Its index is 1 in every namespace, and packets on it are half-made: no checksum, and as
-        // large as memory.
-        let index = socket(AddressFamily::INET, SocketType::DGRAM, None)
-            .and_then(|socket| name_to_index(&socket, interface))
-            .map_err(|error| refused(error.to_string()))?;
-        if index == 1 {
-            return Err(refused("it is the loopback interface".to_owned()));
-        }
+        let index = index_of(interface).map_err(refused)?;
         let name = object::INTERFACES;
         let map = self.ebpf.map_mut(name).ok_or(Error::Object { name })?;
         let mut interfaces = DevMapHash::try_from(map).map_err(|_| Error::Object { name })?;
@@ -88,7 +81,8 @@ impl LaneSwitch {
         }
     }
 
-    /// Takes the switch off an interface; nothing, if it is not there.
+    /// Takes the switch off an interface; nothing, if it is not there, or is gone with all that hung
+    /// on it.
     ///
     /// # Errors
     ///
@@ -100,9 +94,13 @@ impl LaneSwitch {
         };
         let Attachment { interface, index, mode, link } = self.attached.swap_remove(at);
         self.forget(index)?;
-        program_mut(&mut self.ebpf, object::SWITCH)?
-            .detach(link)
-            .map_err(|error| Error::AttachXdp { interface, mode, reason: chain(&error) })
+        let detached = program_mut(&mut self.ebpf, object::SWITCH)?.detach(link);
+        match detached {
+            Err(error) if index_of(&interface) == Ok(index) => {
+                Err(Error::AttachXdp { interface, mode, reason: chain(&error) })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The interfaces that it hangs on.
@@ -119,4 +117,14 @@ impl LaneSwitch {
         let _ = interfaces.remove(index);
         Ok(())
     }
+}
+
+/// The index of an interface of this network namespace, or why there can be no program on it.
+pub(super) fn index_of(interface: &str) -> Result<u32, String> {
+    let index = socket(AddressFamily::INET, SocketType::DGRAM, None)
+        .and_then(|socket| name_to_index(&socket, interface))
+        .map_err(|error| error.to_string())?;
+    // Its index is 1 in every namespace, and packets on it are half-made: no checksum, and as large
+    // as memory.
+    if index == 1 { Err("it is the loopback interface".to_owned()) } else { Ok(index) }
 }

@@ -6,6 +6,7 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/lanes.
 /// Programs, by the names of their functions in `dataplane-ebpf/src/lanes/`.
 pub(super) const SWITCH: &str = "lanes";
 pub(super) const REFLECT: &str = "reflect";
+pub(super) const WIRE: &str = "wire";
 
 /// Maps, by the names of their statics in `dataplane-ebpf/src/lanes/maps.rs`.
 pub(super) const ARRIVALS: &str = "ARRIVALS";

@@ -42,3 +42,10 @@ impl Identity {
             .map(|half| PublicKey::from(half.peer_static_public))
     }
 }
+
+/// The public half of a private key.
+#[must_use]
+pub fn public_key(private: &PrivateKey) -> PublicKey {
+    let secret = x25519::StaticSecret::from(*private.as_bytes());
+    PublicKey::from(x25519::PublicKey::from(&secret).to_bytes())
+}

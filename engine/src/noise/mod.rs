@@ -12,6 +12,7 @@
 
 mod gate;
 mod identity;
+mod succession;
 mod wear;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use proto::message::{DATA_OVERHEAD, INITIATION_LEN, Message, SessionIndex};
 
 pub(crate) use gate::{Admission, Gate};
 pub(crate) use identity::Identity;
+pub use identity::public_key;
+use succession::Former;
 use wear::{REJECT_AFTER_MESSAGES, Wear, counter, wear};
 
 use crate::time::Timestamp;
@@ -58,6 +61,8 @@ pub(crate) struct Tunnel {
     unconfirmed: Option<SessionIndex>,
     /// The session should be replaced for the number of its messages.
     worn: bool,
+    /// Serves while keys change.
+    former: Option<Former>,
 }
 
 /// An authentic data message.
@@ -107,17 +112,18 @@ impl Tunnel {
             answered: None,
             unconfirmed: None,
             worn: false,
+            former: None,
         }
     }
 
     /// Whether a packet can be sealed now.
     pub(crate) fn is_ready(&self) -> bool {
-        self.ready
+        self.ready || self.former.is_some()
     }
 
     /// Whether there are keys in memory that time must wipe.
     pub(crate) fn is_alive(&self) -> bool {
-        self.alive
+        self.alive || self.former.is_some()
     }
 
     /// When the initiation that awaits its response was sent.
@@ -133,6 +139,11 @@ impl Tunnel {
     /// Seals a packet (a keepalive, if it is empty) into `dst`, which is [`DATA_OVERHEAD`] longer
     /// than the packet and at least [`MESSAGE_ROOM`]. Only for a tunnel that is ready.
     pub(crate) fn seal(&mut self, packet: &[u8], dst: &mut [u8]) -> Result<usize, DropReason> {
+        if !self.ready
+            && let Some(former) = &mut self.former
+        {
+            return former.tunnel.seal(packet, dst);
+        }
         // The timers of boringtun stand at the last tick: nothing here reads the clock.
         let TunnResult::WriteToNetwork(message) = self.tunn.encapsulate(packet, dst) else {
             return Err(DropReason::HandshakeRejected);
@@ -147,6 +158,19 @@ impl Tunnel {
 
     /// Opens a data message into `dst`, which is as long as the message.
     pub(crate) fn open(
+        &mut self,
+        receiver: SessionIndex,
+        counter: u64,
+        message: &[u8],
+        dst: &mut [u8],
+    ) -> Result<Opened, DropReason> {
+        match (self.open_own(receiver, counter, message, dst), &mut self.former) {
+            (Err(_), Some(former)) => former.tunnel.open(receiver, counter, message, dst),
+            (opened, _) => opened,
+        }
+    }
+
+    fn open_own(
         &mut self,
         receiver: SessionIndex,
         counter: u64,
@@ -172,8 +196,17 @@ impl Tunnel {
 
     /// Writes an initiation, unless one is under way.
     pub(crate) fn initiate(&mut self, dst: &mut [u8], now: Timestamp) -> Option<usize> {
+        self.write_initiation(dst, false, now)
+    }
+
+    /// Writes an initiation, even if one is under way, whose answer still counts.
+    pub(crate) fn initiate_again(&mut self, dst: &mut [u8], now: Timestamp) -> Option<usize> {
+        self.write_initiation(dst, true, now)
+    }
+
+    fn write_initiation(&mut self, dst: &mut [u8], again: bool, now: Timestamp) -> Option<usize> {
         set_clock(now);
-        match self.tunn.format_handshake_initiation(dst, false) {
+        match self.tunn.format_handshake_initiation(dst, again) {
             TunnResult::WriteToNetwork(message) => {
                 self.initiated = Some(now);
                 self.worn = false;
@@ -186,7 +219,7 @@ impl Tunnel {
 
     /// Whether the session has carried so many messages that a new one is due.
     pub(crate) fn is_worn(&self) -> bool {
-        self.worn
+        self.worn || self.needs_own_session()
     }
 
     /// Answers an initiation of this peer; the response is written to `dst`.
@@ -255,6 +288,7 @@ impl Tunnel {
 
     /// Lets boringtun's timers pass: retries, rekeys, keepalives, expiry of sessions.
     pub(crate) fn tick(&mut self, dst: &mut [u8], now: Timestamp) -> Tick {
+        self.tick_former(dst, now);
         set_clock(now);
         self.updated = now;
         let tick = match self.tunn.update_timers(dst) {

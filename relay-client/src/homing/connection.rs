@@ -18,6 +18,8 @@ pub struct ConnectionId(pub(super) u32);
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) relay: RelayIndex,
+    /// When it was begun; once it is admitted, when that was.
+    pub(super) since: Instant,
     /// When it has to be admitted; `None` once it is.
     admission: Option<Instant>,
     /// When the relay ends, if it has said so.
@@ -35,7 +37,15 @@ impl Connection {
         now: Instant,
     ) -> Self {
         let liveness = Pulse::new(now);
-        Self { id, relay, admission: Some(admission), ends: None, close: None, liveness }
+        Self {
+            id,
+            relay,
+            since: now,
+            admission: Some(admission),
+            ends: None,
+            close: None,
+            liveness,
+        }
     }
 
     pub(super) const fn is_admitted(&self) -> bool {
@@ -44,6 +54,7 @@ impl Connection {
 
     pub(super) const fn admit(&mut self, now: Instant) {
         self.admission = None;
+        self.since = now;
         self.liveness = Pulse::new(now);
     }
 

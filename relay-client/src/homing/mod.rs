@@ -3,11 +3,13 @@
 //! Make before break. When its relay says that it ends, a node connects to another, is at home there,
 //! and only then leaves the old one, after [`LINGER`]. Nobody has to be told: the new relay tells
 //! the region that the node is there now, and packets that are under way to the old one still arrive. A
-//! relay that dies is noticed by pings, which are frequent only while there is traffic.
+//! relay that dies is noticed by pings, which are frequent only while there is traffic. A node whose
+//! home is not the best of its relays goes back to a better one when that has returned, as gently.
 //!
 //! Sans-IO: the caller does each [`Action`], says what came of it, and calls
 //! [`handle_timeout`](Homing::handle_timeout) when [`poll_timeout`](Homing::poll_timeout) is due.
 
+mod back;
 mod connection;
 mod lanes;
 mod relays;
@@ -108,7 +110,6 @@ impl Homing {
 
     /// A relay serves us.
     pub fn admitted(&mut self, id: ConnectionId, now: Instant) {
-        let wanted = self.needs_home();
         let Some(connection) = self.find(id) else { return };
         if connection.is_admitted() {
             // By a new ticket.
@@ -117,6 +118,7 @@ impl Homing {
         connection.admit(now);
         let relay = connection.relay;
         self.relays.works(relay);
+        let wanted = self.needs_home() || self.is_better(relay);
         if !wanted {
             return self.close(id);
         }
@@ -146,6 +148,7 @@ impl Homing {
             self.relays.fails(gone.relay, now);
         }
         if self.home == Some(id) {
+            self.relays.lost(gone.relay, now.saturating_duration_since(gone.since));
             (self.home, self.lost) = (None, true);
         }
         if self.needs_home() && gone.close.is_none() {
@@ -161,9 +164,10 @@ impl Homing {
             return;
         }
         connection.ends = Some(now + within);
-        let relay = connection.relay;
+        let (relay, since) = (connection.relay, connection.since);
         self.relays.leaves(relay, now);
         if self.home == Some(id) {
+            self.relays.lost(relay, now.saturating_duration_since(since));
             // Some of the first quarter: the rest is for those whose first try fails.
             let part = within.as_nanos() / 4 * u128::from(self.random) / u128::from(u32::MAX);
             let wait = Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX));
@@ -213,6 +217,11 @@ impl Homing {
     fn needs_home(&self) -> bool {
         let home = self.connections.iter().find(|c| Some(c.id) == self.home);
         home.is_none_or(|home| home.ends.is_some())
+    }
+
+    const fn next_id(&mut self) -> ConnectionId {
+        self.numbers = self.numbers.wrapping_add(1);
+        ConnectionId(self.numbers)
     }
 
     fn close(&mut self, id: ConnectionId) {

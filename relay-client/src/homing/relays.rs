@@ -7,6 +7,12 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// How long one that ends is: time to be started anew.
 const AFTER_END: Duration = Duration::from_secs(30);
+/// How long another home is kept before we go back to a better relay; doubled each time that one did
+/// not last.
+const KEPT: Duration = Duration::from_secs(60);
+const MOST_DOUBLINGS: u32 = 6;
+/// How long a home has to be one to have lasted.
+const LASTING: Duration = Duration::from_secs(600);
 
 /// A relay, by its place in the list that the caller has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,11 +26,13 @@ struct Relay {
     /// Not before this, if there is another.
     rests_until: Instant,
     failures: u32,
+    /// How often in a row it was our home and did not last.
+    short_homes: u32,
 }
 
 impl Relays {
     pub(super) fn new(count: usize, now: Instant) -> Self {
-        Self(vec![Relay { rests_until: now, failures: 0 }; count])
+        Self(vec![Relay { rests_until: now, failures: 0, short_homes: 0 }; count])
     }
 
     /// The best that does not rest and is not in use; else when the first will have rested.
@@ -41,6 +49,31 @@ impl Relays {
             .find(|(_, relay)| relay.rests_until <= now)
             .map(|(at, _)| at)
             .ok_or_else(|| free().map(|(_, relay)| relay.rests_until).min())
+    }
+
+    /// The better ones than our home that are not in use, each with when to go back to it. `spread` is
+    /// from nothing to all of the wait once more, so that not all nodes come back at once.
+    pub(super) fn better(
+        &self,
+        home: RelayIndex,
+        since: Instant,
+        spread: f64,
+        used: &[RelayIndex],
+    ) -> impl Iterator<Item = (RelayIndex, Instant)> {
+        let better = self.0.iter().enumerate().map(|(at, relay)| (RelayIndex(at), relay));
+        let better = better.take(home.0).filter(|(at, _)| !used.contains(at));
+        better.map(move |(at, relay)| {
+            let kept = KEPT * 2_u32.pow(relay.short_homes);
+            (at, (since + kept + kept.mul_f64(spread)).max(relay.rests_until))
+        })
+    }
+
+    /// It was our home for so long, and is not any more.
+    pub(super) fn lost(&mut self, relay: RelayIndex, lasted: Duration) {
+        if let Some(relay) = self.0.get_mut(relay.0) {
+            let more = (relay.short_homes + 1).min(MOST_DOUBLINGS);
+            relay.short_homes = if lasted >= LASTING { 0 } else { more };
+        }
     }
 
     pub(super) fn works(&mut self, relay: RelayIndex) {

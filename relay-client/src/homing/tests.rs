@@ -204,3 +204,81 @@ fn a_connection_that_ends_is_replaced_at_once_and_a_lone_relay_is_tried_again() 
     scene.homing.admitted(again, scene.now);
     assert_eq!(scene.homing.home(), Some(again));
 }
+
+impl Scene {
+    /// Has the node leave its home, which dies, for this relay.
+    fn flee(&mut self, home: ConnectionId, to: usize) -> ConnectionId {
+        self.homing.ended(home, self.now);
+        let id = self.connect(to);
+        self.homing.admitted(id, self.now);
+        assert_eq!(self.actions().pop(), Some(Action::Home(id)));
+        id
+    }
+
+    /// Lets time pass at a home that lives; how many seconds until another relay is tried, and which.
+    fn settle(&mut self, home: ConnectionId, seconds: u32) -> Option<(u32, ConnectionId, usize)> {
+        for step in 0..10 * seconds {
+            self.homing.heard(home, self.now);
+            for (_, action) in self.pass(100) {
+                match action {
+                    Action::Connect(id, relay) => return Some((step / 10, id, relay.0)),
+                    Action::Ping(id, number) => self.homing.pong(id, number, self.now),
+                    Action::Close(_) | Action::Home(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        None
+    }
+}
+
+#[test]
+fn a_node_goes_back_to_a_better_relay_and_breaks_after_it_makes() {
+    let (mut scene, first) = Scene::at_home(3);
+    let second = scene.flee(first, 1);
+    let Some((after, better, 0)) = scene.settle(second, 300) else { panic!("stays") };
+    assert!((239..=241).contains(&after), "a minute, doubled by chance and for the loss: {after}");
+    assert_eq!(scene.homing.home(), Some(second), "until the better one has admitted us");
+    scene.homing.admitted(better, scene.now);
+    assert_eq!(scene.actions(), [Action::Home(better)]);
+    scene.pass(100);
+    assert!(scene.homing.find(second).is_some(), "what is under way to the old home still arrives");
+    assert_eq!(scene.settle(better, 1), None);
+    assert!(scene.homing.find(second).is_none() && scene.homing.home() == Some(better));
+    assert_eq!(scene.settle(better, 10_000), None, "there is none better");
+}
+
+#[test]
+fn a_relay_that_does_not_last_is_gone_back_to_ever_later() {
+    let (mut scene, mut best) = Scene::at_home(2);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let other = scene.flee(best, 1);
+        let Some((after, again, 0)) = scene.settle(other, 10_000) else { panic!("stays") };
+        waits.push(after / 60);
+        scene.homing.admitted(again, scene.now);
+        assert_eq!(scene.settle(again, 1), None);
+        best = again;
+    }
+    assert!(waits.is_sorted() && waits[0] <= 4 && waits[7] >= 127, "{waits:?}");
+    assert_eq!(scene.settle(best, 700), None);
+    let other = scene.flee(best, 1);
+    let Some((after, ..)) = scene.settle(other, 10_000) else { panic!("stays") };
+    assert!(after <= 121, "after a home that lasted: {after}");
+}
+
+#[test]
+fn a_better_relay_that_is_still_away_disturbs_nothing() {
+    let (mut scene, first) = Scene::at_home(2);
+    let home = scene.flee(first, 1);
+    for _ in 0..20 {
+        let Some((_, tried, 0)) = scene.settle(home, 300) else { panic!("gives up") };
+        scene.homing.ended(tried, scene.now);
+        assert_eq!((scene.homing.home(), scene.actions().len()), (Some(home), 0));
+    }
+    let Some((after, _, 0)) = scene.settle(home, 300) else { panic!("gives up") };
+    assert!((59..=61).contains(&after), "{after}");
+    // Nor does one that says nothing at all.
+    assert!(scene.settle(home, 4).is_none());
+    assert_eq!(scene.homing.home(), Some(home));
+}

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Liveness};
-use super::{Action, ConnectionId, Homing};
+use super::{Action, Homing};
 
 /// How long to wait for a connection before another relay is tried beside it: at leisure, because the
 /// best is worth it, and in a hurry, because there is no home any more.
 const LEISURE: Duration = Duration::from_secs(1);
 const HURRY: Duration = Duration::from_millis(200);
 /// How long a connection may take to be admitted.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that are being made at one time.
 const TRIES: usize = 3;
 
@@ -22,7 +22,7 @@ impl Homing {
             let beat = (Some(connection.id) == self.home).then(|| connection.liveness.due());
             [connection.deadline(), connection.close, beat].into_iter().flatten().min()
         });
-        connections.chain(self.look).min()
+        connections.chain(self.look).chain(self.back().map(|(_, at)| at)).min()
     }
 
     /// Does what is due.
@@ -31,11 +31,12 @@ impl Homing {
             .connections
             .iter()
             .filter(|connection| connection.is_over(now))
-            .map(|connection| (connection.id, connection.close.is_some()))
+            .map(|connection| (connection.id, connection.relay, connection.close.is_some()))
             .collect();
-        for (id, meant) in over {
+        for (id, relay, meant) in over {
             self.close(id);
             if !meant {
+                self.relays.fails(relay, now);
                 self.look = Some(now);
             }
         }
@@ -43,6 +44,7 @@ impl Homing {
         if self.look.is_some_and(|at| at <= now) {
             self.look_for_home(now);
         }
+        self.go_back(now);
     }
 
     /// Asks the home whether it is there, and gives it up if it is silent.
@@ -53,8 +55,9 @@ impl Homing {
             Liveness::Fine => {}
             Liveness::Ask(number) => self.actions.push_back(Action::Ping(home, number)),
             Liveness::Dead => {
-                let relay = connection.relay;
+                let (relay, since) = (connection.relay, connection.since);
                 self.relays.fails(relay, now);
+                self.relays.lost(relay, now.saturating_duration_since(since));
                 self.close(home);
                 (self.home, self.lost) = (None, true);
                 self.look = Some(now);
@@ -73,8 +76,7 @@ impl Homing {
         let used: Vec<_> = self.connections.iter().map(|connection| connection.relay).collect();
         match self.relays.best(&used, now) {
             Ok(relay) if trying < TRIES => {
-                self.numbers = self.numbers.wrapping_add(1);
-                let id = ConnectionId(self.numbers);
+                let id = self.next_id();
                 self.connections.push(Connection::new(id, relay, now + PATIENCE, now));
                 self.actions.push_back(Action::Connect(id, relay));
                 self.look = Some(wait);

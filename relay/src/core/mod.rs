@@ -30,7 +30,7 @@ pub use lanes::{Forward, LaneEntry, Switch, SwitchChange, Verdict};
 pub use mesh::{LinkId, LinkStatus, MeshStatus, Region, ToLink, Transit};
 pub use node::{ClientId, Way};
 pub use output::{Command, Delivery, Made, Output, Packet};
-pub use queue::{Control, Queued};
+pub use queue::{Control, Queued, UNSAID};
 pub use relay::{Relay, Totals};
 pub use settings::Settings;
 pub use stun::Stun;

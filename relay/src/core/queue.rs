@@ -11,6 +11,9 @@ use super::output::{Delivery, Packet};
 /// Bytes handed to a connection that it has not written yet: enough to keep it busy, few enough that
 /// what comes later may still overtake or be dropped.
 pub(super) const WINDOW: usize = 64 << 10;
+/// What a connection may have written before it says so: saying it for each packet costs more than the
+/// packet, and what is left of the window still keeps a connection busy.
+pub const UNSAID: usize = WINDOW / 2;
 /// Frames that may wait for one who does not read.
 const CONTROL_LIMIT: usize = 256;
 /// Bytes of a sender's packets that go before the next sender has its turn.
@@ -134,6 +137,10 @@ impl<P: Queued, F: Control> Queue<P, F> {
             return None;
         }
         if let Some(frame) = self.control.pop_front() {
+            if self.control.is_empty() {
+                // Seldom more than one waits, and a silent client keeps no room.
+                self.control = VecDeque::new();
+            }
             self.in_flight += frame.cost();
             return Some(Delivery::Control(frame));
         }

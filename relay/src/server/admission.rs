@@ -17,7 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::config::Config;
-use super::hub_handle::{HubHandle, Join, ToConnection, ToHub};
+use super::hub_handle::{HubHandle, Join, ToHub};
+use super::line::{LineReceiver, line};
 use super::sources::{Place, Sources};
 use crate::core::{Admitted, ClientId, ControlKeys, Way, admit};
 
@@ -45,7 +46,7 @@ pub(super) struct Binding {
 pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) binding: Binding,
-    pub(super) line: mpsc::UnboundedReceiver<ToConnection>,
+    pub(super) line: LineReceiver,
     /// What came after the proof.
     pub(super) rest: BytesMut,
 }
@@ -153,7 +154,7 @@ impl Door {
         };
         let binding = Binding { nonce, exporter };
         let admitted = self.renew(&binding, &proof).map_err(Turn::Refused)?;
-        let (line, delivered) = mpsc::unbounded_channel();
+        let (line, delivered) = line();
         let (reply, joined) = oneshot::channel();
         let join = Join { admitted, way, line, reply };
         self.hub.tell(ToHub::Join(Box::new(join))).await.map_err(|_| Turn::Failed)?;

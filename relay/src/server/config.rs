@@ -101,7 +101,7 @@ pub struct Options {
     /// Bytes a second that one network may send (default: no limit)
     #[arg(long, env = "NEARWIRE_RELAY_NETWORK_RATE", value_name = "BYTES")]
     pub network_rate: Option<NonZeroU64>,
-    /// Lanes at one time (default: 100000)
+    /// Lanes at one time, each with its two ends (default: 100000)
     #[arg(long, env = "NEARWIRE_RELAY_LANE_LIMIT", value_name = "NUMBER")]
     pub lane_limit: Option<usize>,
     /// Lanes of one client (default: 1024)
@@ -173,9 +173,14 @@ impl Options {
     pub fn read(file: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("reading the configuration {}", file.display()))?;
-        let options: Self = toml::from_str(&text)
+        Self::parse(file, &text)
+    }
+
+    /// The same, of what is in the file.
+    pub fn parse(file: &Path, text: &str) -> Result<Self> {
+        let options: Self = toml::from_str(text)
             .with_context(|| format!("in the configuration {}", file.display()))?;
-        Ok(Self { lines: Lines::of(file, &text), ..options })
+        Ok(Self { lines: Lines::of(file, text), ..options })
     }
 
     /// What is said here, and where nothing is, what `other` says.

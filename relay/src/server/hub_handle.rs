@@ -1,5 +1,6 @@
 //! How connections and operators speak with the hub.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,10 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::relay::Refusal;
-use tokio::sync::{mpsc, oneshot, watch};
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::interfaces::Interface;
 use super::kernel_switch::KernelReport;
+use super::line::LineSender;
 use super::mesh::ToMesh;
 use super::xdp::XdpStatus;
 use crate::core::{Admitted, ClientId, Counters, Delivery, MeshStatus, Totals, Way};
@@ -20,7 +24,7 @@ const WAITING: usize = 4096;
 
 /// What the hub gives to a connection. The core bounds how much of it is not written yet.
 pub(super) enum ToConnection {
-    /// Boxed: a channel has room for 32 of these from the start, and a silent client should cost
+    /// Boxed: a line has room for some of these from the start, and a silent client should cost
     /// little.
     Deliver(Box<Delivery>),
     Close,
@@ -56,7 +60,7 @@ pub(super) enum ToHub {
 pub(super) struct Join {
     pub(super) admitted: Admitted,
     pub(super) way: Way,
-    pub(super) line: mpsc::UnboundedSender<ToConnection>,
+    pub(super) line: LineSender,
     pub(super) reply: oneshot::Sender<Result<ClientId, Refusal>>,
 }
 
@@ -78,6 +82,31 @@ pub(super) struct Report {
 pub(super) struct Bell {
     pub(super) file: OwnedFd,
     pub(super) sleeping: AtomicBool,
+    rope: Notify,
+}
+
+impl Bell {
+    pub(super) fn new() -> io::Result<Self> {
+        let file = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { file, sleeping: AtomicBool::new(false), rope: Notify::new() })
+    }
+
+    /// Rings whenever it is pulled, until the hub has ended: not before the connections that are ready
+    /// have had their turn. A hub that is woken for each message has a core's switch for each.
+    pub(super) async fn ring(&self, mut ended: watch::Receiver<bool>) {
+        let ring = async {
+            loop {
+                self.rope.notified().await;
+                tokio::task::yield_now().await;
+                // A full counter rings as well.
+                let _ = rustix::io::write(&self.file, &1_u64.to_ne_bytes());
+            }
+        };
+        tokio::select! {
+            () = ring => {}
+            _ = ended.wait_for(|ended| *ended) => {}
+        }
+    }
 }
 
 /// The hub, for those who speak with it.
@@ -99,10 +128,17 @@ impl HubHandle {
 
     /// Tells the hub; an error means that it has ended.
     pub(super) async fn tell(&self, message: ToHub) -> Result<(), Ended> {
-        self.messages.send(message).await.map_err(|_| Ended)?;
+        match self.messages.try_send(message) {
+            Ok(()) => {}
+            // Boxed, so that those who never wait keep no room for it.
+            Err(TrySendError::Full(message)) => {
+                Box::pin(self.messages.send(message)).await.map_err(|_| Ended)?;
+            }
+            Err(TrySendError::Closed(_)) => return Err(Ended),
+        }
         // Only who finds it asleep rings: an awake hub looks before it sleeps.
         if self.bell.sleeping.swap(false, Ordering::SeqCst) {
-            let _ = rustix::io::write(&self.bell.file, &1_u64.to_ne_bytes());
+            self.bell.rope.notify_one();
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use dataplane::{Egress, Error, Lane, LaneCounters, LaneSwitch, LaneTotals};
 use proto::lane::LaneId;
 
 use super::interfaces::Interface;
+use super::xdp::{Places, XdpStatus};
 use crate::core::{LaneEntry, SwitchChange};
 
 /// Lanes that an operator is shown.
@@ -18,6 +19,7 @@ const MTU: u16 = 1500;
 /// The switch, and what is known of bound ends.
 pub(super) struct KernelSwitch {
     switch: LaneSwitch,
+    places: Places,
     /// Where the port of lanes is bound.
     bound: SocketAddr,
     /// By their places.
@@ -43,12 +45,20 @@ pub(super) struct KernelReport {
 }
 
 impl KernelSwitch {
-    pub(super) fn new(switch: LaneSwitch, bound: SocketAddr) -> Self {
-        Self { switch, bound, ends: Vec::new(), mtus: HashMap::new() }
+    pub(super) fn new(switch: LaneSwitch, bound: SocketAddr, places: Places) -> Self {
+        Self { switch, places, bound, ends: Vec::new(), mtus: HashMap::new() }
     }
 
-    /// Goes by these interfaces: their addresses are the relay's own, their MTUs the room.
+    /// Where it hangs.
+    pub(super) fn xdp(&self) -> XdpStatus {
+        self.places.status()
+    }
+
+    /// Goes by these interfaces: it hangs on those that are meant, their addresses are the relay's
+    /// own, their MTUs the room.
     pub(super) fn follow(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
+        self.places.follow(&mut self.switch, interfaces)?;
+        self.leave(interfaces)?;
         self.mtus = interfaces.iter().map(|at| (at.index, at.mtu)).collect();
         let bound = self.bound.ip().to_canonical();
         let locals: Vec<IpAddr> = if bound.is_unspecified() {
@@ -93,6 +103,24 @@ impl KernelSwitch {
         }
         self.ends[id.place() as usize] = Some(End { way, ..end });
         end.entry.to.map_or(Ok(()), |other| self.write(other.lane))
+    }
+
+    /// Forgets the ways by interfaces that are gone: what would leave by them is passed up.
+    fn leave(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
+        let is_gone = |end: &&End| match end.way {
+            Some(Egress::Neighbour { interface, .. }) => {
+                interfaces.iter().all(|at| at.index != interface)
+            }
+            _ => false,
+        };
+        let lost: Vec<End> = self.ends.iter().flatten().filter(is_gone).copied().collect();
+        for end in lost {
+            self.ends[end.id.place() as usize] = Some(End { way: None, ..end });
+            if let Some(other) = end.entry.to {
+                self.write(other.lane)?;
+            }
+        }
+        Ok(())
     }
 
     fn end(&self, id: LaneId) -> Option<End> {

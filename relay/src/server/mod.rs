@@ -14,6 +14,7 @@ mod hub_handle;
 mod interfaces;
 mod io_limits;
 mod kernel_switch;
+mod line;
 mod mesh;
 mod metrics;
 mod quic;
@@ -216,7 +217,7 @@ pub async fn foretell(config: &Config) -> String {
     let planned = planned.await.unwrap_or_else(|error| Err(format!("{error:#}")));
     let planned = planned.and_then(|planned| match xdp::try_load(lanes.port()) {
         Ok(()) => Ok(planned),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(xdp::reason(&error)),
     });
     match planned {
         Ok((names, why)) => format!(

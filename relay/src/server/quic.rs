@@ -14,15 +14,15 @@ use quinn::{
     Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendDatagramError, SendStream,
     ServerConfig, TransportConfig, VarInt,
 };
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::admission::{Binding, Client, Door};
 use super::hub_handle::{HubHandle, ToConnection, ToHub};
+use super::line::LineReceiver;
 use super::quic_runtime::QuicRuntime;
 use super::stream::{frame_into, read_frames, write_all};
 use super::tls::Identity;
-use crate::core::{ClientId, Delivery, Packet, Way};
+use crate::core::{ClientId, Delivery, Packet, UNSAID, Way};
 
 /// Socket buffers of QUIC, in bytes: all clients share them.
 const SOCKET_BUFFER: usize = 7 << 20;
@@ -32,6 +32,8 @@ const WINDOW: u32 = 256 << 10;
 const SILENCE: Duration = Duration::from_secs(60);
 /// Datagrams of a client that the hub is told of together.
 const TOGETHER: usize = 64;
+/// Room for deliveries that a silent client keeps.
+const KEPT: usize = 4;
 
 /// Opens the endpoint.
 pub(super) fn endpoint(address: SocketAddr, identity: &Identity) -> Result<Endpoint> {
@@ -129,15 +131,17 @@ async fn admitted(incoming: Incoming, door: &Door) -> Option<QuicClient> {
     Some(QuicClient { client, connection, control: (writer, reader) })
 }
 
-async fn serve_client(client: QuicClient, door: Arc<Door>) {
-    let door = &*door;
-    let QuicClient { client, connection, control: (mut writer, mut reader) } = client;
-    let Client { id, binding, mut line, rest } = client;
+/// What it is given stays where it is: a copy would be kept twice as long as the client is there.
+async fn serve_client(mut this: QuicClient, door: Arc<Door>) {
+    let QuicClient { client, connection, control } = &mut this;
+    let (connection, (writer, reader)) = (&*connection, control);
+    let Client { id, binding, line, rest } = client;
+    let (id, rest) = (*id, std::mem::take(rest));
     tokio::select! {
-        () = read_frames(&mut reader, rest, id, &binding, door) => {}
-        () = read_long(&connection, id, &binding, door) => {}
-        () = read_datagrams(&connection, id, door) => {}
-        () = write_deliveries(&connection, &mut writer, &mut line, id, door) => {}
+        () = read_frames(reader, rest, id, binding, &door) => {}
+        () = read_long(connection, id, binding, &door) => {}
+        () = read_datagrams(connection, id, &door) => {}
+        () = write_deliveries(connection, writer, line, id, &door) => {}
     }
     let end = async {
         // The hub may have ended before us.
@@ -189,41 +193,44 @@ async fn write_long(connection: Connection, delivery: Delivery, id: ClientId, hu
 async fn write_deliveries(
     connection: &Connection,
     control: &mut SendStream,
-    line: &mut mpsc::UnboundedReceiver<ToConnection>,
+    line: &mut LineReceiver,
     id: ClientId,
     door: &Door,
 ) {
+    let mut given = Vec::new();
     let mut written = 0;
-    while let Some(message) = line.recv().await {
-        let ToConnection::Deliver(delivery) = message else { return };
-        let cost = delivery.cost();
-        match &*delivery {
-            Delivery::Control(_) => {
-                let mut bytes = Vec::new();
-                frame_into(&delivery, &mut bytes);
-                // Boxed as above.
-                if !Box::pin(write_all(control, &bytes)).await {
+    while line.receive(&mut given, TOGETHER).await > 0 {
+        for message in given.drain(..) {
+            let ToConnection::Deliver(delivery) = message else { return };
+            let cost = delivery.cost();
+            match &*delivery {
+                Delivery::Control(_) => {
+                    let mut bytes = Vec::new();
+                    frame_into(&delivery, &mut bytes);
+                    // Boxed as above.
+                    if !Box::pin(write_all(control, &bytes)).await {
+                        return;
+                    }
+                    written += cost;
+                }
+                Delivery::Packet(packet) => match send(connection, packet).await {
+                    Sent::All => written += cost,
+                    // Bounded by what the core hands over before it is written.
+                    Sent::TooLong => {
+                        let hub = door.hub.clone();
+                        tokio::spawn(write_long(connection.clone(), *delivery, id, hub));
+                    }
+                    Sent::Over => return,
+                },
+            }
+            if written >= UNSAID {
+                if door.hub.tell(ToHub::Written(id, written)).await.is_err() {
                     return;
                 }
-                written += cost;
+                written = 0;
             }
-            Delivery::Packet(packet) => match send(connection, packet).await {
-                Sent::All => written += cost,
-                // Bounded by what the core hands over before it is written.
-                Sent::TooLong => {
-                    let hub = door.hub.clone();
-                    tokio::spawn(write_long(connection.clone(), *delivery, id, hub));
-                }
-                Sent::Over => return,
-            },
         }
-        // Said once for all that was there.
-        if line.is_empty() && written > 0 {
-            if door.hub.tell(ToHub::Written(id, written)).await.is_err() {
-                return;
-            }
-            written = 0;
-        }
+        given.shrink_to(KEPT);
     }
 }
 

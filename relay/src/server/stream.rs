@@ -14,7 +14,7 @@ use super::hub_handle::ToHub;
 use crate::core::{ClientId, Delivery};
 
 /// What one read may bring of one who says little, and of one who says much.
-const READ: std::ops::RangeInclusive<usize> = 256..=128 << 10;
+const READ: std::ops::RangeInclusive<usize> = 64..=128 << 10;
 /// How long a write may take: a client that takes nothing so long is gone.
 const WRITE: Duration = Duration::from_secs(15);
 

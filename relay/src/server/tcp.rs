@@ -8,7 +8,6 @@ use bytes::BytesMut;
 use proto::relay::{EXPORTER_LABEL, Head, UPGRADE};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -16,8 +15,9 @@ use tokio_rustls::server::TlsStream;
 use super::admission::{Client, Door};
 use super::certificate::ACME_TLS;
 use super::hub_handle::{ToConnection, ToHub};
+use super::line::LineReceiver;
 use super::stream::{frame_into, read_frames, write_all};
-use crate::core::Way;
+use crate::core::{UNSAID, Way};
 
 /// The longest buffer that a silent client keeps.
 const KEPT: usize = 4 << 10;
@@ -153,18 +153,19 @@ async fn serve_client(
 /// Writes what the hub gives until it closes or the stream ends.
 async fn write_deliveries(
     writer: &mut WriteHalf<Stream>,
-    line: &mut mpsc::UnboundedReceiver<ToConnection>,
+    line: &mut LineReceiver,
     id: crate::core::ClientId,
     door: &Door,
 ) {
     let mut given = Vec::new();
     let mut bytes = Vec::new();
-    while line.recv_many(&mut given, TOGETHER).await > 0 {
-        let (mut cost, mut close) = (0, false);
+    let mut written = 0;
+    while line.receive(&mut given, TOGETHER).await > 0 {
+        let mut close = false;
         for message in given.drain(..) {
             match message {
                 ToConnection::Deliver(delivery) => {
-                    cost += delivery.cost();
+                    written += delivery.cost();
                     frame_into(&delivery, &mut bytes);
                 }
                 ToConnection::Close => close = true,
@@ -178,8 +179,11 @@ async fn write_deliveries(
             bytes = Vec::new();
         }
         bytes.clear();
-        if door.hub.tell(ToHub::Written(id, cost)).await.is_err() {
-            return;
+        if written >= UNSAID {
+            if door.hub.tell(ToHub::Written(id, written)).await.is_err() {
+                return;
+            }
+            written = 0;
         }
     }
 }

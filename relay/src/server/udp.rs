@@ -1,5 +1,7 @@
 //! The UDP port of lanes: many datagrams in one call, both ways.
 
+mod together;
+
 use std::io::ErrorKind::WouldBlock;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};

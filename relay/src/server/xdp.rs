@@ -1,10 +1,13 @@
 //! Whether lanes are switched by the kernel, on which interfaces, and why not.
 
+mod places;
+
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use anyhow::Result;
 use dataplane::{LaneOptions, LaneSwitch, XdpMode};
+pub(super) use places::Places;
 
 use super::interfaces::Interface;
 use super::kernel_switch::KernelSwitch;
@@ -124,38 +127,26 @@ pub(super) fn attach(
         Ok(planned) => planned,
         Err(why) => return status.without(why),
     };
-    let mut switch = match LaneSwitch::load(options(settings, bound.port())) {
+    let switch = match LaneSwitch::load(options(settings, bound.port())) {
         Ok(switch) => switch,
-        Err(error) => return status.without(error.to_string()),
+        Err(error) => return status.without(reason(&error)),
     };
-    for name in names {
-        match attach_to(&mut switch, &name, why) {
-            Ok(attached) => status.interfaces.push(attached),
-            Err(error) => status.refused.push(error),
+    let mut kernel = KernelSwitch::new(switch, bound, Places::new(names, why));
+    let followed = kernel.follow(interfaces);
+    status = kernel.xdp();
+    match followed {
+        Ok(()) if status.interfaces.is_empty() => {
+            status.without("no interface could be had".to_owned())
         }
-    }
-    if status.interfaces.is_empty() {
-        return status.without("no interface could be had".to_owned());
-    }
-    let mut kernel = KernelSwitch::new(switch, bound);
-    match kernel.follow(interfaces) {
         Ok(()) => (Some(kernel), status),
-        Err(error) => XdpStatus::default().without(error.to_string()),
+        Err(error) => status.without(reason(&error)),
     }
 }
 
-fn attach_to(switch: &mut LaneSwitch, name: &str, why: &str) -> Result<Attached, String> {
-    let attached = |mode: XdpMode, why: String| {
-        let (interface, mode) = (name.to_owned(), mode.to_string());
-        Attached { interface, mode, why }
-    };
-    let Err(driver) = switch.attach(name, XdpMode::Driver) else {
-        return Ok(attached(XdpMode::Driver, why.to_owned()));
-    };
-    match switch.attach(name, XdpMode::Generic) {
-        Ok(()) => Ok(attached(XdpMode::Generic, driver.to_string())),
-        Err(generic) => Err(generic.to_string()),
-    }
+/// What an operator is told in one line; the rest is for who looks into it.
+pub(super) fn reason(error: &dataplane::Error) -> String {
+    tracing::debug!(%error);
+    error.summary()
 }
 
 impl XdpStatus {

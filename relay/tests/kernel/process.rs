@@ -1,9 +1,11 @@
 //! When the kernel may not switch, and when the relay ends.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
 use super::hosts::lanes;
-use super::scene::{SOON, start};
+use super::scene::{Machine, SOON, start};
 
 /// Nobody, with these capabilities.
 fn nobody(capabilities: &str) -> Vec<String> {
@@ -92,4 +94,38 @@ fn check_foretells_where_lanes_are_switched() {
         assert!(output.stdout.contains(foretold), "{}", output.stdout);
     }
     std::fs::remove_dir_all(&directory).expect("removes it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interface_that_is_made_anew_gets_the_program_again() {
+    const KERNEL: &str = "/counters/kernel_packets";
+    let mut relay = start("relay-anew", &[], &[]);
+    let (_clients, [a, mut b]) = lanes(&relay, [1, 2], [false, false]).await;
+    a.send(b"before").await;
+    assert_eq!(b.receive().await, b"before");
+    assert_eq!(relay.number(KERNEL), 1);
+    let interfaces = |relay: &Machine| {
+        let status = relay.status();
+        status["xdp"]["interfaces"].as_array().expect("interfaces").len()
+    };
+    relay.unplug(1);
+    netns_tests::wait_until(SOON, "its absence is seen", || interfaces(&relay) == 1);
+    let status = relay.status();
+    let refused = status["xdp"]["refused"].to_string();
+    assert!(refused.contains(&relay.interfaces[1]), "{status}");
+    assert_eq!(status["lane_switch"], "xdp", "on the other interface: {status}");
+    relay.plug(1);
+    netns_tests::wait_until(SOON, "the program is back", || interfaces(&relay) == 2);
+    assert_eq!(relay.status()["xdp"]["refused"].to_string(), "[]");
+    // The way to the end is known again when it has spoken.
+    let mut arrived = 0_u32;
+    let deadline = Instant::now() + SOON;
+    while relay.number(KERNEL) < 2 {
+        assert!(Instant::now() < deadline, "{}", relay.status());
+        b.transmit().await;
+        a.send(b"after").await;
+        let received = tokio::time::timeout(Duration::from_millis(200), b.receive()).await;
+        arrived += u32::from(received.is_ok_and(|packet| packet == b"after"));
+    }
+    assert!(arrived > 0, "{}", relay.status());
 }

@@ -42,10 +42,12 @@ pub(crate) struct Machine {
     pub(crate) hosts: [Remote; 2],
     /// Its interfaces, one for each host.
     pub(crate) interfaces: [String; 2],
+    /// Those of the hosts, at the other ends.
+    pub(crate) far: [String; 2],
     fingerprint: String,
     /// What a veth sends back arrives only where a program receives it: these give all to the host.
-    _receivers: Vec<LaneSwitch>,
-    _lab: Lab,
+    receivers: Vec<LaneSwitch>,
+    lab: Lab,
 }
 
 fn signing_key(seed: u8) -> SigningKey {
@@ -90,7 +92,7 @@ pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) 
     let lab = Lab::new(name).expect("a lab");
     let host = lab.host("relay").expect("a host");
     let mut receivers = Vec::new();
-    let mut interfaces = Vec::new();
+    let (mut interfaces, mut far_ends) = (Vec::new(), Vec::new());
     let hosts = [0, 1].map(|side| {
         let remote = lab.host(["left", "right"][side]).expect("a host");
         let lengths = |[v4, v6]: [&str; 2]| [format!("{v4}/24"), format!("{v6}/64")];
@@ -110,6 +112,7 @@ pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) 
             remote.route("default", gateway).expect("a route");
         }
         interfaces.push(link.device_a);
+        far_ends.push(link.device_b);
         Remote::new(remote, side)
     });
     let key = PublicKey::from(signing_key(250).verifying_key().0).to_base64();
@@ -136,13 +139,47 @@ pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) 
         process,
         hosts,
         interfaces: interfaces.try_into().expect("two"),
+        far: far_ends.try_into().expect("two"),
         fingerprint: fingerprint.to_owned(),
-        _receivers: receivers,
-        _lab: lab,
+        receivers,
+        lab,
     }
 }
 
 impl Machine {
+    /// The hardware address of the interface on this side.
+    pub(crate) fn mac(&self, side: usize) -> [u8; 6] {
+        let words = ["-o", "link", "show", &self.interfaces[side]];
+        let shown = self.host.ip(words).expect("an interface").stdout;
+        let (_, mac) = shown.split_once("link/ether ").expect("of Ethernet");
+        let bytes = mac[..17].split(':').map(|byte| u8::from_str_radix(byte, 16));
+        let bytes: Vec<u8> = bytes.collect::<Result<_, _>>().expect("bytes");
+        bytes.try_into().expect("six")
+    }
+
+    /// Deletes the interface on this side, and whatever hung on it.
+    pub(crate) fn unplug(&self, side: usize) {
+        self.host.ip(["link", "delete", &self.interfaces[side]]).expect("deletes");
+    }
+
+    /// Makes it anew, with the same name.
+    pub(crate) fn plug(&mut self, side: usize) {
+        let remote = &self.hosts[side].host;
+        let link = self
+            .lab
+            .link(&self.host, remote)
+            .at_a(&[&format!("{}/24", RELAYS[side][0])])
+            .at_b(&[&format!("{}/24", HOSTS[side][0])])
+            .without_tx_checksum_offload()
+            .veth()
+            .expect("a link");
+        self.receivers.push(remote.enter(|| receiver(&link.device_b)).expect("enters"));
+        let (new, name) = (&link.device_a, &self.interfaces[side]);
+        self.host.ip(["link", "set", new, "down"]).expect("is down");
+        self.host.ip(["link", "set", new, "name", name]).expect("is renamed");
+        self.host.ip(["link", "set", name, "up"]).expect("is up");
+    }
+
     /// The relay as the host on this side sees it.
     pub(crate) fn seen_from(&self, side: usize) -> Relay {
         let at = SocketAddr::new(RELAYS[side][0].parse().expect("an address"), 443);

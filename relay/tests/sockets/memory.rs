@@ -100,7 +100,7 @@ impl Process {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_client_costs_little() {
     // Of QUIC's, 13 KiB are quinn's state and queue of a connection: see docs/relay.md.
-    for (way, most) in [(Way::Tls, 20 << 10), (Way::Quic, 36 << 10)] {
+    for (way, most) in [(Way::Tls, 20 << 10), (Way::Quic, 34 << 10)] {
         let process = Process::start();
         let cost = process.cost(way).await;
         println!("an idle client on {way:?} costs {cost} bytes");

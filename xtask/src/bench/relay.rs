@@ -22,6 +22,7 @@ use clap::ValueEnum;
 use super::samples::{Measure, Samples};
 use super::stolen::CpuTime;
 use super::{Machine, Report, Row};
+use contestant::Contestant;
 use programs::Programs;
 
 /// Arguments of `cargo xtask bench relay`.
@@ -33,6 +34,9 @@ pub(super) struct Options {
     /// Measure only this part; may be given again, or as a list with commas
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
+    /// Measure only these; may be given again, or as a list with commas
+    #[arg(long, value_name = "WHO", value_delimiter = ',')]
+    of: Vec<Contestant>,
     /// Fewer clients and lanes where memory is measured: a tenth
     #[arg(long)]
     quick: bool,
@@ -68,6 +72,7 @@ type Found = (Measure, &'static str, f64);
 /// A run of the bench.
 struct Bench {
     programs: Programs,
+    of: Vec<Contestant>,
     quick: bool,
     samples: Samples,
     notes: Vec<String>,
@@ -78,7 +83,13 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
     let machine = Machine::here()?;
     let programs = Programs::ready(options.binary.clone(), options.load.clone())?;
     let notes = conditions(&programs, options.turns)?;
-    let mut bench = Bench { programs, quick: options.quick, samples: Samples::default(), notes };
+    let mut bench = Bench {
+        programs,
+        of: options.of.clone(),
+        quick: options.quick,
+        samples: Samples::default(),
+        notes,
+    };
     let parts = if options.only.is_empty() { Part::value_variants() } else { &options.only };
     let before = CpuTime::now()?;
     for turn in 1..=options.turns {
@@ -134,6 +145,12 @@ impl Part {
 }
 
 impl Bench {
+    /// Those of these that are to be measured.
+    fn asked(&self, all: &[Contestant]) -> Vec<Contestant> {
+        let is_asked = |who: &Contestant| self.of.is_empty() || self.of.contains(who);
+        all.iter().copied().filter(is_asked).collect()
+    }
+
     /// Does some work; what fails is noted, once, and leaves its numbers out.
     fn attempt(&mut self, what: &str, work: impl FnOnce(&Self) -> Result<Vec<Found>>) {
         eprintln!("  {what}");

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use dataplane::{Pins, TunnelPolicy};
 use dataplane_common::{Generation, RuleIndex};
-use policy::Document;
+use policy::{Document, Filter};
 
 pub(crate) use explain::{Explanation, Question};
 pub(crate) use source::{NamedText, Scope};
@@ -39,10 +39,12 @@ pub(super) struct Policy {
     previous: Vec<RuleText>,
 }
 
-/// A document with whom it concerns, read but not understood.
-pub(super) struct Proposal {
-    pub(super) document: NamedText,
-    pub(super) scope: Scope,
+/// What is to be enforced, not compiled yet.
+pub(crate) enum Proposal {
+    /// A document with whom it concerns, read but not understood.
+    Document(NamedText, Scope),
+    /// What a control plane has made of its document for this node.
+    Filter(Box<Filter>),
 }
 
 impl Files {
@@ -51,15 +53,17 @@ impl Files {
         let document = NamedText::read(&self.document, "the policy")?;
         let nodes =
             self.nodes.as_deref().map(|path| NamedText::read(path, "the nodes")).transpose()?;
-        Ok(Proposal { document, scope: Scope::new(nodes.as_ref(), self.node.as_deref())? })
+        Ok(Proposal::Document(document, Scope::new(nodes.as_ref(), self.node.as_deref())?))
     }
 }
 
 impl Proposal {
     /// Understands and compiles it, beside what else there is to do.
     async fn prepare(self) -> anyhow::Result<Prepared> {
-        let preparing =
-            tokio::task::spawn_blocking(move || Prepared::new(&self.document, self.scope));
+        let preparing = tokio::task::spawn_blocking(move || match self {
+            Self::Document(document, scope) => Prepared::new(&document, scope),
+            Self::Filter(filter) => Prepared::of_filter(&filter),
+        });
         preparing.await.context("the policy could not be compiled")?
     }
 }
@@ -111,7 +115,7 @@ impl Policy {
             }
             None => self.scope.clone(),
         };
-        Ok(Proposal { document, scope })
+        Ok(Proposal::Document(document, scope))
     }
 
     /// The line of a rule, while its policy or the next one is in force.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use policy::{Action, Compiled, Diagnostic, Document, NodeName, Nodes, Plan};
+use policy::{Action, Compiled, Diagnostic, Document, Filter, NodeName, Nodes, Plan};
 use serde::{Deserialize, Serialize};
 
 /// A file that was read, with its name for errors.
@@ -112,5 +112,25 @@ impl Prepared {
             })
             .collect();
         Ok(Self { document: plan.document().clone(), compiled, rules, scope })
+    }
+
+    /// Compiles what somebody else has made of a document, whose text is not here.
+    pub(super) fn of_filter(filter: &Filter) -> anyhow::Result<Self> {
+        let compiled = filter.compile().context("the filter cannot be compiled")?;
+        let mut rules: Vec<_> = filter
+            .rules()
+            .iter()
+            .map(|rule| RuleText {
+                line: rule.0,
+                action: Action::Accept,
+                text: format!("rule {} of the network's policy", rule.0),
+            })
+            .collect();
+        for flow in filter.flows() {
+            if let Some(rule) = rules.get_mut(flow.rule.0 as usize) {
+                rule.action = flow.action;
+            }
+        }
+        Ok(Self { document: Document::default(), compiled, rules, scope: Scope::default() })
     }
 }

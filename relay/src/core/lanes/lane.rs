@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Instant;
 
-use dataplane_common::MAX_LANES;
+use dataplane_common::MAX_LANE_ENDS;
 use proto::lane::{LaneId, LaneSecret};
 use ring::hmac;
 
@@ -102,7 +102,7 @@ impl Lanes {
     ) -> Option<Index> {
         let [(a, to_b), (b, to_a)] = nodes;
         // The two ends have neighbouring places.
-        let place = self.lanes.next()?.checked_mul(2).filter(|place| *place < MAX_LANES)?;
+        let place = self.lanes.next()?.checked_mul(2).filter(|place| *place < MAX_LANE_ENDS)?;
         let ends = [self.end(place, a, to_b), self.end(place + 1, b, to_a)];
         self.lanes.insert(Lane { ends, used: now, armed: now })
     }

@@ -307,7 +307,7 @@ impl Options {
 }
 
 /// Each end of a lane takes a number.
-const MOST_LANES: usize = dataplane_common::MAX_LANES as usize / 2;
+const MOST_LANES: usize = dataplane_common::MAX_LANE_ENDS as usize / 2;
 
 fn is_host_name(name: &str) -> bool {
     let label = |label: &str| {

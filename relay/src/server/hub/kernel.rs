@@ -3,7 +3,9 @@
 
 use super::Hub;
 use crate::server::hub_handle::Report;
+use crate::server::interfaces::Interface;
 use crate::server::kernel_switch::{KernelReport, KernelSwitch};
+use crate::server::xdp::reason;
 
 impl Hub {
     /// Does this in the kernel, if that switches. A table that cannot be written would drop what is not
@@ -18,7 +20,17 @@ impl Hub {
             self.keep_counted(&report);
         }
         tracing::error!(%error, "the kernel does not switch lanes any more: user space does");
-        (self.kernel, self.xdp) = std::mem::take(&mut self.xdp).without(error.to_string());
+        (self.kernel, self.xdp) = std::mem::take(&mut self.xdp).without(reason(&error));
+    }
+
+    /// Has the kernel's switch go by the host's interfaces as they are now.
+    pub(super) fn follow(&mut self, interfaces: &[Interface]) {
+        self.in_kernel(|kernel| kernel.follow(interfaces));
+        let now = self.kernel.as_ref().map(KernelSwitch::xdp);
+        if let Some(now) = now.filter(|now| *now != self.xdp) {
+            now.tell();
+            self.xdp = now;
+        }
     }
 
     /// What was counted, here and in the kernel.

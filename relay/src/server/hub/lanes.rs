@@ -5,6 +5,7 @@ use proto::lane::{LANE_HEADER_LEN, LaneHeader, LaneId, LaneKind, LaneMessage, da
 use proto::relay::MAX_SEGMENTS;
 
 use super::Hub;
+use super::outbox::Waiting;
 use crate::core::{Forward, Verdict};
 use crate::server::udp::{Arrival, Departure, RECEIVE_BATCH, Received, Run};
 
@@ -116,9 +117,10 @@ impl Hub {
 
     /// Sends what has waited for others.
     pub(super) fn flush(&mut self) {
-        for waiting in self.outbox.take() {
-            self.send(&waiting.departure());
-        }
+        let all = self.outbox.take();
+        let departures = all.iter().map(Waiting::departure);
+        let refused = self.udp.as_ref().map_or(0, |udp| udp.send_all(departures));
+        self.lanes.drop(DropReason::LaneSend, refused);
     }
 
     fn send(&mut self, departure: &Departure<'_>) {

@@ -12,23 +12,24 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use proto::relay::{ClientFrame, Framing, Refusal, split_frame};
 use proto::ticket::UnixSeconds;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{mpsc, watch};
 
 use super::hub_handle::{Bell, HubHandle, Join, ToConnection, ToHub};
 use super::kernel_switch::KernelSwitch;
+use super::line::LineSender;
 use super::mesh::ToLine;
 use super::udp::{Departure, Received, Udp};
 use super::xdp::XdpStatus;
 use crate::core::{
-    ClientId, Command, Counters, LinkId, Now, Output, Relay, Settings, Stun, Switch,
+    ClientId, Command, Counters, LinkId, Made, Now, Output, Relay, Settings, Stun, Switch,
 };
 use outbox::Outbox;
 
@@ -46,23 +47,24 @@ struct Hub {
     outbox: Outbox,
     inbox: mpsc::Receiver<ToHub>,
     bell: Arc<Bell>,
-    lines: HashMap<ClientId, mpsc::UnboundedSender<ToConnection>>,
+    lines: HashMap<ClientId, LineSender>,
     links: HashMap<LinkId, mpsc::UnboundedSender<ToLine>>,
     out: Output,
     now: Now,
     ended: bool,
 }
 
-/// Starts the hub's thread.
+/// Starts the hub's thread. Must be called within a tokio runtime.
 pub(super) fn start(
     settings: Settings,
     udp: Option<Udp>,
     kernel: Option<KernelSwitch>,
     xdp: XdpStatus,
 ) -> Result<HubHandle> {
-    let file = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("eventfd")?;
-    let bell = Arc::new(Bell { file, sleeping: AtomicBool::new(false) });
+    let bell = Arc::new(Bell::new().context("eventfd")?);
     let (end, ended) = watch::channel(false);
+    let (ringer, until) = (bell.clone(), ended.clone());
+    tokio::spawn(async move { ringer.ring(until).await });
     let (handle, inbox) = HubHandle::new(bell.clone(), ended);
     let mut seed = [0; 32];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)
@@ -161,7 +163,7 @@ impl Hub {
     /// Takes what connections and operators say.
     fn obey(&mut self) {
         for _ in 0..MESSAGES {
-            let Ok(message) = self.inbox.try_recv() else { return };
+            let Ok(message) = self.inbox.try_recv() else { break };
             let (now, out) = (self.now, &mut self.out);
             match message {
                 ToHub::Join(join) => self.join(*join),
@@ -181,13 +183,11 @@ impl Hub {
                     // Who asked may have gone.
                     let _ = reply.send(self.report());
                 }
-                ToHub::Interfaces(interfaces) => {
-                    self.in_kernel(|kernel| kernel.follow(&interfaces));
-                }
+                ToHub::Interfaces(interfaces) => self.follow(&interfaces),
                 ToHub::Drain(within) => self.relay.drain(within, now.at, out),
             }
-            self.apply();
         }
+        self.apply();
     }
 
     fn join(&mut self, join: Join) {
@@ -232,17 +232,17 @@ impl Hub {
 
     /// Does what the core wants done.
     fn apply(&mut self) {
-        for command in std::mem::take(&mut self.out.commands) {
+        let mut commands = std::mem::take(&mut self.out.commands);
+        for command in commands.drain(..) {
             match command {
                 Command::Deliver(client, delivery) => {
                     if let Some(line) = self.lines.get(&client) {
-                        // A connection that has ended says so by itself.
-                        let _ = line.send(ToConnection::Deliver(Box::new(delivery)));
+                        line.send(ToConnection::Deliver(Box::new(delivery)));
                     }
                 }
                 Command::Close(client) => {
                     if let Some(line) = self.lines.remove(&client) {
-                        let _ = line.send(ToConnection::Close);
+                        line.send(ToConnection::Close);
                     }
                 }
                 Command::Link(link, delivery) => {
@@ -263,10 +263,12 @@ impl Hub {
                 Command::End => self.ended = true,
             }
         }
-        for made in std::mem::take(&mut self.out.datagrams) {
-            let (to, via, segment) = (made.to, made.via, made.segment);
-            self.depart(&Departure { to, via, ecn: None, segment, bytes: &made.bytes });
+        let mut datagrams = std::mem::take(&mut self.out.datagrams);
+        for Made { to, via, segment, bytes } in datagrams.drain(..) {
+            self.depart(&Departure { to, via, ecn: None, segment, bytes: &bytes });
         }
+        // Their room is for the next.
+        (self.out.commands, self.out.datagrams) = (commands, datagrams);
     }
 }
 

@@ -1,14 +1,14 @@
-//! Datagrams that wait, for the length of one receive, for others to the same destination: a segmented
-//! send costs little more than a single one.
+//! Datagrams that wait, for the length of one receive, for others: a segmented send to one destination
+//! costs little more than a single one, and one call sends to many destinations.
 
 use std::net::{IpAddr, SocketAddr};
 
 use quinn_udp::EcnCodepoint;
 
-use crate::server::udp::Departure;
+use crate::server::udp::{Departure, RECEIVE_BATCH};
 
-/// Destinations that are waited for at one time; past that a datagram finds no company anyway.
-const DESTINATIONS: usize = 16;
+/// Destinations that are waited for at one time: as many as one receive may bring.
+const DESTINATIONS: usize = RECEIVE_BATCH;
 /// Segments of one send: what every kernel with segmentation takes.
 const SEGMENTS: usize = 64;
 /// Bytes of one send: an IP packet's length, less its headers.

@@ -74,8 +74,11 @@ impl Members {
         let shown = file.display();
         let text =
             std::fs::read_to_string(file).with_context(|| format!("reading the region {shown}"))?;
-        let text: Text = toml::from_str(&text).with_context(|| format!("in the region {shown}"))?;
-        Self::of(text, own).with_context(|| format!("in the region {shown}"))
+        Self::of_text(&text, own).with_context(|| format!("in the region {shown}"))
+    }
+
+    fn of_text(text: &str, own: &VerifyingKey) -> Result<Self> {
+        Self::of(toml::from_str(text)?, own)
     }
 
     fn of(text: Text, own: &VerifyingKey) -> Result<Self> {
@@ -173,7 +176,23 @@ mod tests {
 
     fn read(relays: &[String]) -> Result<Members> {
         let text = format!("name = \"here\"\n{}", relays.concat());
-        Members::of(toml::from_str(&text)?, &VerifyingKey([1; 32]))
+        Members::of_text(&text, &VerifyingKey([1; 32]))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_region_or_is_refused(
+            relays in proptest::collection::vec((0..9_u32, 0..9_u8, "[\\PC]{0,3}"), 0..70),
+            any: String,
+        ) {
+            let (_, _) = (read(std::slice::from_ref(&any)), Members::of_text(&any, &VerifyingKey([1; 32])));
+            let text = |(id, key, more): &(u32, u8, String)| relay(*id, *key) + more;
+            if let Ok(members) = read(&relays.iter().map(text).collect::<Vec<_>>()) {
+                proptest::prop_assert!(members.others.len() < MOST);
+                let own = members.own.is_some();
+                proptest::prop_assert!(own || members.others.is_empty(), "{members:?}");
+            }
+        }
     }
 
     #[test]

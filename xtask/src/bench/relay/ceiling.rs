@@ -5,7 +5,7 @@ use dataplane::{Lane, LaneEnd, LaneId};
 use netns_tests::Lab;
 
 use super::load::{Load, Target};
-use super::scene::Scene;
+use super::scene::{Cable, Scene};
 use super::{Bench, Found, switch};
 use crate::bench::samples::{Measure, NEARWIRE};
 use crate::bench::{Reach, Row};
@@ -73,7 +73,7 @@ fn over_veth(bench: &Bench) -> Result<Vec<Found>> {
     for (who, way, size) in
         [(NEARWIRE, "switch", SIZE), (REFLECTOR, "reflect", SIZE + switch::LANE_HEADER)]
     {
-        let scene = Scene::new()?;
+        let scene = Scene::new(Cable::Wire)?;
         let attached = match who {
             NEARWIRE => switch::lanes(&scene)?,
             _ => switch::reflector(&scene)?,

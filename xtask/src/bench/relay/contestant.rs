@@ -1,26 +1,33 @@
 //! Who is measured: a relay, and the way that packets take through it.
 
 use anyhow::{Context as _, Result, ensure};
-use dataplane::LaneSwitch;
+use clap::ValueEnum;
 use netns_tests::Process;
 
 use super::load::Target;
 use super::programs::Programs;
-use super::scene::{Listens, RELAY, Scene};
+use super::scene::{Cable, Listens, RELAY, Scene};
 use super::switch;
 use crate::bench::samples::NEARWIRE;
 use crate::bench::scratch::Scratch;
 use crate::process;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who and which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Contestant {
+    /// A lane, switched by the kernel
     LaneXdp,
+    /// A lane, switched in user space
     Lane,
+    /// Our QUIC
     Quic,
+    /// Our TLS on TCP
     Tls,
+    /// Channel data over UDP
     Coturn,
-    /// Without TLS, as `--dev` has it.
+    /// iroh-relay without TLS, as `--dev` has it
     Iroh,
+    /// iroh-relay with TLS
     IrohTls,
 }
 
@@ -73,6 +80,14 @@ impl Contestant {
         }
     }
 
+    /// What it has to be measured with: each that at which it is best.
+    const fn cable(self) -> Cable {
+        match self {
+            Self::LaneXdp => Cable::Wire,
+            _ => Cable::Veth,
+        }
+    }
+
     /// Raises it in namespaces of its own, and has it measured.
     pub(super) fn measured<T>(
         self,
@@ -80,13 +95,12 @@ impl Contestant {
         more: &[&str],
         work: impl FnOnce(&Target<'_>) -> Result<T>,
     ) -> Result<T> {
-        let scene = Scene::new()?;
+        let scene = Scene::new(self.cable())?;
         let scratch = Scratch::new()?;
-        let mut arguments = more.iter().map(|&argument| argument.to_owned()).collect();
-        let receiver = match self {
-            Self::LaneXdp => Some(in_the_kernel(&scene, &mut arguments)?),
-            _ => None,
-        };
+        let mut arguments: Vec<String> = more.iter().map(|&more| more.to_owned()).collect();
+        if self == Self::LaneXdp {
+            arguments.push(format!("--xdp={}", scene.devices[0]));
+        }
         let process = self.start(programs, &scene, &scratch, arguments)?;
         if self == Self::LaneXdp {
             // The relay would go on without, which is another contestant.
@@ -95,9 +109,8 @@ impl Contestant {
             ensure!(attached, "not attached: {}", process.output_so_far());
         }
         let (way, at) = (self.way(), self.at());
-        let found = work(&Target { scene: &scene, process: Some(&process), way, at });
-        drop(receiver);
-        found.with_context(|| self.name())
+        work(&Target { scene: &scene, process: Some(&process), way, at })
+            .with_context(|| self.name())
     }
 
     fn start(
@@ -108,23 +121,19 @@ impl Contestant {
         more: Vec<String>,
     ) -> Result<Process> {
         let (program, mut arguments) = match self {
-            Self::Coturn => (&programs.coturn, coturn(scratch)),
+            Self::Coturn => (programs.coturn()?, coturn(scratch)),
             Self::Iroh | Self::IrohTls => {
-                (&programs.iroh, iroh(programs, scratch, self == Self::IrohTls)?)
+                (programs.iroh()?, iroh(programs, scratch, self == Self::IrohTls)?)
             }
-            Self::LaneXdp => (&programs.nearwire, nearwire(programs)?),
-            _ => (&programs.nearwire, [nearwire(programs)?, vec!["--xdp=off".to_owned()]].concat()),
+            Self::LaneXdp => (programs.nearwire.as_path(), nearwire(programs)?),
+            _ => (
+                programs.nearwire.as_path(),
+                [nearwire(programs)?, vec!["--xdp=off".to_owned()]].concat(),
+            ),
         };
         arguments.extend(more);
         scene.start(program, &arguments, self.at())
     }
-}
-
-/// Has nearwire's relay switch in the kernel. What is given back sees to it that it arrives.
-fn in_the_kernel(scene: &Scene, arguments: &mut Vec<String>) -> Result<LaneSwitch> {
-    scene.without_checksum_offload()?;
-    arguments.push(format!("--xdp={}", scene.devices[0]));
-    switch::receiver(scene)
 }
 
 fn nearwire(programs: &Programs) -> Result<Vec<String>> {

@@ -2,7 +2,7 @@
 
 use super::contestant::{COTURN, Contestant, IROH, IROH_TLS};
 use super::load::{Target, Trips};
-use super::scene::Scene;
+use super::scene::{Cable, Scene};
 use super::{Bench, switch};
 use crate::bench::samples::Measure;
 use crate::bench::{Reach, Row};
@@ -24,14 +24,14 @@ pub(super) fn measure(bench: &mut Bench) {
         // With nothing between, the time is that of the two programs alone.
         let mut direct = None;
         bench.attempt("round trips, no relay", |bench| {
-            let scene = Scene::new()?;
+            let scene = Scene::new(Cable::Veth)?;
             let at = switch::AT;
             let target = Target { scene: &scene, process: None, way: "direct", at };
             direct = Some(trips(&target, bench, beside)?);
             Ok(Vec::new())
         });
         let Some(direct) = direct else { continue };
-        for contestant in Contestant::ALL {
+        for contestant in bench.asked(&Contestant::ALL) {
             let name = contestant.name();
             bench.attempt(&format!("round trips, {name}, {state}"), |bench| {
                 let trips = contestant
@@ -48,6 +48,7 @@ pub(super) fn measure(bench: &mut Bench) {
 }
 
 fn trips(target: &Target<'_>, bench: &Bench, beside: u32) -> anyhow::Result<Trips> {
+    target.scene.without_threads()?;
     let arguments = [format!("--count={COUNT}"), format!("--beside={beside}")];
     target.run(&bench.programs, "latency", &arguments)
 }

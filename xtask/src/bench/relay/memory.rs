@@ -25,7 +25,7 @@ fn lane() -> Measure {
 pub(super) fn measure(bench: &mut Bench) {
     let part = if bench.quick { QUICK } else { 1 };
     let [clients, lanes] = [CLIENTS / part, LANES / part];
-    for contestant in WITH_CLIENTS {
+    for contestant in bench.asked(&WITH_CLIENTS) {
         let name = contestant.name();
         bench.attempt(&format!("memory of {clients} clients, {name}"), |bench| {
             found(bench, contestant, "idle", clients, client(name))

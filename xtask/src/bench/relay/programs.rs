@@ -1,6 +1,7 @@
 //! The programs that are measured, and the one that loads them.
 
-use std::path::PathBuf;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -15,19 +16,19 @@ const NEEDS: &[Need] = &[
     ("ethtool", "ethtool"),
     ("taskset", "util-linux"),
     ("prlimit", "util-linux"),
-    ("turnserver", "coturn"),
 ];
+const COTURN: &[Need] = &[("turnserver", "coturn")];
 
 /// Where each is.
 pub(super) struct Programs {
     pub(super) nearwire: PathBuf,
-    pub(super) iroh: PathBuf,
-    pub(super) coturn: PathBuf,
     pub(super) load: PathBuf,
+    iroh: OnceCell<PathBuf>,
+    coturn: OnceCell<PathBuf>,
 }
 
 impl Programs {
-    /// Installs or builds what is not there.
+    /// Builds what is not there. The others' programs are installed when their turn comes.
     pub(super) fn ready(nearwire: Option<PathBuf>, load: Option<PathBuf>) -> Result<Self> {
         packages::ensure(NEEDS)?;
         let nearwire = match nearwire {
@@ -39,8 +40,22 @@ impl Programs {
             // A workspace of its own: iroh's client brings more crates than all of ours.
             None => built("relay-load", &["--manifest-path", "benches/relay/Cargo.toml"])?,
         };
-        let coturn = packages::find("turnserver").context("coturn is gone")?;
-        Ok(Self { nearwire, iroh: iroh()?, coturn, load })
+        Ok(Self { nearwire, load, iroh: OnceCell::new(), coturn: OnceCell::new() })
+    }
+
+    pub(super) fn coturn(&self) -> Result<&Path> {
+        once(&self.coturn, || {
+            packages::ensure(COTURN)?;
+            packages::find("turnserver").context("coturn is gone")
+        })
+    }
+
+    /// iroh-relay is a program only with its feature `server`.
+    pub(super) fn iroh(&self) -> Result<&Path> {
+        let flags = ["--features", "server"];
+        once(&self.iroh, || {
+            packages::from_crates_as("iroh-relay", "iroh-relay", IROH_RELAY, &flags)
+        })
     }
 
     pub(super) fn versions(&self) -> Result<String> {
@@ -56,9 +71,12 @@ impl Programs {
     }
 }
 
-/// iroh-relay is a program only with its feature `server`.
-fn iroh() -> Result<PathBuf> {
-    packages::from_crates_as("iroh-relay", "iroh-relay", IROH_RELAY, &["--features", "server"])
+fn once(cell: &OnceCell<PathBuf>, make: impl FnOnce() -> Result<PathBuf>) -> Result<&Path> {
+    if cell.get().is_none() {
+        // Nobody else is here to set it.
+        let _ = cell.set(make()?);
+    }
+    cell.get().map(PathBuf::as_path).context("it was just set")
 }
 
 fn built(program: &str, arguments: &[&str]) -> Result<PathBuf> {

@@ -1,4 +1,5 @@
-//! The relay's host and its clients', joined by a veth; each has a core of its own.
+//! The relay's host and its clients', joined by a veth, or by two with a wire between; relay and
+//! clients have a core each.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dataplane::Wire;
 use netns_tests::{Host, Lab, Process};
 use rustix::process::{Resource, getrlimit};
 
@@ -27,10 +29,21 @@ pub(super) struct Scene {
     pub(super) devices: [String; 2],
     /// The kernel thread that receives for the relay.
     receiver: u32,
+    wire: Option<(Host, [String; 2], Wire)>,
+}
+
+/// How frames come to the relay's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cable {
+    /// As the clients' kernel has made them: buffers and all, which a relay that takes them by a
+    /// socket is saved, and a program in XDP has to have made anew.
+    Veth,
+    /// As a network interface gives them: no buffer is made yet.
+    Wire,
 }
 
 impl Scene {
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(cable: Cable) -> Result<Self> {
         let cores = std::thread::available_parallelism().context("counting cores")?.get();
         ensure!(cores >= 2, "this bench takes two cores: one is the relay's, one its clients'");
         let lab = Lab::new("relay-bench")?;
@@ -39,23 +52,60 @@ impl Scene {
         let own = std::process::id();
         let devices = [format!("r{own}"), format!("c{own}")];
         let [near, far] = &devices;
-        let there = clients.namespace_path();
-        relay.ip(["link", "add", near, "type", "veth", "peer", "name", far, "netns", &there])?;
+        let wire = match cable {
+            Cable::Veth => {
+                veth([(&relay, near), (&clients, far)])?;
+                None
+            }
+            Cable::Wire => {
+                let middle = lab.host("wire")?;
+                let ends = [format!("m{own}"), format!("n{own}")];
+                veth([(&relay, near), (&middle, &ends[0])])?;
+                veth([(&clients, far), (&middle, &ends[1])])?;
+                // Made before frames leave: the wire knows of no checksum that is left out.
+                for (host, device) in [(&relay, near), (&clients, far)] {
+                    host.run(["ethtool", "-K", device, "tx", "off"])?;
+                }
+                for end in &ends {
+                    threaded(&middle, end, CLIENTS_CORE)?;
+                }
+                let wire =
+                    middle.enter(|| Wire::between(ends.each_ref().map(String::as_str)))??;
+                Some((middle, ends, wire))
+            }
+        };
         for (host, device, address) in [(&relay, near, RELAY), (&clients, far, CLIENTS)] {
             host.ip(["address", "add", &format!("{address}/16"), "dev", device])?;
-            host.ip(["link", "set", device, "up"])?;
-            // With GRO a veth receives by NAPI, as other interfaces do.
-            host.run(["ethtool", "-K", device, "gro", "on", "tx-udp-segmentation", "off"])?;
         }
         let receiver = threaded(&relay, near, RELAY_CORE)?;
         threaded(&clients, far, CLIENTS_CORE)?;
-        Ok(Self { relay, clients, devices, receiver })
+        Ok(Self { relay, clients, devices, receiver, wire })
     }
 
-    /// Has checksums made before frames leave: who rewrites them in XDP would spread wrong ones.
-    pub(super) fn without_checksum_offload(&self) -> Result<()> {
+    /// Has interfaces receive where they are rung, as interrupts do: a kernel thread would have to
+    /// wait for its turn, and on a busy machine that is all that is seen.
+    pub(super) fn without_threads(&self) -> Result<()> {
+        let [near, far] = &self.devices;
+        let mut all = vec![(&self.relay, near), (&self.clients, far)];
+        if let Some((middle, ends, _)) = &self.wire {
+            all.extend(ends.iter().map(|end| (middle, end)));
+        }
+        for (host, device) in all {
+            with_sysfs(host, &format!("echo 0 > /sys/class/net/{device}/threaded"))?;
+        }
+        Ok(())
+    }
+
+    /// Has the interfaces of both take what has come 20,000 times a second, as those of machines do
+    /// that are loaded. Otherwise a relay that is not is woken for each packet, and the price of that
+    /// is all that is seen.
+    pub(super) fn moderate(&self) -> Result<()> {
         for (host, device) in [(&self.relay, &self.devices[0]), (&self.clients, &self.devices[1])] {
-            host.run(["ethtool", "-K", device, "tx", "off"])?;
+            let at = format!("/sys/class/net/{device}");
+            let set = format!(
+                "echo 50000 > {at}/gro_flush_timeout && echo 2 > {at}/napi_defer_hard_irqs"
+            );
+            with_sysfs(host, &set)?;
         }
         Ok(())
     }
@@ -96,6 +146,18 @@ impl Scene {
     }
 }
 
+/// Joins two hosts by interfaces of these names.
+fn veth([(here, near), (there, far)]: [(&Host, &String); 2]) -> Result<()> {
+    let path = there.namespace_path();
+    here.ip(["link", "add", near, "type", "veth", "peer", "name", far, "netns", &path])?;
+    for (host, device) in [(here, near), (there, far)] {
+        host.ip(["link", "set", device, "up"])?;
+        // With GRO a veth receives by NAPI, as other interfaces do.
+        host.run(["ethtool", "-K", device, "gro", "on", "tx-udp-segmentation", "off"])?;
+    }
+    Ok(())
+}
+
 /// Lets a program open as many files as we may: thousands of clients are thousands of sockets.
 fn with_files(mut prlimit: Command) -> Result<Command> {
     let limit = getrlimit(Resource::Nofile).maximum.context("no limit of open files")?;
@@ -134,10 +196,7 @@ impl Listens {
 
 /// Gives an interface's receiving to a thread on a core; its process id.
 fn threaded(host: &Host, device: &str, core: &str) -> Result<u32> {
-    // sysfs shows the namespace in which it was mounted.
-    let switch =
-        format!("mount -t sysfs nearwire /sys && echo 1 > /sys/class/net/{device}/threaded");
-    host.run(["unshare", "--mount", "sh", "-c", &switch])
+    with_sysfs(host, &format!("echo 1 > /sys/class/net/{device}/threaded"))
         .context("receiving by a thread takes Linux 5.12 and more")?;
     let name = format!("napi/{device}-");
     let thread = process::until(
@@ -161,4 +220,11 @@ fn threaded(host: &Host, device: &str, core: &str) -> Result<u32> {
         &thread.to_string(),
     ]))?;
     Ok(thread)
+}
+
+/// Runs this in a shell that sees the host's interfaces in `/sys`.
+fn with_sysfs(host: &Host, command: &str) -> Result<()> {
+    // sysfs shows the namespace in which it was mounted.
+    let words = format!("mount -t sysfs nearwire /sys && {command}");
+    host.run(["unshare", "--mount", "sh", "-c", &words]).map(drop)
 }

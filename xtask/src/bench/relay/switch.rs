@@ -18,12 +18,6 @@ const FIRST_PORT: u16 = 20_000;
 /// Pairs for which there are lanes.
 pub(super) const PAIRS: u16 = 1_000;
 
-/// Programs that are attached as long as this is kept.
-pub(super) struct Attached {
-    _relay: LaneSwitch,
-    _clients: LaneSwitch,
-}
-
 /// Where the switch takes datagrams.
 pub(super) const AT: Listens = Listens::Udp(PORT);
 
@@ -35,8 +29,8 @@ pub(super) fn load(port: u16) -> Result<LaneSwitch> {
     Ok(switch)
 }
 
-/// The switch with a lane for each pair, on the relay's interface.
-pub(super) fn lanes(scene: &Scene) -> Result<Attached> {
+/// The switch with a lane for each pair, on the relay's interface as long as this is kept.
+pub(super) fn lanes(scene: &Scene) -> Result<LaneSwitch> {
     attached(scene, |switch, device| {
         for pair in 0..PAIRS {
             let ends = [2 * pair, 2 * pair + 1];
@@ -49,32 +43,19 @@ pub(super) fn lanes(scene: &Scene) -> Result<Attached> {
     })
 }
 
-/// The reflector, on the relay's interface.
-pub(super) fn reflector(scene: &Scene) -> Result<Attached> {
+/// The reflector, in the same way.
+pub(super) fn reflector(scene: &Scene) -> Result<LaneSwitch> {
     attached(scene, |switch, device| Ok(switch.attach_reflector(device, XdpMode::Driver)?))
 }
 
 fn attached(
     scene: &Scene,
     attach: impl FnOnce(&mut LaneSwitch, &str) -> Result<()> + Send,
-) -> Result<Attached> {
-    scene.without_checksum_offload()?;
-    let near = &scene.devices[0];
-    let relay = scene.relay.enter(|| {
+) -> Result<LaneSwitch> {
+    scene.relay.enter(|| {
         let mut switch = load(PORT)?;
-        attach(&mut switch, near)?;
-        anyhow::Ok(switch)
-    })??;
-    Ok(Attached { _relay: relay, _clients: receiver(scene)? })
-}
-
-/// Has the clients' interface take what the relay's sends back: a veth does only where there is a
-/// program too. This one passes all.
-pub(super) fn receiver(scene: &Scene) -> Result<LaneSwitch> {
-    scene.clients.enter(|| {
-        let mut pass = load(1)?;
-        pass.attach(&scene.devices[1], XdpMode::Driver)?;
-        Ok(pass)
+        attach(&mut switch, &scene.devices[0])?;
+        Ok(switch)
     })?
 }
 

@@ -1,0 +1,55 @@
+//! `nearwire down`, `nearwire rotate`, `nearwire leave`.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use super::daemon::Socket;
+use crate::mesh::rpc::{Caller, Reply, Request};
+
+/// Take the node down, until the next `nearwire up`
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Take another WireGuard key now, without losing a packet
+#[derive(clap::Args)]
+pub(super) struct RotateArgs {
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Leave the network for good, and forget the node's keys
+#[derive(clap::Args)]
+pub(super) struct LeaveArgs {
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Args {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        ask(&self.socket, &Request::Down)
+    }
+}
+
+impl RotateArgs {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        ask(&self.socket, &Request::Rotate)
+    }
+}
+
+impl LeaveArgs {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        ask(&self.socket, &Request::Leave)
+    }
+}
+
+fn ask(socket: &Socket, request: &Request) -> anyhow::Result<ExitCode> {
+    match Caller::connect(&socket.socket)?.ask(request, |_| {})? {
+        Reply::Done(what) => println!("{what}"),
+        _ => bail!("the daemon answered something else"),
+    }
+    Ok(ExitCode::SUCCESS)
+}

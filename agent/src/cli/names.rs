@@ -1,0 +1,34 @@
+//! `nearwire restore-names`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::mesh::store;
+
+/// Give the host its own resolvers back, after a daemon that was killed
+///
+/// The next daemon does it too, and a daemon that ends does it itself. systemd's unit calls this when
+/// the daemon has ended, however it did.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Where the daemon keeps its state
+    #[arg(long, value_name = "DIR", env = "NEARWIRE_STATE", default_value = store::DIRECTORY)]
+    state: PathBuf,
+}
+
+impl Args {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let paths = resolver::Paths::of_host(&self.state);
+        match runtime.block_on(resolver::restore(&paths))? {
+            Some(mode) => println!("the host's own resolvers are back ({mode:?})"),
+            None => println!("there is nothing to give back"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

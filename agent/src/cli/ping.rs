@@ -1,0 +1,81 @@
+//! `nearwire ping`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::daemon::Socket;
+use super::peers::find;
+use crate::io::echo::Echo;
+use crate::mesh::rpc::Caller;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Ask a peer through the tunnel whether it is there; each answer names the path
+///
+/// It sends ICMP echo requests, which the policy has to let pass. Exit codes: 0 if an answer came, 1
+/// if none did.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The peer, by name, address, key or id
+    #[arg(value_name = "PEER")]
+    peer: String,
+    /// How often
+    #[arg(short, long, value_name = "N", default_value_t = 4)]
+    count: u16,
+    /// Milliseconds between two
+    #[arg(short, long, value_name = "MS", default_value_t = 1000)]
+    interval: u64,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Args {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let mut caller = Caller::connect(&self.socket.socket)?;
+        let status = caller.status()?;
+        let peer = find(&status.peers, &self.peer)?.clone();
+        let address = self.peer.parse().ok().or_else(|| peer.addresses.first().copied());
+        let address = address.context("the peer has no address")?;
+        // The low half of a process id tells commands apart that run at one time.
+        let id = u16::try_from(std::process::id() & 0xffff)?;
+        let echo = Echo::open(address, id)
+            .context("cannot open a raw socket; it takes CAP_NET_RAW, are you root?")?;
+        let mut answers = 0;
+        for sequence in 1..=self.count {
+            let time = echo.ask(sequence, PATIENCE).context("cannot ask")?;
+            answers += u32::from(time.is_some());
+            let status = caller.status()?;
+            let path = find(&status.peers, &peer.node).map(|peer| peer.way());
+            self.show(sequence, address, time, &path.unwrap_or_else(|_| "none".to_owned()));
+            if sequence < self.count {
+                let interval = Duration::from_millis(self.interval);
+                std::thread::sleep(interval.saturating_sub(time.unwrap_or(PATIENCE)));
+            }
+        }
+        if !self.json {
+            println!("{answers} of {} answered", self.count);
+        }
+        Ok(if answers > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn show(&self, sequence: u16, address: std::net::IpAddr, time: Option<Duration>, path: &str) {
+        let ms = time.map(|time| time.as_secs_f64() * 1000.0);
+        if self.json {
+            let line = json!({
+                "sequence": sequence, "address": address, "rtt_ms": ms, "path": path,
+            });
+            println!("{line}");
+        } else if let Some(ms) = ms {
+            println!("{sequence}: {address} by {path}: {ms:.2} ms");
+        } else {
+            println!("{sequence}: {address}: no answer");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `nearwire up`.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use ipnet::IpNet;
+use proto::control::AuthKey;
+use tokio::sync::mpsc;
+
+use super::daemon::{Place, Socket};
+use crate::mesh::rpc::{Caller, Reply, Request};
+use crate::mesh::{self, Settings};
+
+/// Exit code: an operator has to approve the node.
+const PENDING: u8 = 3;
+/// Exit code: the control plane is away; the node is up by what it knew.
+const OFFLINE: u8 = 4;
+
+/// Come into a mesh, or change how this node is in it
+///
+/// The first time it takes an enrolment key; later none. What is not said is off: a second
+/// `nearwire up` without --accept-routes accepts none.
+///
+/// Exit codes: 0 connected, 1 failed, 2 wrong usage, 3 waits for an operator's approval, 4 the control
+/// plane is away and the node is up by what it knew.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// The address of the control plane: https://control.example.com
+    #[arg(long, value_name = "URL", env = "NEARWIRE_CONTROL")]
+    control: String,
+    /// The enrolment key, or `-` to read it from standard input
+    #[arg(long, value_name = "KEY", env = "NEARWIRE_AUTH_KEY", hide_env_values = true)]
+    auth_key: Option<String>,
+    /// Believe the certificates of this file, in place of the host's
+    #[arg(long, value_name = "FILE", env = "NEARWIRE_CA")]
+    ca: Option<PathBuf>,
+    /// What the node would like to be called [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Offer these networks behind this node; an operator approves them
+    #[arg(long, value_name = "NET", value_delimiter = ',')]
+    advertise_routes: Vec<IpNet>,
+    /// Reach networks behind other nodes through them
+    #[arg(long)]
+    accept_routes: bool,
+    /// Leave the host's resolver alone: names of the mesh are not found
+    #[arg(long)]
+    no_names: bool,
+    /// The UDP port of WireGuard [default: the one that it had, else any]
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    port: u16,
+    /// Be the daemon too, in the foreground
+    #[arg(short, long)]
+    foreground: bool,
+    #[command(flatten)]
+    socket: Socket,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let hostname = match self.hostname {
+            Some(name) => name,
+            None => host_name()?,
+        };
+        let settings = Settings {
+            control: self.control,
+            ca: self.ca.map(std::path::absolute).transpose().context("no such path")?,
+            hostname,
+            advertise_routes: self.advertise_routes,
+            accept_routes: self.accept_routes,
+            names: !self.no_names,
+            port: self.port,
+        };
+        let auth_key = self.auth_key.map(read_key).transpose()?;
+        let request = Request::Up { settings: Box::new(settings), auth_key };
+        if self.foreground {
+            let (replies, mut said) = mpsc::channel(64);
+            std::thread::spawn(move || {
+                while let Some(reply) = said.blocking_recv() {
+                    if let Reply::Refused(reason) = reply {
+                        eprintln!("nearwire: {reason}");
+                        std::process::exit(1);
+                    }
+                }
+            });
+            return mesh::run(self.place.options(self.socket.socket)?, Some((request, replies)));
+        }
+        let shows = std::io::stderr().is_terminal();
+        let reply = Caller::connect(&self.socket.socket)?.ask(&request, |what| {
+            if shows {
+                eprintln!("{what} ...");
+            }
+        })?;
+        let Reply::Done(what) = reply else { bail!("the daemon answered something else") };
+        println!("{what}");
+        Ok(match what.split(':').next() {
+            Some("pending") => ExitCode::from(PENDING),
+            Some("offline") => ExitCode::from(OFFLINE),
+            _ => ExitCode::SUCCESS,
+        })
+    }
+}
+
+fn read_key(text: String) -> anyhow::Result<AuthKey> {
+    if text != "-" {
+        return Ok(AuthKey::new(&text));
+    }
+    let mut text = zeroize::Zeroizing::new(String::new());
+    std::io::stdin().take(4096).read_to_string(&mut text).context("cannot read the key")?;
+    Ok(AuthKey::new(&text))
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("cannot read this host's name")?;
+    let name = name.trim();
+    // What stands behind the first dot is the domain.
+    let short = name.split('.').next().unwrap_or_default().to_owned();
+    if short.is_empty() { bail!("this host has no name: give --hostname") } else { Ok(short) }
+}

@@ -1,0 +1,180 @@
+//! Addresses and routes of the tunnel interface, and the addresses of the host's other ones.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::Context as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use ipnet::IpNet;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
+use rtnetlink::packet_route::link::LinkFlags;
+use rtnetlink::{
+    Error, Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder, new_connection,
+    new_multicast_connection,
+};
+use tokio::sync::mpsc;
+
+/// Our end of the kernel's network configuration.
+pub(crate) struct Network {
+    handle: Handle,
+    index: u32,
+}
+
+impl Network {
+    /// For an interface.
+    pub(crate) fn of(name: &str) -> anyhow::Result<Self> {
+        let index = super::tun::interface_index(name)
+            .with_context(|| format!("interface {name} is gone"))?;
+        let (connection, handle, _) = new_connection().context("cannot speak netlink")?;
+        tokio::spawn(connection);
+        Ok(Self { handle, index })
+    }
+
+    /// The interface's number.
+    pub(crate) const fn index(&self) -> u32 {
+        self.index
+    }
+
+    pub(crate) async fn set_up(&self) -> anyhow::Result<()> {
+        let up = LinkUnspec::new_with_index(self.index).up().build();
+        self.handle.link().set(up).execute().await.context("cannot bring the interface up")
+    }
+
+    pub(crate) async fn add_address(&self, address: IpNet) -> anyhow::Result<()> {
+        let request = self.handle.address().add(self.index, address.addr(), address.prefix_len());
+        request.replace().execute().await.with_context(|| format!("cannot add address {address}"))
+    }
+
+    /// Adds an address by which only this host reaches itself.
+    pub(crate) async fn add_own_address(&self, address: Ipv4Addr) -> anyhow::Result<()> {
+        let mut request = self.handle.address().add(self.index, address.into(), 32);
+        request.message_mut().header.scope = AddressScope::Host;
+        request.replace().execute().await.with_context(|| format!("cannot add address {address}"))
+    }
+
+    pub(crate) async fn remove_address(&self, address: IpNet) -> anyhow::Result<()> {
+        let filtered = self.handle.address().get().set_link_index_filter(self.index);
+        let mut found = filtered.set_address_filter(address.addr()).execute();
+        while let Some(message) = found.try_next().await? {
+            gone(self.handle.address().del(message).execute().await)
+                .with_context(|| format!("cannot remove address {address}"))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn add_route(&self, route: IpNet) -> anyhow::Result<()> {
+        let routes = self.handle.route();
+        let added = match route {
+            IpNet::V4(net) => {
+                let message = RouteMessageBuilder::<Ipv4Addr>::new()
+                    .destination_prefix(net.network(), net.prefix_len())
+                    .output_interface(self.index)
+                    .build();
+                routes.add(message).replace().execute().await
+            }
+            IpNet::V6(net) => {
+                let message = RouteMessageBuilder::<std::net::Ipv6Addr>::new()
+                    .destination_prefix(net.network(), net.prefix_len())
+                    .output_interface(self.index)
+                    .build();
+                routes.add(message).replace().execute().await
+            }
+        };
+        added.with_context(|| format!("cannot add route {route}"))
+    }
+
+    pub(crate) async fn remove_route(&self, route: IpNet) -> anyhow::Result<()> {
+        let routes = self.handle.route();
+        let removed = match route {
+            IpNet::V4(net) => {
+                let message = RouteMessageBuilder::<Ipv4Addr>::new()
+                    .destination_prefix(net.network(), net.prefix_len())
+                    .output_interface(self.index)
+                    .build();
+                routes.del(message).execute().await
+            }
+            IpNet::V6(net) => {
+                let message = RouteMessageBuilder::<std::net::Ipv6Addr>::new()
+                    .destination_prefix(net.network(), net.prefix_len())
+                    .output_interface(self.index)
+                    .build();
+                routes.del(message).execute().await
+            }
+        };
+        gone(removed).with_context(|| format!("cannot remove route {route}"))
+    }
+
+    /// The networks of the host's other interfaces that are up, with its address in each.
+    pub(crate) async fn local(&self) -> anyhow::Result<Vec<IpNet>> {
+        let mut up = Vec::new();
+        let mut links = self.handle.link().get().execute();
+        while let Some(link) = links.try_next().await? {
+            let flags = link.header.flags;
+            if flags.contains(LinkFlags::Up)
+                && !flags.contains(LinkFlags::Loopback)
+                && link.header.index != self.index
+            {
+                up.push(link.header.index);
+            }
+        }
+        let mut local = Vec::new();
+        let mut addresses = self.handle.address().get().execute();
+        while let Some(message) = addresses.try_next().await? {
+            if !up.contains(&message.header.index) {
+                continue;
+            }
+            for attribute in &message.attributes {
+                if let AddressAttribute::Address(address) = attribute
+                    && is_reachable(address)
+                    && let Ok(net) = IpNet::new(*address, message.header.prefix_len)
+                {
+                    local.push(net);
+                }
+            }
+        }
+        local.sort_unstable();
+        local.dedup();
+        Ok(local)
+    }
+}
+
+/// Tells each time that an address of the host comes or goes.
+pub(crate) fn watch_addresses() -> anyhow::Result<mpsc::Receiver<()>> {
+    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr, MulticastGroup::Link];
+    let (connection, handle, mut messages) =
+        new_multicast_connection(&groups).context("cannot listen to changes of addresses")?;
+    tokio::spawn(connection);
+    let (changes, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        // The connection answers only while its handle lives.
+        let _handle = handle;
+        while messages.next().await.is_some() {
+            // One that is not taken yet says the same.
+            if let Err(mpsc::error::TrySendError::Closed(())) = changes.try_send(()) {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+/// Whether another host may send there.
+fn is_reachable(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local() && !v4.is_unspecified(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local() && !v6.is_unspecified(),
+    }
+}
+
+/// What is to go and is gone already is as good.
+fn gone(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(Error::NetlinkError(message))
+            if message.raw_code() == -libc::ESRCH
+                || message.raw_code() == -libc::EADDRNOTAVAIL
+                || message.raw_code() == -libc::ENODEV =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,173 @@
+//! Makes the interface what a netmap wants: peers, keys, policy, addresses, routes.
+
+use anyhow::Context as _;
+use dataplane_common::Generation;
+use engine::KeyChange;
+use ipnet::IpNet;
+use policy::Filter;
+use proto::control::Netmap;
+use proto::uapi::Set;
+use tokio::sync::{mpsc, oneshot};
+
+use super::state::Settings;
+use super::steps::{Changes, Steps};
+use super::wanted::Wanted;
+use crate::io::network::Network;
+use crate::wg::{PolicyChange, Proposal, SharedNode};
+
+/// The interface, and what it was made so far.
+pub(super) struct MeshInterface {
+    node: SharedNode,
+    network: Network,
+    policies: mpsc::Sender<PolicyChange>,
+    pub(super) applied: Wanted,
+    /// The text of the filter in force.
+    filter: String,
+    pub(super) generation: Generation,
+    /// The host's other networks.
+    pub(super) local: Vec<IpNet>,
+    /// What could not be done the last time.
+    pub(super) warnings: Vec<String>,
+}
+
+/// The filter of a netmap, which is the control plane's word.
+pub(super) fn filter(netmap: &Netmap) -> anyhow::Result<Filter> {
+    serde_json::from_str(netmap.filter.get()).context("the filter of the netmap is none")
+}
+
+impl MeshInterface {
+    pub(super) fn new(
+        name: &str,
+        node: SharedNode,
+        policies: mpsc::Sender<PolicyChange>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            node,
+            network: Network::of(name)?,
+            policies,
+            applied: Wanted::default(),
+            filter: String::new(),
+            generation: Generation::default(),
+            local: Vec::new(),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Brings it up with the node's key and port.
+    pub(super) async fn start(&mut self, set: Set) -> anyhow::Result<()> {
+        let mut node = self.node.lock().await;
+        node.set(set).await??;
+        self.network.set_up().await?;
+        node.set_up(true).await;
+        drop(node);
+        self.look_around().await;
+        Ok(())
+    }
+
+    /// Reads the host's other networks.
+    pub(super) async fn look_around(&mut self) {
+        match self.network.local().await {
+            Ok(local) => self.local = local,
+            Err(error) => tracing::warn!("the host's addresses cannot be read: {error:#}"),
+        }
+    }
+
+    /// Makes the interface what this netmap wants. What fails is said and does not keep the rest from
+    /// being done, but nobody becomes a peer before the filter is in force.
+    pub(super) async fn apply(&mut self, netmap: &Netmap, settings: &Settings) {
+        self.warnings.clear();
+        let wanted = Wanted::of(netmap, settings, &self.local);
+        let steps = Steps::between(&self.applied, &wanted);
+        let [gone, peers] = steps.sets();
+        // Who is out is out at once, whatever else fails.
+        self.set(gone).await;
+        if let Err(error) = self.enforce(netmap).await {
+            self.warn(error.context("the policy stays as it was, and nobody new becomes a peer"));
+            for key in &steps.gone {
+                self.applied.peers.retain(|_, peer| peer.key != *key);
+            }
+            return;
+        }
+        let (renames, expected): (Vec<_>, Vec<_>) =
+            steps.keys.into_iter().partition(|key| matches!(key, KeyChange::Rename { .. }));
+        self.change_keys(renames).await;
+        self.set(peers).await;
+        self.change_keys(expected).await;
+        let Changes { add, remove } = &steps.addresses;
+        for &address in remove {
+            let removed = self.network.remove_address(address).await;
+            self.note(removed);
+        }
+        for &address in add {
+            let added = self.network.add_address(address).await;
+            self.note(added);
+        }
+        let Changes { add, remove } = &steps.routes;
+        for &route in remove {
+            let removed = self.network.remove_route(route).await;
+            self.note(removed);
+        }
+        for &route in add {
+            let added = self.network.add_route(route).await;
+            self.note(added);
+        }
+        self.applied = wanted;
+    }
+
+    /// Lets go of all peers, and lets nothing pass.
+    pub(super) async fn cut(&mut self) {
+        self.set(Set { replace_peers: true, ..Set::default() }).await;
+        self.applied.peers.clear();
+        self.filter.clear();
+        if let Err(error) = self.put_in_force(Filter::default()).await {
+            self.warn(error);
+        }
+    }
+
+    async fn enforce(&mut self, netmap: &Netmap) -> anyhow::Result<()> {
+        if self.filter == netmap.filter.get() {
+            return Ok(());
+        }
+        self.put_in_force(filter(netmap)?).await?;
+        self.filter = netmap.filter.get().to_owned();
+        Ok(())
+    }
+
+    async fn put_in_force(&mut self, filter: Filter) -> anyhow::Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let proposal = Proposal::Filter(Box::new(filter));
+        self.policies.send((proposal, reply)).await.context("the interface is going away")?;
+        self.generation = answer.await.context("the interface is going away")??;
+        Ok(())
+    }
+
+    async fn set(&mut self, set: Set) {
+        if set == Set::default() {
+            return;
+        }
+        let done = self.node.lock().await.set(set).await;
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.warn(error.into()),
+            Err(error) => self.warn(error),
+        }
+    }
+
+    pub(super) async fn change_keys(&mut self, changes: Vec<KeyChange>) {
+        if !changes.is_empty() {
+            let changed = self.node.lock().await.change_keys(changes).await;
+            self.note(changed);
+        }
+    }
+
+    fn note(&mut self, result: anyhow::Result<()>) {
+        if let Err(error) = result {
+            self.warn(error);
+        }
+    }
+
+    fn warn(&mut self, error: anyhow::Error) {
+        tracing::warn!("{error:#}");
+        self.warnings.push(format!("{error:#}"));
+    }
+}

@@ -1,0 +1,245 @@
+//! A connection to a relay: QUIC, or TLS on TCP where UDP does not get through.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use proto::control::Relay;
+use proto::key::PublicKey;
+use proto::relay::{Batch, EXPORTER_LABEL, Framing, UPGRADE, UPGRADE_PATH, split_frame};
+use proto::ticket::SignedTicket;
+use quinn::crypto::rustls::QuicClientConfig;
+use relay_client::Session;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+use super::{LineId, trust};
+use crate::mesh::secret::Secret;
+
+/// How long QUIC may take before TLS is tried.
+const QUIC_PATIENCE: Duration = Duration::from_secs(2);
+const TLS_PATIENCE: Duration = Duration::from_secs(5);
+/// Pieces that wait to be written; of packets, what comes on top is dropped.
+const WAITING: usize = 512;
+/// The longest head of an answer to the upgrade.
+const LONGEST_HEAD: usize = 4 << 10;
+
+/// What a connection brings.
+pub(super) enum Incoming {
+    Connected(LineId, Box<Line>),
+    Frame(LineId, Vec<u8>),
+    Datagram(LineId, Vec<u8>),
+    Ended(LineId, String),
+}
+
+/// A connection with its session. Dropped, it ends.
+pub(super) struct Line {
+    pub(super) session: Session,
+    /// What carries it, for people to read.
+    pub(super) carrier: &'static str,
+    quic: Option<quinn::Connection>,
+    writer: mpsc::Sender<Vec<u8>>,
+}
+
+/// What is needed to be admitted.
+#[derive(Clone)]
+pub(super) struct Admission {
+    pub(super) relay: Relay,
+    pub(super) identity: Secret,
+    pub(super) ticket: SignedTicket,
+}
+
+impl Line {
+    /// Writes what the session wants written; false if the relay does not read.
+    pub(super) fn flush(&mut self) -> bool {
+        let output = self.session.take_output();
+        output.is_empty() || self.writer.try_send(output).is_ok()
+    }
+
+    /// Sends packets: by datagrams if they fit, else by the stream. What does not fit there is lost,
+    /// as on any full link.
+    pub(super) fn send(&mut self, to: PublicKey, batch: Batch<'_>) {
+        if let Some(quic) = &self.quic {
+            let limit = quic.max_datagram_size().unwrap_or(0);
+            if let Some(datagrams) = Session::datagrams(to, &batch, limit) {
+                for datagram in datagrams {
+                    let _ = quic.send_datagram(datagram.into());
+                }
+                return;
+            }
+        }
+        if self.writer.capacity() > WAITING / 8 {
+            self.session.send(to, batch);
+            self.flush();
+        }
+    }
+}
+
+/// Connects, and hands on what comes until the connection ends.
+pub(super) async fn run(
+    endpoint: quinn::Endpoint,
+    admission: Admission,
+    id: LineId,
+    to: mpsc::Sender<Incoming>,
+) {
+    let ended = connected(&endpoint, &admission, id, &to).await;
+    let reason = ended.map_or_else(|error| format!("{error:#}"), |()| "it was closed".to_owned());
+    // Nobody may want to know any more.
+    let _ = to.send(Incoming::Ended(id, reason)).await;
+}
+
+async fn connected(
+    endpoint: &quinn::Endpoint,
+    admission: &Admission,
+    id: LineId,
+    to: &mpsc::Sender<Incoming>,
+) -> anyhow::Result<()> {
+    let relay = &admission.relay;
+    if let Some(port) = relay.quic_port {
+        match tokio::time::timeout(QUIC_PATIENCE, quic(endpoint, relay, port)).await {
+            Ok(Ok(connection)) => return over_quic(connection, admission, id, to).await,
+            Ok(Err(error)) => tracing::debug!("no QUIC to {}: {error:#}", relay.host),
+            Err(_) => tracing::debug!("no QUIC to {}: no answer", relay.host),
+        }
+    }
+    let stream = tokio::time::timeout(TLS_PATIENCE, tls(relay)).await.context("no answer")??;
+    let mut exporter = [0; 32];
+    stream.get_ref().1.export_keying_material(&mut exporter, EXPORTER_LABEL, Some(&[]))?;
+    let written = say_connected(admission, exporter, None, "TLS", id, to).await?;
+    let (reader, writer) = tokio::io::split(stream);
+    tokio::select! {
+        written = write(writer, written) => written,
+        read = read(reader, id, to) => read,
+    }
+}
+
+async fn quic(
+    endpoint: &quinn::Endpoint,
+    relay: &Relay,
+    port: u16,
+) -> anyhow::Result<quinn::Connection> {
+    let crypto = QuicClientConfig::try_from(trust::tls(&relay.certificates, true)?)?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    let mut transport = quinn::TransportConfig::default();
+    transport.keep_alive_interval(Some(Duration::from_secs(10)));
+    config.transport_config(Arc::new(transport));
+    let address = address(relay, port).await?;
+    Ok(endpoint.connect_with(config, address, &relay.host)?.await?)
+}
+
+async fn address(relay: &Relay, port: u16) -> anyhow::Result<SocketAddr> {
+    if let Some(&address) = relay.addresses.first() {
+        return Ok((address, port).into());
+    }
+    let mut found = tokio::net::lookup_host((relay.host.as_str(), port)).await?;
+    found.next().with_context(|| format!("{} has no address", relay.host))
+}
+
+async fn over_quic(
+    quic: quinn::Connection,
+    admission: &Admission,
+    id: LineId,
+    to: &mpsc::Sender<Incoming>,
+) -> anyhow::Result<()> {
+    let mut exporter = [0; 32];
+    quic.export_keying_material(&mut exporter, EXPORTER_LABEL, &[])
+        .map_err(|_| anyhow::anyhow!("TLS exports nothing"))?;
+    let (stream, reader) = quic.open_bi().await?;
+    let written = say_connected(admission, exporter, Some(quic.clone()), "QUIC", id, to).await?;
+    let long = async {
+        loop {
+            read(quic.accept_uni().await?, id, to).await?;
+        }
+    };
+    let short = async {
+        loop {
+            let datagram = quic.read_datagram().await?.to_vec();
+            to.send(Incoming::Datagram(id, datagram)).await?;
+        }
+    };
+    tokio::select! {
+        written = write(stream, written) => {
+            quic.close(0_u32.into(), b"");
+            written
+        }
+        read = read(reader, id, to) => read,
+        ended = long => ended,
+        ended = short => ended,
+    }
+}
+
+async fn say_connected(
+    admission: &Admission,
+    exporter: [u8; 32],
+    quic: Option<quinn::Connection>,
+    carrier: &'static str,
+    id: LineId,
+    to: &mpsc::Sender<Incoming>,
+) -> anyhow::Result<mpsc::Receiver<Vec<u8>>> {
+    let session = Session::new(admission.identity.signing_key()?, admission.ticket, exporter);
+    let (writer, written) = mpsc::channel(WAITING);
+    let mut line = Line { session, carrier, quic, writer };
+    line.flush();
+    to.send(Incoming::Connected(id, Box::new(line))).await?;
+    Ok(written)
+}
+
+async fn tls(
+    relay: &Relay,
+) -> anyhow::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+    let tcp = tokio::net::TcpStream::connect(address(relay, relay.tls_port).await?).await?;
+    tcp.set_nodelay(true)?;
+    let connector =
+        tokio_rustls::TlsConnector::from(Arc::new(trust::tls(&relay.certificates, false)?));
+    let name = ServerName::try_from(relay.host.clone())?;
+    let mut stream = connector.connect(name, tcp).await?;
+    let host = &relay.host;
+    let ask = format!(
+        "GET {UPGRADE_PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n"
+    );
+    stream.write_all(ask.as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+        if head.len() > LONGEST_HEAD {
+            bail!("its answer is none");
+        }
+    }
+    if !head.starts_with(b"HTTP/1.1 101 ") {
+        bail!("it does not speak the relay's protocol on this port");
+    }
+    Ok(stream)
+}
+
+async fn write(
+    mut to: impl AsyncWrite + Unpin,
+    mut pieces: mpsc::Receiver<Vec<u8>>,
+) -> anyhow::Result<()> {
+    while let Some(bytes) = pieces.recv().await {
+        to.write_all(&bytes).await?;
+        if pieces.is_empty() {
+            to.flush().await?;
+        }
+    }
+    to.shutdown().await?;
+    Ok(())
+}
+
+async fn read(
+    mut from: impl AsyncRead + Unpin,
+    id: LineId,
+    to: &mpsc::Sender<Incoming>,
+) -> anyhow::Result<()> {
+    let mut held = Vec::new();
+    while from.read_buf(&mut held).await? > 0 {
+        let mut start = 0;
+        while let Some((frame, taken)) = split_frame(&held[start..], Framing::Admitted)? {
+            to.send(Incoming::Frame(id, frame.to_vec())).await?;
+            start += taken;
+        }
+        held.drain(..start);
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! The socket of the daemon: one JSON request a line, then replies, a line each.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use proto::control::AuthKey;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+use super::{Settings, Status};
+
+/// Where it is if nothing else is said.
+pub(crate) const SOCKET: &str = "/run/nearwire/nearwire.sock";
+/// The longest request.
+const REQUEST_LIMIT: u64 = 1 << 20;
+
+/// What a command asks.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Request {
+    /// Come into the mesh, or stay there by other settings.
+    Up {
+        settings: Box<Settings>,
+        /// By what right; not needed by a node that is enrolled.
+        auth_key: Option<AuthKey>,
+    },
+    /// Leave the mesh until the next `Up`.
+    Down,
+    /// Leave it for good: the node is forgotten, here and there.
+    Leave,
+    Status,
+    /// Take another WireGuard key.
+    Rotate,
+}
+
+/// What the daemon answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    /// It goes on: what is being done.
+    Progress(String),
+    Status(Box<Status>),
+    /// It was done, and what came of it.
+    Done(String),
+    Refused(String),
+}
+
+/// A request, and where its replies go.
+pub(super) type Call = (Request, mpsc::Sender<Reply>);
+
+/// Passes the requests of a client on.
+pub(super) async fn talk(
+    client: tokio::net::UnixStream,
+    calls: mpsc::Sender<Call>,
+) -> anyhow::Result<()> {
+    let (reader, mut writer) = client.into_split();
+    let mut lines = tokio::io::BufReader::new(reader).take(REQUEST_LIMIT).lines();
+    while let Some(line) = lines.next_line().await? {
+        lines.get_mut().set_limit(REQUEST_LIMIT);
+        let (replies, mut inbox) = mpsc::channel(16);
+        match serde_json::from_str(&line) {
+            Ok(request) => calls.send((request, replies)).await?,
+            Err(error) => {
+                let reason = format!("this daemon does not know the request: {error}");
+                replies.send(Reply::Refused(reason)).await?;
+                drop(replies);
+            }
+        }
+        while let Some(reply) = inbox.recv().await {
+            let mut line = serde_json::to_string(&reply)?;
+            line.push('\n');
+            writer.write_all(line.as_bytes()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The end of a command: asks, shows progress, and gives the last reply.
+pub(crate) struct Caller(BufReader<UnixStream>);
+
+impl Caller {
+    pub(crate) fn connect(socket: &Path) -> anyhow::Result<Self> {
+        let stream = UnixStream::connect(socket).with_context(|| {
+            format!(
+                "no nearwire daemon answers at {}, or you may not speak to it; start it with: \
+                 systemctl start nearwire (or: nearwire daemon)",
+                socket.display()
+            )
+        })?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request,
+        mut progress: impl FnMut(&str),
+    ) -> anyhow::Result<Reply> {
+        let mut line = serde_json::to_string(request)?;
+        line.push('\n');
+        self.0.get_mut().write_all(line.as_bytes()).context("the daemon has gone")?;
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line).context("the daemon has gone")? == 0 {
+                bail!("the daemon has gone");
+            }
+            match serde_json::from_str(&line).context("the daemon does not answer as it should")? {
+                Reply::Progress(what) => progress(&what),
+                Reply::Refused(reason) => bail!("{reason}"),
+                reply => return Ok(reply),
+            }
+        }
+    }
+
+    pub(crate) fn status(&mut self) -> anyhow::Result<Status> {
+        match self.ask(&Request::Status, |_| {})? {
+            Reply::Status(status) => Ok(*status),
+            _ => bail!("the daemon answered something else"),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a node keeps between its runs.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use proto::control::NodeId;
+use proto::ticket::UnixSeconds;
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+
+/// What the user has asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// The address of the control plane.
+    pub(crate) control: String,
+    /// Certificates that are believed instead of the host's.
+    #[serde(default)]
+    pub(crate) ca: Option<PathBuf>,
+    /// What the node would like to be called.
+    pub(crate) hostname: String,
+    /// Networks behind this node that it offers.
+    #[serde(default)]
+    pub(crate) advertise_routes: Vec<IpNet>,
+    /// Whether networks behind others are reached through them.
+    #[serde(default)]
+    pub(crate) accept_routes: bool,
+    /// Whether the host has the names of the mesh from this node.
+    #[serde(default)]
+    pub(crate) names: bool,
+    /// The WireGuard port; 0 is any.
+    #[serde(default)]
+    pub(crate) port: u16,
+}
+
+/// Who the node is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// Its name for ever, once it is enrolled.
+    pub(crate) node: Option<NodeId>,
+    /// Its node key.
+    pub(crate) node_key: Secret,
+    /// A node key that it has asked to have, until it knows whether it has.
+    #[serde(default)]
+    pub(crate) next_node_key: Option<Secret>,
+    /// Its WireGuard key.
+    pub(crate) key: Secret,
+    /// Its next one.
+    #[serde(default)]
+    pub(crate) next_key: Option<NextKey>,
+}
+
+/// A WireGuard key that peers are told of before it is used.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NextKey {
+    pub(crate) key: Secret,
+    /// When the control plane was first known to have it.
+    pub(crate) named: Option<UnixSeconds>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) settings: Settings,
+    pub(crate) identity: Option<Identity>,
+    /// Whether it is to be up.
+    pub(crate) up: bool,
+}
+
+impl Identity {
+    /// A node that nobody knows yet.
+    pub(crate) fn generate() -> anyhow::Result<Self> {
+        Ok(Self {
+            node: None,
+            node_key: Secret::generate()?,
+            next_node_key: None,
+            key: Secret::generate()?,
+            next_key: None,
+        })
+    }
+}

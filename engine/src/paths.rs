@@ -1,0 +1,59 @@
+//! Ways to a peer, as somebody outside chooses them.
+
+use std::net::SocketAddr;
+
+use proto::key::PublicKey;
+
+use crate::ecn::Ecn;
+use crate::node::Engine;
+use crate::noise::MESSAGE_ROOM;
+use crate::output::{Endpoint, Output};
+use crate::time::Timestamp;
+
+/// What is asked for one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathChange {
+    /// A relay takes packets for the peer here, from now on. Used at once if the peer is nowhere.
+    Relay(SocketAddr),
+    /// Send here, until the peer is heard from elsewhere.
+    Use(SocketAddr),
+    /// Ask for a session at these addresses, where the peer may be: the one that answers is used.
+    Probe(Vec<SocketAddr>),
+}
+
+impl Engine {
+    /// Makes a change of the ways to a peer.
+    pub fn change_path(
+        &mut self,
+        peer: &PublicKey,
+        change: &PathChange,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let Some(&slot) = self.by_key.get(peer) else { return };
+        let up = self.up;
+        let Some(peer) = self.peer_mut(slot) else { return };
+        match change {
+            PathChange::Relay(relay) => {
+                let was_used = peer.endpoint.is_none_or(|at| peer.relay == Some(at.address));
+                peer.relay = Some(*relay);
+                if was_used {
+                    peer.endpoint = Some(Endpoint::from(*relay));
+                }
+            }
+            PathChange::Use(address) => peer.endpoint = Some(Endpoint::from(*address)),
+            PathChange::Probe(addresses) => {
+                let Some(tunnel) = peer.tunnel.as_mut().filter(|_| up) else { return };
+                let slot = out.transmits.slot(MESSAGE_ROOM);
+                let Some(len) = tunnel.initiate_again(slot, now) else { return };
+                let message = slot[..len].to_vec();
+                for &to in addresses {
+                    out.transmits.slot(MESSAGE_ROOM)[..len].copy_from_slice(&message);
+                    out.transmits.commit(to.into(), Ecn::NotCapable, len);
+                    peer.tx_bytes += len as u64;
+                }
+            }
+        }
+        self.stay_awake(slot, now);
+    }
+}

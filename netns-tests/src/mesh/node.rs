@@ -1,0 +1,207 @@
+//! A node of a mesh: a host with a daemon, and the commands that people give it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{Directory, Hub, PATIENCE, Programs};
+use crate::host::Host;
+use crate::process::{Output, Process};
+use crate::wait::wait_until;
+
+/// What the host asks without us: nobody.
+pub const RESOLV_CONF: &str = "nameserver 192.0.2.53\n";
+
+/// See the module.
+#[derive(Debug)]
+pub struct MeshNode {
+    /// Its host.
+    pub host: Host,
+    /// What it would like to be called.
+    pub name: String,
+    /// Its interface.
+    pub interface: String,
+    program: PathBuf,
+    directory: Directory,
+    daemon: Option<Process>,
+}
+
+impl MeshNode {
+    pub(super) fn start(host: Host, name: &str, programs: &Programs) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // The sockets of interfaces share one directory, whatever the namespace.
+        let interface = format!("nm{:x}-{number}", std::process::id());
+        let directory = Directory::new(name)?;
+        let mut node = Self {
+            host,
+            name: name.to_owned(),
+            interface,
+            program: programs.get("nearwire", "agent")?,
+            directory,
+            daemon: None,
+        };
+        node.start_daemon()?;
+        Ok(node)
+    }
+
+    /// Starts the daemon, or starts it again.
+    ///
+    /// # Errors
+    /// When it does not serve.
+    pub fn start_daemon(&mut self) -> Result<()> {
+        let resolv_conf = self.resolv_conf();
+        if !resolv_conf.exists() {
+            std::fs::write(&resolv_conf, RESOLV_CONF)
+                .with_context(|| format!("cannot write {}", resolv_conf.display()))?;
+        }
+        // With a resolv.conf of its own: a node changes it.
+        let mut command = self.host.command("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-ec"]);
+        command.arg("mount --bind \"$0\" /etc/resolv.conf; exec \"$@\"");
+        command.arg(resolv_conf).arg(&self.program);
+        command.arg("daemon").args(["--interface", &self.interface, "--shards", "2"]);
+        command.arg("--state").arg(self.directory.file("state"));
+        command.arg("--socket").arg(self.directory.file("sock"));
+        command.env("NEARWIRE_PIN_DIR", "none").env("NO_COLOR", "1");
+        let process = self.host.spawn_command(command)?;
+        process.wait_for_line("serving", PATIENCE)?;
+        self.daemon = Some(process);
+        Ok(())
+    }
+
+    /// The file that programs of this host, and they alone, see as `/etc/resolv.conf`.
+    #[must_use]
+    pub fn resolv_conf(&self) -> PathBuf {
+        self.directory.file("resolv.conf")
+    }
+
+    /// Runs a command that finds names as the daemon's host does.
+    ///
+    /// # Errors
+    /// When there is no daemon, or the command cannot start or does not end in time.
+    pub fn by_name(&self, words: &[&str]) -> Result<Output> {
+        let daemon = self.daemon.as_ref().context("there is no daemon")?;
+        let mut command = self.host.command("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", daemon.id())).args(words);
+        self.host.spawn_command(command)?.wait(PATIENCE)
+    }
+
+    /// Kills the daemon, which has no time to tidy up.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn kill_daemon(&mut self) -> Result<()> {
+        let daemon = self.daemon.take().context("there is no daemon")?;
+        daemon.signal(Signal::KILL)?;
+        wait_until(PATIENCE, "the daemon's end", || !daemon.is_running());
+        Ok(())
+    }
+
+    /// Ends the daemon.
+    pub fn stop_daemon(&mut self) {
+        self.daemon = None;
+    }
+
+    /// What the daemon has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.daemon.as_ref().map(Process::stderr_so_far).unwrap_or_default()
+    }
+
+    /// Runs `nearwire` with these words, to whatever end.
+    ///
+    /// # Errors
+    /// When it cannot start or does not end in time.
+    pub fn output(&self, words: &[&str]) -> Result<Output> {
+        let mut command = self.host.command(&self.program);
+        command.args(words).env("NEARWIRE_SOCKET", self.directory.file("sock"));
+        command.env("NEARWIRE_STATE", self.directory.file("state"));
+        self.host.spawn_command(command)?.wait(PATIENCE)
+    }
+
+    /// Runs `nearwire` with these words to a good end; gives what it printed.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn nearwire(&self, words: &[&str]) -> Result<String> {
+        let output = self.output(words)?;
+        let said = format!("{}{}", output.stdout, output.stderr);
+        ensure!(output.status.success(), "{}: {words:?}: {said}\n{}", self.name, self.log());
+        Ok(output.stdout)
+    }
+
+    /// Brings it into the mesh, with more words of the command.
+    ///
+    /// # Errors
+    /// When it does not get there.
+    pub fn up(&self, hub: &Hub, key: &str, more: &[&str]) -> Result<String> {
+        let (url, ca) = (hub.url(), hub.ca());
+        let words = ["up", "--control", &url, "--ca", &ca, "--hostname", &self.name];
+        self.nearwire(&[&words[..], &["--auth-key", key], more].concat())
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// When its daemon does not answer.
+    pub fn status(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.nearwire(&["status", "--json"])?)?)
+    }
+
+    /// Its IPv4 address in the mesh.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn address(&self) -> Result<String> {
+        let status = self.status()?;
+        let address = status.pointer("/addresses/0").and_then(Value::as_str);
+        Ok(address.with_context(|| format!("no address: {status}"))?.to_owned())
+    }
+
+    /// Its id.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn id(&self) -> Result<String> {
+        let status = self.status()?;
+        Ok(status["node"].as_str().context("no id")?.to_owned())
+    }
+
+    /// What it says of a peer; null if it has none of this name.
+    ///
+    /// # Errors
+    /// When its daemon does not answer.
+    pub fn peer(&self, name: &str) -> Result<Value> {
+        let status = self.status()?;
+        let peers = status["peers"].as_array().cloned().unwrap_or_default();
+        Ok(peers.into_iter().find(|peer| peer["name"] == name).unwrap_or(Value::Null))
+    }
+
+    /// Waits until something is true of its status.
+    ///
+    /// # Panics
+    /// When it does not come true.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, holds: impl Fn(&Value) -> bool) {
+        let what = format!("{}: {what}", self.name);
+        wait_until(PATIENCE, &what, || self.status().is_ok_and(|status| holds(&status)));
+    }
+
+    /// Waits until it has a path of this kind to a peer.
+    ///
+    /// # Panics
+    /// When it does not get one.
+    #[track_caller]
+    pub fn wait_for_path(&self, peer: &str, path: &str) {
+        self.wait_for(&format!("{path} to {peer}"), |status| {
+            let peers = status["peers"].as_array();
+            peers.is_some_and(|peers| {
+                peers.iter().any(|found| found["name"] == peer && found["path"] == path)
+            })
+        });
+    }
+}

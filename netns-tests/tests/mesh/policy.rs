@@ -1,0 +1,90 @@
+//! Enrolment, and what the policy lets pass.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use netns_tests::{Pinger, answers, ping, wait_until};
+
+use crate::scene::{DIRECT, RELAYED, Scene};
+
+const BRIEFLY: Duration = Duration::from_secs(1);
+
+#[test]
+fn two_nodes_enrol_and_reach_each_other_by_address_as_far_as_the_policy_goes() -> Result<()> {
+    let Scene { a, b, hub, lab } = Scene::new("mesh-policy", DIRECT)?;
+    let (at_a, at_b) = (a.address()?, b.address()?);
+    ping(&a.host, &at_b)?;
+    ping(&b.host, &at_a)?;
+    a.wait_for_path("b", "direct");
+    assert!(a.nearwire(&["ping", "b", "--count", "1"])?.contains("by direct"));
+    assert!(a.nearwire(&["peers", "count"])?.starts_with("1 peers, 1 direct"));
+    assert!(a.nearwire(&["peers", "get", "b", "--json"])?.contains(&at_b));
+    assert!(a.nearwire(&["status"])?.contains("connected"));
+
+    // A change is felt while packets flow, and both ways.
+    let pinger = Pinger::start(&a.host, &at_b, Duration::from_millis(50))?;
+    hub.policy(
+        r#"{ "acls": [
+        { "action": "accept", "src": ["*"], "dst": ["*:22"], "proto": "tcp" },
+    ] }"#,
+    )?;
+    let before = pinger.answered();
+    a.wait_for("the new filter", |status| status["generation"].as_u64() > Some(1));
+    wait_until(Duration::from_secs(5), "denial", || {
+        answers(&a.host, &at_b, Duration::from_millis(300)).is_ok_and(|answered| !answered)
+    });
+    assert!(pinger.answered() >= before);
+    drop(pinger);
+    hub.policy(r#"{ "acls": [{ "action": "accept", "src": ["*"], "dst": ["*:*"] }] }"#)?;
+    wait_until(Duration::from_secs(10), "a grant", || {
+        answers(&a.host, &at_b, BRIEFLY).unwrap_or(false)
+    });
+
+    // Who may reach nobody hears of nobody.
+    let stranger = hub.node(&lab, "c")?;
+    hub.policy(
+        r#"{ "tagOwners": { "tag:node": ["u@example.com"], "tag:other": ["u@example.com"] },
+        "acls": [{ "action": "accept", "src": ["tag:node"], "dst": ["tag:node:*"] }] }"#,
+    )?;
+    let key = hub.auth_key(&["--tag", "tag:other"])?;
+    stranger.up(&hub, &key, &[])?;
+    assert_eq!(stranger.status()?["peers"], serde_json::json!([]));
+    let refused = stranger.output(&[
+        "up",
+        "--control",
+        &hub.url(),
+        "--ca",
+        &hub.ca(),
+        "--auth-key",
+        "nwk_no",
+    ])?;
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_revoked_node_is_cut_within_a_second() -> Result<()> {
+    let Scene { a, b, hub, lab: _lab } = Scene::new("mesh-revoke", RELAYED)?;
+    let at_b = b.address()?;
+    ping(&a.host, &at_b)?;
+    let pinger = Pinger::start(&a.host, &at_b, Duration::from_millis(20))?;
+    let id = b.id()?;
+    // From before the command on, which itself takes some of the time.
+    let revoked = Instant::now();
+    hub.admin(&["nodes", "delete", "home", &id])?;
+    // The count stands still for half a second: it was cut at most that long before.
+    let mut last = (pinger.answered(), revoked);
+    wait_until(Duration::from_secs(10), "the cut", || {
+        let answered = pinger.answered();
+        if answered != last.0 {
+            last = (answered, Instant::now());
+        }
+        last.1.elapsed() >= Duration::from_millis(500)
+    });
+    let cut = last.1.saturating_duration_since(revoked);
+    println!("cut after {cut:?}");
+    assert!(cut < Duration::from_secs(1), "cut after {cut:?}");
+    b.wait_for("revoked", |status| status["state"] == "revoked");
+    assert_eq!(a.peer("b")?, serde_json::Value::Null);
+    Ok(())
+}
