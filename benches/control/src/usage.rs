@@ -5,20 +5,24 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// CPU time so far, in seconds, of all threads of some processes.
+/// Ticks a second, of what the kernel shows to processes.
+const TICKS: f64 = 100.0;
+
+/// CPU time so far, in seconds, of some processes, with their threads that have ended.
 pub(crate) fn cpu_seconds(of: &[u32]) -> Result<f64> {
-    let mut nanoseconds = 0u64;
+    let mut ticks = 0u32;
     for process in of {
-        let tasks = format!("/proc/{process}/task");
-        for task in fs::read_dir(&tasks).with_context(|| format!("reading {tasks}"))? {
-            // A thread may end meanwhile.
-            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
-            let time = text.split(' ').next().unwrap_or_default();
-            nanoseconds += time.parse::<u64>().context("an unreadable schedstat")?;
+        let file = format!("/proc/{process}/stat");
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+        // A name may hold anything but ends with the last parenthesis; the times are the twelfth
+        // and thirteenth after it.
+        let after = text.rsplit(')').next().unwrap_or_default();
+        let times = after.split_whitespace().skip(11).take(2);
+        for time in times {
+            ticks += time.parse::<u32>().with_context(|| format!("an unreadable {file}"))?;
         }
     }
-    #[allow(clippy::cast_precision_loss, reason = "hours of nanoseconds are exact")]
-    Ok(nanoseconds as f64 / 1e9)
+    Ok(f64::from(ticks) / TICKS)
 }
 
 /// Resident memory of some processes, in bytes.
