@@ -4,9 +4,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use proto::control::NodeId;
 use proto::ticket::UnixSeconds;
 
+use crate::core::bearer::BearerId;
 use crate::core::lockout::{Lockout, Source};
+use crate::core::rate::{Rate, Rates};
 use crate::core::seal::SealKey;
 use crate::core::session::SessionKey;
 use crate::hub::Hub;
@@ -22,10 +25,17 @@ struct Inner {
     store: Store,
     hub: Hub,
     session: SessionKey,
-    seal: SealKey,
+    seal: Arc<SealKey>,
     lockout: Mutex<Lockout>,
+    tokens: Mutex<Rates<BearerId>>,
+    nodes: Mutex<Rates<NodeId>>,
     metrics: Metrics,
 }
+
+/// What a program may ask by one API token.
+const TOKEN: Rate = Rate { burst: 1_000, every_second: 100 };
+/// What a node may ask: it reports what is new, and that is seldom.
+const NODE: Rate = Rate { burst: 100, every_second: 5 };
 
 /// The wall clock.
 #[must_use]
@@ -38,9 +48,11 @@ impl App {
     /// All of it, over an open database.
     pub async fn new(store: Store, seal: SealKey) -> Result<Self, crate::store::StoreError> {
         let Secrets { session, control } = store.secrets(&seal, now()).await?;
-        let hub = Hub::new(store.clone(), control)?;
+        let seal = Arc::new(seal);
+        let hub = Hub::new(store.clone(), seal.clone(), control)?;
         let (lockout, metrics) = (Mutex::default(), Metrics::default());
-        Ok(Self(Arc::new(Inner { store, hub, session, seal, lockout, metrics })))
+        let (tokens, nodes) = (Mutex::new(Rates::new(TOKEN)), Mutex::new(Rates::new(NODE)));
+        Ok(Self(Arc::new(Inner { store, hub, session, seal, lockout, tokens, nodes, metrics })))
     }
 
     /// What is kept.
@@ -83,6 +95,16 @@ impl App {
         self.lockout(|lockout| lockout.failed(Source::from(source), now()));
     }
 
+    /// Refuses a token by which too much is asked.
+    pub(crate) fn admit_token(&self, id: BearerId) -> Result<(), Problem> {
+        take(&self.0.tokens, id)
+    }
+
+    /// Refuses a node that asks too much.
+    pub(crate) fn admit_node(&self, id: NodeId) -> Result<(), Problem> {
+        take(&self.0.nodes, id)
+    }
+
     /// Sources that have to wait.
     pub(crate) fn locked(&self) -> usize {
         self.lockout(|lockout| lockout.locked(now()))
@@ -91,4 +113,9 @@ impl App {
     fn lockout<T>(&self, look: impl FnOnce(&mut Lockout) -> T) -> T {
         look(&mut self.0.lockout.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn take<K: std::hash::Hash + Eq>(rates: &Mutex<Rates<K>>, key: K) -> Result<(), Problem> {
+    let taken = rates.lock().unwrap_or_else(PoisonError::into_inner).take(key, now());
+    if taken { Ok(()) } else { Err(Problem::too_fast()) }
 }

@@ -77,6 +77,14 @@ impl Problem {
         }
     }
 
+    pub(crate) fn too_fast() -> Self {
+        let detail = "more requests than one caller may send: go on slower";
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-fast", "Too many requests", detail)
+        }
+    }
+
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
     }
@@ -114,14 +122,30 @@ impl From<StoreError> for Problem {
             {
                 Self::bad("a text holds a character that no text here may hold")
             }
-            StoreError::Database(
-                sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed,
-            ) => {
+            StoreError::Database(database) if is_away(database) => {
                 tracing::warn!(%error, "the database does not answer");
-                Self::unavailable("the database does not answer")
+                Self::unavailable("the database does not answer: it may be restarting")
             }
             _ => Self::internal(&error),
         }
+    }
+}
+
+/// Whether it may be back in a moment, and nothing is wrong with what was asked.
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::WorkerCrashed => true,
+        // PostgreSQL's connection exceptions, its shutdown and start, and too many connections;
+        // SQLite's lock that somebody else holds.
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            code.starts_with("08")
+                || code.starts_with("57P")
+                || matches!(&*code, "53300" | "5" | "SQLITE_BUSY")
+        }),
+        _ => false,
     }
 }
 

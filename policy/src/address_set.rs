@@ -1,5 +1,6 @@
 //! Sets of addresses.
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use crate::{Prefix, prefix::mapped};
@@ -44,6 +45,27 @@ impl AddressSet {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The prefixes that were in `before` and are not here, and those that are new.
+    #[must_use]
+    pub fn changes(&self, before: &Self) -> (Vec<Prefix>, Vec<Prefix>) {
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        let (mut old, mut now) = (before.0.iter().peekable(), self.0.iter().peekable());
+        loop {
+            let order = match (old.peek(), now.peek()) {
+                (None, None) => return (gone, new),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(old), Some(now)) => old.order().cmp(&now.order()),
+            };
+            let left = old.next_if(|_| order.is_le());
+            let right = now.next_if(|_| order.is_ge());
+            if order.is_ne() {
+                gone.extend(left);
+                new.extend(right);
+            }
+        }
     }
 
     /// Whether the address is in it.

@@ -72,6 +72,24 @@ impl Filter {
         &self.flows
     }
 
+    /// Its sets of addresses. Plans give filters the same one for as long as it does not change.
+    #[must_use]
+    pub fn sets(&self) -> &[Arc<AddressSet>] {
+        &self.sets
+    }
+
+    /// All else of it.
+    #[must_use]
+    pub fn without_sets(&self) -> Self {
+        Self { sets: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether nothing but sets differs.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        (&self.rules, &self.services, &self.flows) == (&other.rules, &other.services, &other.flows)
+    }
+
     /// The sources of one of its flows.
     #[must_use]
     pub fn sources(&self, flow: &FilterRule) -> &AddressSet {

@@ -29,6 +29,7 @@ impl FromRequestParts<App> for Bearer {
             }
             return Err(Problem::unauthorized());
         };
+        app.admit_node(session.node)?;
         let node = match app.hub().node(session.network, session.node).await {
             Ok(node) => node,
             Err(crate::store::StoreError::Missing(_)) => None,

@@ -27,7 +27,10 @@ impl FromRequestParts<App> for Caller {
             None => None,
         };
         match found.filter(|kept| kept.token.is_live(now())) {
-            Some(kept) => Ok(Self(kept)),
+            Some(kept) => {
+                app.admit_token(kept.id)?;
+                Ok(Self(kept))
+            }
             None => {
                 app.failed(source);
                 Err(Problem::unauthorized())

@@ -88,7 +88,7 @@ fn view(KeptFlow { number, node, flow }: KeptFlow) -> FlowView {
 /// What became of flows
 #[utoipa::path(get, path = "/api/v1/networks/{network}/flows", tag = "flows",
     params(("network" = String, Path), FlowsQuery),
-    responses((status = 200, body = Flows), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Flows), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
     caller: Caller,
     State(app): State<App>,

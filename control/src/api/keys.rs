@@ -116,7 +116,7 @@ fn view(id: BearerId, key: &EnrolmentKey) -> KeyView {
 /// The enrolment keys of a network
 #[utoipa::path(get, path = "/api/v1/networks/{network}/keys", tag = "keys",
     params(("network" = String, Path), PageQuery),
-    responses((status = 200, body = Keys), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Keys), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
     caller: Caller,
     State(app): State<App>,
@@ -134,7 +134,7 @@ pub(super) async fn list(
 /// Make an enrolment key
 #[utoipa::path(post, path = "/api/v1/networks/{network}/keys", tag = "keys",
     params(("network" = String, Path)), request_body = NewKey,
-    responses((status = 201, body = MadeKey), (status = "4XX", body = Problem)))]
+    responses((status = 201, body = MadeKey), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn create(
     caller: Caller,
     State(app): State<App>,
@@ -176,7 +176,7 @@ pub(super) async fn create(
 /// Take an enrolment key back; nodes that came by it stay
 #[utoipa::path(delete, path = "/api/v1/networks/{network}/keys/{key}", tag = "keys",
     params(("network" = String, Path), ("key" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem)))]
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn revoke(
     caller: Caller,
     State(app): State<App>,

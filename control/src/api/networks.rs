@@ -74,7 +74,7 @@ impl From<KeptNetwork> for NetworkView {
 
 /// The networks that the token opens
 #[utoipa::path(get, path = "/api/v1/networks", tag = "networks", params(PageQuery),
-    responses((status = 200, body = Networks), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Networks), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
     caller: Caller,
     State(app): State<App>,
@@ -95,7 +95,7 @@ pub(super) async fn list(
 
 /// Make a network; its policy allows nothing
 #[utoipa::path(post, path = "/api/v1/networks", tag = "networks", request_body = NewNetwork,
-    responses((status = 201, body = NetworkView), (status = "4XX", body = Problem)))]
+    responses((status = 201, body = NetworkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn create(
     caller: Caller,
     State(app): State<App>,
@@ -122,7 +122,7 @@ pub(super) async fn create(
 /// A network, by id or name
 #[utoipa::path(get, path = "/api/v1/networks/{network}", tag = "networks",
     params(("network" = String, Path)),
-    responses((status = 200, body = NetworkView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = NetworkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get(
     caller: Caller,
     State(app): State<App>,
@@ -134,7 +134,7 @@ pub(super) async fn get(
 /// Delete a network with its nodes; its audit log stays
 #[utoipa::path(delete, path = "/api/v1/networks/{network}", tag = "networks",
     params(("network" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem)))]
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn delete(
     caller: Caller,
     State(app): State<App>,

@@ -139,7 +139,7 @@ fn node_id(text: &str) -> Result<NodeId, Problem> {
 /// The nodes of a network
 #[utoipa::path(get, path = "/api/v1/networks/{network}/nodes", tag = "nodes",
     params(("network" = String, Path), PageQuery),
-    responses((status = 200, body = Nodes), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Nodes), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
     caller: Caller,
     State(app): State<App>,
@@ -157,7 +157,7 @@ pub(super) async fn list(
 /// A node
 #[utoipa::path(get, path = "/api/v1/networks/{network}/nodes/{node}", tag = "nodes",
     params(("network" = String, Path), ("node" = String, Path)),
-    responses((status = 200, body = NodeView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = NodeView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get(
     caller: Caller,
     State(app): State<App>,
@@ -171,7 +171,7 @@ pub(super) async fn get(
 /// Approve a node, rename it, give it tags, approve its routes, end its node key
 #[utoipa::path(patch, path = "/api/v1/networks/{network}/nodes/{node}", tag = "nodes",
     params(("network" = String, Path), ("node" = String, Path)), request_body = NodeChange,
-    responses((status = 200, body = NodeView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = NodeView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn change(
     caller: Caller,
     State(app): State<App>,
@@ -248,7 +248,7 @@ pub(super) fn owner(user: Option<String>, tags: Option<Vec<String>>) -> Result<O
 /// Revoke a node: it is deleted, and its peers let go of it at once
 #[utoipa::path(delete, path = "/api/v1/networks/{network}/nodes/{node}", tag = "nodes",
     params(("network" = String, Path), ("node" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem)))]
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn delete(
     caller: Caller,
     State(app): State<App>,

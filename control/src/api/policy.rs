@@ -1,11 +1,11 @@
 //! `/networks/{network}/policy`: who may reach whom, in versions.
 
+mod view;
+
 use axum::Json;
 use axum::extract::State;
-use policy::{Direction, Nodes, compile_with, difference};
-use serde::{Deserialize, Serialize};
+use policy::{Nodes, compile_with, difference};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
 
 use super::body::{Body, Path, Query};
 use super::caller::Caller;
@@ -13,129 +13,11 @@ use crate::app::{App, now};
 use crate::core::policy_text;
 use crate::core::scope::Scope;
 use crate::problem::Problem;
-use crate::store::{KeptNetwork, PolicyInfo, PolicyVersion};
-
-/// A version of a policy
-#[derive(Serialize, ToSchema)]
-pub(super) struct PolicyView {
-    #[serde(flatten)]
-    info: InfoView,
-    /// The document, as it was written
-    text: String,
-}
-
-/// About a version of a policy
-#[derive(Serialize, ToSchema)]
-pub(super) struct InfoView {
-    /// Its number, from one
-    version: u64,
-    /// Who wrote it
-    author: String,
-    /// Why
-    comment: String,
-    /// When, in seconds since 1970
-    created: u64,
-}
-
-/// Versions of a policy, newest first
-#[derive(Serialize, ToSchema)]
-pub(super) struct Versions {
-    versions: Vec<InfoView>,
-}
-
-/// A policy to put in force
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewPolicy {
-    /// The document (HuJSON)
-    text: String,
-    /// Why
-    #[serde(default)]
-    #[schema(max_length = 255)]
-    comment: String,
-    /// The version that is to be replaced; if another one is in force, nothing changes
-    replaces: Option<u64>,
-}
-
-/// A policy to look at
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TriedPolicy {
-    /// The document (HuJSON)
-    text: String,
-}
-
-/// A policy that may be put in force
-#[derive(Serialize, ToSchema)]
-pub(super) struct Accepted {
-    /// Rules of the document
-    rules: usize,
-    /// Tests of the document, which all hold
-    tests: usize,
-    /// What it allows and what is in force does not, and the other way round
-    changes: Vec<ChangeView>,
-}
-
-/// A version to go back to
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RollBack {
-    /// Its number
-    version: u64,
-}
-
-/// Flows that one policy allows and another does not
-#[derive(Serialize, ToSchema)]
-pub(super) struct ChangeView {
-    /// Whether they are allowed now, or not any more
-    gained: bool,
-    sources: Vec<String>,
-    destinations: Vec<String>,
-    /// As `tcp 80-90`
-    services: Vec<String>,
-}
-
-/// What differs between two versions
-#[derive(Serialize, ToSchema)]
-pub(super) struct Differences {
-    changes: Vec<ChangeView>,
-}
-
-/// Which versions
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct VersionsQuery {
-    /// Those before this one
-    #[serde(default)]
-    before: u64,
-    /// The most that is wanted, up to 1000
-    #[serde(default = "super::hundred")]
-    #[param(minimum = 1, maximum = 1000)]
-    limit: u32,
-}
-
-/// Which two versions
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct DiffQuery {
-    /// The old one
-    from: u64,
-    /// The new one
-    to: u64,
-}
-
-impl From<PolicyInfo> for InfoView {
-    fn from(info: PolicyInfo) -> Self {
-        let PolicyInfo { version, author, comment, created } = info;
-        Self { version, author, comment, created: created.0 }
-    }
-}
-
-impl From<PolicyVersion> for PolicyView {
-    fn from(kept: PolicyVersion) -> Self {
-        Self { info: kept.info.into(), text: kept.text }
-    }
-}
+use crate::store::{KeptNetwork, PolicyVersion};
+use view::{
+    Accepted, ChangeView, DiffQuery, Differences, NewPolicy, PolicyView, RollBack, TriedPolicy,
+    Versions, VersionsQuery,
+};
 
 async fn nodes(app: &App, network: &KeptNetwork) -> Result<Nodes, Problem> {
     let mut nodes = Nodes::default();
@@ -167,38 +49,13 @@ fn changes(old: &str, new: &policy::Document, nodes: &Nodes) -> Result<Vec<Chang
     let compile = |document: &policy::Document| {
         compile_with(document, nodes).map_err(|error| unread(error.to_string()))
     };
-    let view = |change: policy::Change| ChangeView {
-        gained: change.direction == Direction::Gained,
-        sources: change
-            .sources
-            .iter()
-            .map(|range| format!("{}-{}", range.first, range.last))
-            .collect(),
-        destinations: change
-            .destinations
-            .iter()
-            .map(|range| format!("{}-{}", range.first, range.last))
-            .collect(),
-        services: change
-            .services
-            .iter()
-            .map(|service| {
-                let name = policy::protocol::name(service.protocol);
-                if policy::has_ports(service.protocol) {
-                    format!("{name} {}-{}", service.ports.first, service.ports.last)
-                } else {
-                    name
-                }
-            })
-            .collect(),
-    };
-    Ok(difference(&compile(&old)?, &compile(new)?).into_iter().map(view).collect())
+    Ok(difference(&compile(&old)?, &compile(new)?).into_iter().map(Into::into).collect())
 }
 
 /// The policy in force
 #[utoipa::path(get, path = "/api/v1/networks/{network}/policy", tag = "policy",
     params(("network" = String, Path)),
-    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get(
     caller: Caller,
     State(app): State<App>,
@@ -211,7 +68,7 @@ pub(super) async fn get(
 /// Put a policy in force, if it has no errors and its own tests hold
 #[utoipa::path(put, path = "/api/v1/networks/{network}/policy", tag = "policy",
     params(("network" = String, Path)), request_body = NewPolicy,
-    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn put(
     caller: Caller,
     State(app): State<App>,
@@ -250,7 +107,7 @@ async fn enforce(
 /// Look at a policy: what is wrong with it, or what it would change
 #[utoipa::path(post, path = "/api/v1/networks/{network}/policy/check", tag = "policy",
     params(("network" = String, Path)), request_body = TriedPolicy,
-    responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Accepted), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn check(
     caller: Caller,
     State(app): State<App>,
@@ -274,7 +131,7 @@ pub(super) async fn check(
 /// The versions of the policy
 #[utoipa::path(get, path = "/api/v1/networks/{network}/policy/versions", tag = "policy",
     params(("network" = String, Path), VersionsQuery),
-    responses((status = 200, body = Versions), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Versions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn versions(
     caller: Caller,
     State(app): State<App>,
@@ -290,7 +147,7 @@ pub(super) async fn versions(
 /// A version of the policy
 #[utoipa::path(get, path = "/api/v1/networks/{network}/policy/versions/{version}", tag = "policy",
     params(("network" = String, Path), ("version" = u64, Path, minimum = 1)),
-    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn version(
     caller: Caller,
     State(app): State<App>,
@@ -314,7 +171,7 @@ async fn of_version(
 /// What one version allows and another does not, between the nodes of today
 #[utoipa::path(get, path = "/api/v1/networks/{network}/policy/diff", tag = "policy",
     params(("network" = String, Path), DiffQuery),
-    responses((status = 200, body = Differences), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Differences), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn diff(
     caller: Caller,
     State(app): State<App>,
@@ -336,7 +193,7 @@ pub(super) async fn diff(
 /// Put an earlier version in force again, as a new one
 #[utoipa::path(post, path = "/api/v1/networks/{network}/policy/rollback", tag = "policy",
     params(("network" = String, Path)), request_body = RollBack,
-    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = PolicyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn roll_back(
     caller: Caller,
     State(app): State<App>,

@@ -11,13 +11,15 @@ use base64::prelude::BASE64_STANDARD;
 use proto::control::{Region, RegionId, Relay};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Body, Path};
+use super::body::{Body, Path, Query};
 use super::caller::Caller;
 use crate::app::{App, now};
 use crate::core::scope::Scope;
+use crate::core::ticket_keys::{MOST_LEAD, USUAL_LEAD};
 use crate::problem::Problem;
+use crate::store::PublicControlKey;
 
 /// Regions and relays of a region, at most.
 const MOST: usize = 256;
@@ -76,9 +78,25 @@ pub(super) struct ControlKeyView {
     text: String,
     /// When it was made, in seconds since 1970
     created: u64,
+    /// From when it signs, in seconds since 1970
+    signs_from: u64,
 }
 
-/// The keys with which tickets are signed: the newest signs
+/// When a new key signs
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct NewControlKey {
+    /// In how many seconds, so that relays can be told of it first
+    #[serde(default = "usual_lead")]
+    #[param(maximum = 2_592_000)]
+    signs_in: u64,
+}
+
+const fn usual_lead() -> u64 {
+    USUAL_LEAD
+}
+
+/// The keys with which tickets are signed: the newest whose time has come signs
 #[derive(Serialize, ToSchema)]
 pub(super) struct ControlKeys {
     keys: Vec<ControlKeyView>,
@@ -151,7 +169,7 @@ fn shown(regions: Vec<Region>) -> Json<Regions> {
 /// The relays of a network's own; if none, those of all are used
 #[utoipa::path(get, path = "/api/v1/networks/{network}/regions", tag = "relays",
     params(("network" = String, Path)),
-    responses((status = 200, body = Regions), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Regions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn own(
     caller: Caller,
     State(app): State<App>,
@@ -164,7 +182,7 @@ pub(super) async fn own(
 /// Name a network's own relays
 #[utoipa::path(put, path = "/api/v1/networks/{network}/regions", tag = "relays",
     params(("network" = String, Path)), request_body = Regions,
-    responses((status = 200, body = Regions), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Regions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn put_own(
     caller: Caller,
     State(app): State<App>,
@@ -182,7 +200,7 @@ pub(super) async fn put_own(
 
 /// The relays of all networks that have none of their own
 #[utoipa::path(get, path = "/api/v1/regions", tag = "relays",
-    responses((status = 200, body = Regions), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Regions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn common(
     caller: Caller,
     State(app): State<App>,
@@ -193,7 +211,7 @@ pub(super) async fn common(
 
 /// Name the relays of all networks that have none of their own
 #[utoipa::path(put, path = "/api/v1/regions", tag = "relays", request_body = Regions,
-    responses((status = 200, body = Regions), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Regions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn put_common(
     caller: Caller,
     State(app): State<App>,
@@ -208,34 +226,35 @@ pub(super) async fn put_common(
 
 /// The keys by which relays know tickets
 #[utoipa::path(get, path = "/api/v1/control-keys", tag = "relays",
-    responses((status = 200, body = ControlKeys), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ControlKeys), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn control_keys(
     caller: Caller,
     State(app): State<App>,
 ) -> Result<Json<ControlKeys>, Problem> {
     caller.may_above(Scope::RelaysRead)?;
-    let view = |(id, key, created): (
-        proto::ticket::ControlKeyId,
-        proto::ticket::VerifyingKey,
-        proto::ticket::UnixSeconds,
-    )| {
+    let view = |PublicControlKey { id, key, created, signs_from }: PublicControlKey| {
         let public = BASE64_STANDARD.encode(key.0);
         let text = format!("{}:{public}", id.0);
-        ControlKeyView { id: id.0, public, text, created: created.0 }
+        let (created, signs_from) = (created.0, signs_from.0);
+        ControlKeyView { id: id.0, public, text, created, signs_from }
     };
     let keys = app.store().control_keys().await?.into_iter().map(view).collect();
     Ok(Json(ControlKeys { keys }))
 }
 
-/// Make another key for tickets; instances sign with it from their next start on, so that relays
-/// can be told of it first
-#[utoipa::path(post, path = "/api/v1/control-keys", tag = "relays",
-    responses((status = 201, body = ControlKeys), (status = "4XX", body = Problem)))]
+/// Make another key for tickets, with which all instances sign when its time has come
+#[utoipa::path(post, path = "/api/v1/control-keys", tag = "relays", params(NewControlKey),
+    responses((status = 201, body = ControlKeys), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn rotate(
     caller: Caller,
     State(app): State<App>,
+    Query(new): Query<NewControlKey>,
 ) -> Result<(StatusCode, Json<ControlKeys>), Problem> {
     caller.may_above(Scope::RelaysWrite)?;
-    app.store().rotate_control_key(app.seal(), now(), &caller.actor()).await?;
+    if new.signs_in > MOST_LEAD {
+        return Err(Problem::refused("`signs_in` is more than 30 days", Vec::new()));
+    }
+    let store = app.store();
+    store.rotate_control_key(app.seal(), now(), new.signs_in, &caller.actor()).await?;
     Ok((StatusCode::CREATED, control_keys(caller, State(app)).await?))
 }

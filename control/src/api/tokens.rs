@@ -85,7 +85,7 @@ fn view(id: BearerId, token: &Token) -> TokenView {
 
 /// The tokens that this one may see
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", params(PageQuery),
-    responses((status = 200, body = Tokens), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Tokens), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
     caller: Caller,
     State(app): State<App>,
@@ -101,7 +101,7 @@ pub(super) async fn list(
 
 /// Make a token; it can do no more than the one that makes it
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = NewToken,
-    responses((status = 201, body = MadeToken), (status = "4XX", body = Problem)))]
+    responses((status = 201, body = MadeToken), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn create(
     caller: Caller,
     State(app): State<App>,
@@ -143,7 +143,7 @@ pub(super) async fn create(
 /// Take a token back
 #[utoipa::path(delete, path = "/api/v1/tokens/{token}", tag = "tokens",
     params(("token" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem)))]
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn revoke(
     caller: Caller,
     State(app): State<App>,

@@ -24,7 +24,16 @@ type Table = (&'static str, &'static [(&'static str, Kind)]);
 /// Every table that is not made anew by itself, those first that others refer to.
 const TABLES: &[Table] = &[
     ("secrets", &[("name", Text), ("sealed", Text)]),
-    ("control_keys", &[("id", Number), ("public", Text), ("sealed", Text), ("created", Number)]),
+    (
+        "control_keys",
+        &[
+            ("id", Number),
+            ("public", Text),
+            ("sealed", Text),
+            ("created", Number),
+            ("signs_from", Number),
+        ],
+    ),
     (
         "networks",
         &[

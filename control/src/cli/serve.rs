@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::server::{Config, Server};
@@ -12,6 +13,7 @@ use crate::store::Page;
 const DRAIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(config: Config) -> Result<()> {
+    raise_open_files();
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
@@ -32,6 +34,14 @@ pub(super) async fn run(config: Config) -> Result<()> {
     tracing::info!("telling nodes, then ending");
     server.drain(DRAIN).await;
     Ok(())
+}
+
+/// A node is a file. What is not allowed is the operator's business, and the journal says it.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
 }
 
 /// What to type next, where nothing is there yet.

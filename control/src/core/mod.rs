@@ -4,14 +4,17 @@
 pub mod audit;
 pub mod bearer;
 pub mod enrolment;
+mod filters;
 pub mod ipam;
 pub mod label;
 pub mod lockout;
 pub mod node;
 pub mod peer_set;
 pub mod policy_text;
+pub mod rate;
 pub mod scope;
 pub mod seal;
 pub mod session;
 pub mod tenant;
+pub mod ticket_keys;
 pub mod view;

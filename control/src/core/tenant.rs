@@ -6,6 +6,7 @@ use policy::{Document, NodeName, Nodes, Plan};
 use proto::control::{Dns, Network, NodeId, Region};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::filters::Differences;
 use super::ipam::AddressPlan;
 use super::node::Node;
 use super::peer_set::Slot;
@@ -18,9 +19,11 @@ pub struct Tenant {
     nodes: HashMap<NodeId, Seat>,
     /// Who has, or had, each slot.
     slots: Vec<NodeId>,
+    slot_of: HashMap<NodeId, Slot>,
     policy: Plan,
     regions: Vec<Region>,
     regions_since: u64,
+    differences: Differences,
 }
 
 /// A node in its place.
@@ -110,9 +113,11 @@ impl Tenant {
             revision,
             nodes: HashMap::new(),
             slots: Vec::new(),
+            slot_of: HashMap::new(),
             policy: Plan::new(document, &known),
             regions,
             regions_since: 0,
+            differences: Differences::default(),
         };
         for node in nodes {
             tenant.seat(node, revision)?;
@@ -157,6 +162,15 @@ impl Tenant {
         self.slots.get(slot.0 as usize).copied()
     }
 
+    /// The slot that a node has, or had.
+    pub(super) fn slot_of(&self, id: NodeId) -> Option<Slot> {
+        self.slot_of.get(&id).copied()
+    }
+
+    pub(super) const fn differences(&self) -> &Differences {
+        &self.differences
+    }
+
     pub(super) fn regions(&self) -> &[Region] {
         &self.regions
     }
@@ -183,6 +197,7 @@ impl Tenant {
     /// Goes on to a later revision. Gives the nodes that it concerns.
     pub fn apply(&mut self, revision: u64, changes: Vec<Change>) -> Result<Dues, Unwritable> {
         let mut dues = Dues::new();
+        self.differences.clear();
         for change in changes {
             match change {
                 Change::Node(node) => self.set_node(*node, revision, &mut dues)?,
@@ -264,13 +279,10 @@ impl Tenant {
         let before = self.nodes.get(&id);
         let same = before.filter(|seat| seat.as_peer.get() == as_peer.get());
         let changed = same.map_or(revision, |seat| seat.changed);
-        let slot = match before {
-            Some(seat) => seat.slot,
-            None => {
-                self.slots.push(id);
-                Slot(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
-            }
-        };
+        let slot = *self.slot_of.entry(id).or_insert_with(|| {
+            self.slots.push(id);
+            Slot(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
+        });
         self.nodes.insert(id, Seat { slot, node, changed, as_peer });
         Ok(())
     }
@@ -279,10 +291,11 @@ impl Tenant {
         &self,
         value: &T,
     ) -> Result<Box<RawValue>, Unwritable> {
-        to_raw_value(value).map_err(|error| Unwritable {
-            network: self.network.name.clone(),
-            reason: error.to_string(),
-        })
+        to_raw_value(value).map_err(|error| self.unwritable(&error))
+    }
+
+    pub(super) fn unwritable(&self, error: &serde_json::Error) -> Unwritable {
+        Unwritable { network: self.network.name.clone(), reason: error.to_string() }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use proto::control::{Delta, End, EndReason, Frame, Me, NodeId, RelayTicket, Snapshot, Standing};
 use proto::ticket::{ControlKeyId, SigningKey, Ticket, UnixSeconds};
-use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 
+use super::filters::{FilterNews, Known};
 use super::node::Node;
 use super::peer_set::PeerSet;
 use super::tenant::{Due, Tenant, Unwritable};
@@ -28,7 +28,7 @@ pub struct Told {
     revision: u64,
     peers: PeerSet,
     me: Me,
-    filter: [u8; 32],
+    filter: Known,
     ticket_until: UnixSeconds,
 }
 
@@ -37,6 +37,11 @@ impl Told {
     #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// The node is away: what is kept for it shall be small.
+    pub fn rest(&mut self) {
+        self.filter.rest();
     }
 
     /// Whether it needs another ticket by now.
@@ -102,7 +107,8 @@ fn snapshot(
     for seat in &seats {
         peers.insert(seat.slot);
     }
-    let (filter, filter_hash) = filter(tenant, node.id)?;
+    let filter = tenant.filter(node.id).unwrap_or_default();
+    let written = tenant.written(&filter)?;
     let me = node.as_me(tenant.plan());
     let ticket = is_served(node).then(|| tickets.issue(tenant, node, now));
     let snapshot = Snapshot {
@@ -112,7 +118,7 @@ fn snapshot(
         peers: seats.iter().map(|seat| &*seat.as_peer).collect(),
         regions: tenant.regions().to_vec(),
         ticket,
-        filter: &*filter,
+        filter: &*written,
         dns: tenant.dns(),
     };
     let frame = Frame { snapshot: Some(snapshot), delta: None, end: None };
@@ -120,7 +126,7 @@ fn snapshot(
         revision: tenant.revision(),
         peers,
         me,
-        filter: filter_hash,
+        filter: Known::Here(filter),
         ticket_until: UnixSeconds(now.0.saturating_add(TICKET_LASTS)),
     };
     Ok((tenant_line(tenant, &frame)?, told))
@@ -137,12 +143,9 @@ fn delta(
     let (peers, gone) = peers(tenant, node.id, told, due);
     let me = node.as_me(tenant.plan());
     let me_changed = me != told.me;
-    let (filter, filter_hash) = match due.all || due.filter {
-        true => {
-            let (filter, hash) = filter(tenant, node.id)?;
-            (Some(filter).filter(|_| hash != told.filter), hash)
-        }
-        false => (None, told.filter),
+    let (filter, filter_edit) = match due.all || due.filter {
+        true => filter(tenant, node.id, &mut told.filter)?,
+        false => (None, None),
     };
     let regions = tenant.regions_since() > told.revision;
     let keys = |me: &Me| (me.key, me.next_key, me.standing);
@@ -154,6 +157,7 @@ fn delta(
         && gone.is_empty()
         && !me_changed
         && filter.is_none()
+        && filter_edit.is_none()
         && !regions
         && ticket.is_none();
     if nothing {
@@ -174,9 +178,10 @@ fn delta(
         regions: regions.then(|| tenant.regions().to_vec()),
         ticket,
         filter: filter.as_deref(),
+        filter_edit: filter_edit.as_deref(),
         dns: None,
     };
-    (told.me, told.filter) = (me, filter_hash);
+    told.me = me;
     let frame = Frame { snapshot: None, delta: Some(delta), end: None::<End> };
     tenant_line(tenant, &frame).map(Some)
 }
@@ -199,8 +204,7 @@ fn peers<'t>(
                 }
                 // Whom it never heard of, it does not hear to be gone.
                 None => {
-                    let slot = told.peers.iter().find(|slot| tenant.owner_of(*slot) == Some(*peer));
-                    if slot.is_some_and(|slot| told.peers.remove(slot)) {
+                    if tenant.slot_of(*peer).is_some_and(|slot| told.peers.remove(slot)) {
                         gone.push(*peer);
                     }
                 }
@@ -230,16 +234,22 @@ fn is_served(node: &Node) -> bool {
     node.standing == Standing::Approved && !node.lapsed
 }
 
-fn filter(tenant: &Tenant, id: NodeId) -> Result<(Box<RawValue>, [u8; 32]), Unwritable> {
-    let filter = tenant.written(&tenant.filter(id).unwrap_or_default())?;
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, filter.get().as_bytes()).as_ref());
-    Ok((filter, hash))
+/// The filter or what has changed of it, if anything has.
+fn filter(tenant: &Tenant, id: NodeId, known: &mut Known) -> Result<Parts, Unwritable> {
+    let now = tenant.filter(id).unwrap_or_default();
+    let news = known.become_filter(now, tenant.differences());
+    Ok(match news.map_err(|error| tenant.unwritable(&error))? {
+        None => (None, None),
+        Some(FilterNews::Whole(whole)) => (Some(whole), None),
+        Some(FilterNews::Edit(edit)) => (None, Some(edit)),
+    })
 }
+
+type Parts = (Option<Box<RawValue>>, Option<Box<RawValue>>);
 
 fn tenant_line(
     tenant: &Tenant,
-    frame: &Frame<&RawValue, &RawValue>,
+    frame: &Frame<&RawValue, &RawValue, &RawValue>,
 ) -> Result<Vec<u8>, Unwritable> {
     tenant.written(frame).map(|text| Box::<str>::from(text).into_string().into_bytes())
 }

@@ -11,10 +11,10 @@ mod room;
 mod sweep;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use proto::control::NodeId;
-use proto::ticket::NetworkId;
+use proto::ticket::{NetworkId, UnixSeconds};
 
 pub use listener::Listener;
 pub use news::listen;
@@ -22,6 +22,8 @@ pub use sweep::{Sweep, sweep};
 
 use crate::app::now;
 use crate::core::node::Node;
+use crate::core::seal::SealKey;
+use crate::core::ticket_keys::TicketKeys;
 use crate::core::view::TicketKey;
 use crate::store::{Store, StoreError, random};
 use room::Room;
@@ -33,7 +35,8 @@ pub struct Hub(Arc<Inner>);
 struct Inner {
     store: Store,
     instance: String,
-    tickets: TicketKey,
+    seal: Arc<SealKey>,
+    tickets: RwLock<TicketKeys>,
     rooms: Mutex<HashMap<NetworkId, Arc<Room>>>,
     /// One network is loaded once.
     loading: tokio::sync::Mutex<()>,
@@ -42,11 +45,12 @@ struct Inner {
 
 impl Hub {
     /// A hub without networks.
-    pub fn new(store: Store, tickets: TicketKey) -> Result<Self, StoreError> {
+    pub fn new(store: Store, seal: Arc<SealKey>, tickets: TicketKeys) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(Inner {
             store,
             instance: hex::encode(random::<8>()?),
-            tickets,
+            seal,
+            tickets: RwLock::new(tickets),
             rooms: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             draining: tokio::sync::watch::Sender::new(false),
@@ -108,6 +112,18 @@ impl Hub {
             room.close();
         }
         Ok(())
+    }
+
+    /// Looks which keys sign tickets.
+    pub async fn refresh_ticket_keys(&self) -> Result<(), StoreError> {
+        let keys = self.0.store.ticket_keys(&self.0.seal).await?;
+        let keys = keys.ok_or(StoreError::Missing("control key"))?;
+        *self.0.tickets.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    fn ticket_key(&self, now: UnixSeconds) -> Arc<TicketKey> {
+        self.0.tickets.read().unwrap_or_else(PoisonError::into_inner).at(now).clone()
     }
 
     /// Brings all networks up to date.

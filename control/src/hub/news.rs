@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use proto::ticket::NetworkId;
 use sqlx::postgres::PgListener;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Hub;
-use crate::store::Backend;
+use crate::store::{Backend, News};
 
 /// How long to wait before the database is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -27,8 +26,8 @@ async fn own_changes(hub: &Hub) {
     let mut news = hub.0.store.news();
     loop {
         match news.recv().await {
-            Ok(network) => refresh(hub, network).await,
-            Err(RecvError::Lagged(_)) => hub.refresh_all().await,
+            Ok(news) => look(hub, news).await,
+            Err(RecvError::Lagged(_)) => look_at_all(hub).await,
             Err(RecvError::Closed) => return,
         }
     }
@@ -41,24 +40,33 @@ async fn others_changes(hub: &Hub, url: &str) {
         }
         tokio::time::sleep(AGAIN).await;
         // What was said meanwhile was not heard.
-        hub.refresh_all().await;
+        look_at_all(hub).await;
     }
 }
 
 async fn follow(hub: &Hub, url: &str) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect(url).await?;
     listener.listen("nearwire").await?;
-    hub.refresh_all().await;
+    look_at_all(hub).await;
     while let Some(said) = listener.try_recv().await? {
-        if let Ok(network) = said.payload().parse::<NetworkId>() {
-            refresh(hub, network).await;
+        if let Ok(news) = said.payload().parse() {
+            look(hub, news).await;
         }
     }
     Ok(())
 }
 
-async fn refresh(hub: &Hub, network: NetworkId) {
-    if let Err(error) = hub.refresh(network).await {
-        tracing::warn!(%error, %network, "not up to date");
+async fn look(hub: &Hub, news: News) {
+    let looked = match news {
+        News::Network(network) => hub.refresh(network).await,
+        News::ControlKeys => hub.refresh_ticket_keys().await,
+    };
+    if let Err(error) = looked {
+        tracing::warn!(%error, %news, "not up to date");
     }
+}
+
+async fn look_at_all(hub: &Hub) {
+    look(hub, News::ControlKeys).await;
+    hub.refresh_all().await;
 }

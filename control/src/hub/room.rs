@@ -157,7 +157,8 @@ impl Room {
             return false;
         }
         streams.remove(&id);
-        if let Some(told) = lock(&seat.told).take() {
+        if let Some(mut told) = lock(&seat.told).take() {
+            told.rest();
             let mut parked = lock(&self.parked);
             if parked.len() >= MOST_PARKED {
                 parked.retain(|_, (_, since)| now.0.saturating_sub(since.0) < PARKED);

@@ -37,6 +37,9 @@ pub async fn sweep(hub: Hub, settings: Sweep) {
             tracing::warn!(%error, "the sweep was not finished");
         }
         // What was not told, for whatever reason.
+        if let Err(error) = hub.refresh_ticket_keys().await {
+            tracing::warn!(%error, "the keys for tickets are those of before");
+        }
         hub.refresh_all().await;
     }
 }

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
+use super::http::Patience;
 use super::tls::Files;
 use crate::core::seal::SealKey;
 use crate::store::{Backend, Store, random};
@@ -58,6 +59,8 @@ pub struct Config {
     pub seal: SealSource,
     /// The certificate; plain HTTP without.
     pub tls: Option<Files>,
+    /// How long others may make it wait.
+    pub patience: Patience,
 }
 
 /// Where it serves.
@@ -155,7 +158,8 @@ impl Options {
                 .with_context(|| format!("making the directory {} (`data`)", data.display()))?;
         }
         let listen = Listen { address, behind_proxy };
-        Ok(Config { listen, admin: self.admin, database, seal, tls })
+        let patience = Patience::default();
+        Ok(Config { listen, admin: self.admin, database, seal, tls, patience })
     }
 }
 

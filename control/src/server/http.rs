@@ -29,14 +29,29 @@ use crate::problem::Problem;
 const CONNECTIONS: usize = 65_536;
 /// Of them, those from one address, unless it is a proxy's.
 const FROM_ONE: usize = 1_024;
-/// How long a TLS handshake may take, and the head of a request.
-const HEAD: Duration = Duration::from_secs(10);
-/// How long a request may take until its answer begins.
-const REQUEST: Duration = Duration::from_secs(30);
-/// How long what was sent may be unacknowledged.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(40);
 /// Requests of one HTTP/2 connection at one time.
 const STREAMS: u32 = 64;
+
+/// How long others may make it wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a TLS handshake, and for the head of a request.
+    pub head: Duration,
+    /// For a request, until its answer begins.
+    pub request: Duration,
+    /// For what was sent to be acknowledged.
+    pub unacknowledged: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            request: Duration::from_secs(30),
+            unacknowledged: Duration::from_secs(40),
+        }
+    }
+}
 
 /// Serves connections.
 pub(super) struct Http {
@@ -50,6 +65,7 @@ struct Door {
     router: Arc<Router>,
     tls: Option<TlsAcceptor>,
     behind_proxy: bool,
+    patience: Patience,
     sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -63,13 +79,13 @@ impl Http {
     pub(super) fn start(
         listener: TcpListener,
         tls: Option<Arc<ServerConfig>>,
-        behind_proxy: bool,
+        (behind_proxy, patience): (bool, Patience),
         router: Arc<Router>,
     ) -> Self {
         let graceful = Arc::new(Mutex::new(Some(GracefulShutdown::new())));
         let stop = watch::Sender::new(false);
-        let door =
-            Door { router, tls: tls.map(TlsAcceptor::from), behind_proxy, sources: Arc::default() };
+        let (tls, sources) = (tls.map(TlsAcceptor::from), Arc::default());
+        let door = Door { router, tls, behind_proxy, patience, sources };
         let accepting = tokio::spawn(accept(listener, door, graceful.clone(), stop.subscribe()));
         Self { accepting, graceful, stop }
     }
@@ -150,10 +166,11 @@ async fn serve(
     door: Door,
     graceful: &Mutex<Option<GracefulShutdown>>,
 ) {
+    let Patience { head, request: longest, unacknowledged } = door.patience;
     let connection = Connection { address, is_proxy: door.behind_proxy };
     // A node that is gone without a word is noticed.
     let socket = SockRef::from(&stream);
-    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    let _ = socket.set_tcp_user_timeout(Some(unacknowledged));
     let _ = stream.set_nodelay(true);
     let router = door.router;
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -161,7 +178,7 @@ async fn serve(
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(connection);
-            let answer = timeout(REQUEST, Router::clone(&router).oneshot(request)).await;
+            let answer = timeout(longest, Router::clone(&router).oneshot(request)).await;
             Ok::<_, std::convert::Infallible>(match answer {
                 Ok(Ok(response)) => response,
                 Err(_) => Problem::unavailable("the request took too long").into_response(),
@@ -169,18 +186,18 @@ async fn serve(
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(Some(UNACKNOWLEDGED / 2))
-        .keep_alive_timeout(UNACKNOWLEDGED / 2)
+        .keep_alive_interval(Some(unacknowledged / 2))
+        .keep_alive_timeout(unacknowledged / 2)
         .max_concurrent_streams(STREAMS);
     let watcher = lock(graceful).as_ref().map(GracefulShutdown::watcher);
     let Some(watcher) = watcher else { return };
     let result = match door.tls {
         Some(tls) => {
-            let Ok(Ok(stream)) = timeout(HEAD, tls.accept(stream)).await else { return };
+            let Ok(Ok(stream)) = timeout(head, tls.accept(stream)).await else { return };
             let served = builder.serve_connection(TokioIo::new(stream), service);
             watcher.watch(served.into_owned()).await
         }

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use config::{Config, Listen, Options, SealSource};
+pub use http::Patience;
 
 use crate::app::App;
 use crate::hub::{self, Sweep};
@@ -95,8 +96,8 @@ impl Server {
             tasks.spawn(tls::reload(identity));
         }
         let router = router(app.clone());
-        let http =
-            http::Http::start(listener, tls_config, config.listen.behind_proxy, Arc::new(router));
+        let how = (config.listen.behind_proxy, config.patience);
+        let http = http::Http::start(listener, tls_config, how, Arc::new(router));
         Ok(Self { app, addresses: Addresses { api, operators }, http, tasks })
     }
 

@@ -141,14 +141,7 @@ impl Store {
             detail: serde_json::json!({ "name": network.name }),
         };
         super::audit::append(&mut tx, super::SERVER, now, act).await?;
-        if self.backend == super::Backend::Postgres {
-            sqlx::query(AssertSqlSafe(format!("NOTIFY nearwire, '{id}'")))
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit().await?;
-        let _ = self.news.send(network.id);
-        Ok(())
+        self.publish(tx, super::News::Network(network.id)).await
     }
 
     /// The network of this id, or of this name.

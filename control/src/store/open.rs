@@ -9,8 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, Executor as _};
 use tokio::sync::{Mutex, broadcast};
 
-use super::{AnyPool, Result};
-use proto::ticket::NetworkId;
+use super::{AnyPool, News, Result};
 
 static SQLITE: Migrator = sqlx::migrate!("./migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("./migrations/postgres");
@@ -19,7 +18,7 @@ static POSTGRES: Migrator = sqlx::migrate!("./migrations/postgres");
 const CONNECTIONS: u32 = 16;
 /// How long a request waits for one.
 const WAIT: Duration = Duration::from_secs(5);
-/// Networks whose changes may wait to be looked at; who is behind looks at all.
+/// Changes that may wait to be looked at; who is behind looks at all.
 const NEWS: usize = 1_024;
 
 /// Which database it is.
@@ -38,7 +37,7 @@ pub struct Store {
     pub(super) backend: Backend,
     /// SQLite has one writer: those of this process wait in line here, where waiting is fair.
     pub(super) writer: Arc<Mutex<()>>,
-    pub(super) news: broadcast::Sender<NetworkId>,
+    pub(super) news: broadcast::Sender<News>,
 }
 
 /// The steps of the schema, first to last.
@@ -115,9 +114,9 @@ impl Store {
         &self.pool
     }
 
-    /// The networks that this process has changed, from now on.
+    /// What this process changes, from now on.
     #[must_use]
-    pub fn news(&self) -> broadcast::Receiver<NetworkId> {
+    pub fn news(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()
     }
 

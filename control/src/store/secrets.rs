@@ -6,10 +6,13 @@ use proto::ticket::{ControlKeyId, SigningKey, UnixSeconds, VerifyingKey};
 use sqlx::any::AnyRow;
 use zeroize::Zeroizing;
 
-use super::{Result, SERVER, Store, StoreError, broken, number, random, seconds, signed, text};
+use super::{
+    News, Result, SERVER, Store, StoreError, broken, number, random, seconds, signed, text,
+};
 use crate::core::audit::Act;
 use crate::core::seal::{SealKey, SealNonce};
 use crate::core::session::SessionKey;
+use crate::core::ticket_keys::TicketKeys;
 use crate::core::view::TicketKey;
 
 const SESSION: &str = "session";
@@ -19,8 +22,21 @@ const CONTROL: &str = "control key";
 pub struct Secrets {
     /// For challenges and sessions.
     pub session: SessionKey,
-    /// For tickets: the newest.
-    pub control: TicketKey,
+    /// For tickets.
+    pub control: TicketKeys,
+}
+
+/// The public half of a control key.
+#[derive(Clone, Copy, Debug)]
+pub struct PublicControlKey {
+    /// Its number, by which relays know it.
+    pub id: ControlKeyId,
+    /// What they check tickets with.
+    pub key: VerifyingKey,
+    /// When it was made.
+    pub created: UnixSeconds,
+    /// From when it signs.
+    pub signs_from: UnixSeconds,
 }
 
 impl Store {
@@ -44,11 +60,11 @@ impl Store {
                 seal.open(SESSION, &kept.ok_or(StoreError::Missing("session secret"))?)?
             }
         };
-        let control = match self.newest_control_key(seal).await? {
+        let control = match self.ticket_keys(seal).await? {
             Some(control) => control,
             None => {
-                self.add_control_key(seal, ControlKeyId(1), now, "server").await?;
-                let made = self.newest_control_key(seal).await?;
+                self.add_control_key(seal, ControlKeyId(1), now, 0, "server").await?;
+                let made = self.ticket_keys(seal).await?;
                 made.ok_or(StoreError::Missing("control key"))?
             }
         };
@@ -63,33 +79,38 @@ impl Store {
         row.map(|row| decoded(&row, 0)).transpose()
     }
 
-    async fn newest_control_key(&self, seal: &SealKey) -> Result<Option<TicketKey>> {
-        let row = sqlx::query("SELECT id, sealed FROM control_keys ORDER BY id DESC LIMIT 1")
-            .fetch_optional(&self.pool)
+    /// The keys for tickets; nothing if there is none yet.
+    pub async fn ticket_keys(&self, seal: &SealKey) -> Result<Option<TicketKeys>> {
+        let rows = sqlx::query("SELECT id, sealed, signs_from FROM control_keys ORDER BY id")
+            .fetch_all(&self.pool)
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        let seed = seal.open(CONTROL, &decoded(&row, 1)?)?;
-        let seed: [u8; 32] = seed
-            .as_slice()
-            .try_into()
-            .map_err(|_| broken("a control key", "it is not 32 bytes"))?;
-        let key = SigningKey::from_seed(&Zeroizing::new(seed))
-            .ok_or_else(|| broken("a control key", "it is no seed"))?;
-        Ok(Some(TicketKey { id: key_id(&row, 0)?, key }))
+        let read = |row: &AnyRow| -> Result<(UnixSeconds, TicketKey)> {
+            let seed = seal.open(CONTROL, &decoded(row, 1)?)?;
+            let seed: Zeroizing<[u8; 32]> = seed
+                .as_slice()
+                .try_into()
+                .map(Zeroizing::new)
+                .map_err(|_| broken("a control key", "it is not 32 bytes"))?;
+            let key = SigningKey::from_seed(&seed)
+                .ok_or_else(|| broken("a control key", "it is no seed"))?;
+            Ok((seconds(row, 2)?, TicketKey { id: key_id(row, 0)?, key }))
+        };
+        Ok(TicketKeys::new(rows.iter().map(read).collect::<Result<Vec<_>>>()?))
     }
 
-    /// Makes a new control key, which signs from the next start of each instance on.
+    /// Makes a new control key, with which all instances sign so many seconds from now.
     pub async fn rotate_control_key(
         &self,
         seal: &SealKey,
         now: UnixSeconds,
+        lead: u64,
         actor: &str,
     ) -> Result<ControlKeyId> {
         let row = sqlx::query("SELECT COALESCE(MAX(id), 0) FROM control_keys")
             .fetch_one(&self.pool)
             .await?;
         let next = ControlKeyId(key_id(&row, 0)?.0 + 1);
-        self.add_control_key(seal, next, now, actor).await?;
+        self.add_control_key(seal, next, now, lead, actor).await?;
         Ok(next)
     }
 
@@ -98,8 +119,10 @@ impl Store {
         seal: &SealKey,
         id: ControlKeyId,
         now: UnixSeconds,
+        lead: u64,
         actor: &str,
     ) -> Result<()> {
+        let signs_from = now.0.saturating_add(lead);
         let seed = Zeroizing::new(random::<32>()?);
         let key = SigningKey::from_seed(&seed)
             .ok_or_else(|| broken("a new control key", ring::error::Unspecified))?;
@@ -109,34 +132,45 @@ impl Store {
             actor: actor.to_owned(),
             action: "control-key.create",
             subject: id.0.to_string(),
-            detail: serde_json::json!({ "public": public }),
+            detail: serde_json::json!({ "public": public, "signs_from": signs_from }),
         };
         let _turn = self.turn().await;
         let mut tx = self.pool.begin().await?;
         super::audit::append(&mut tx, SERVER, now, act).await?;
-        sqlx::query(
-            "INSERT INTO control_keys (id, public, sealed, created) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT DO NOTHING",
+        let added = sqlx::query(
+            "INSERT INTO control_keys (id, public, sealed, created, signs_from) \
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
         )
         .bind(i64::from(id.0))
         .bind(public)
         .bind(BASE64_STANDARD.encode(sealed))
         .bind(signed(now.0))
+        .bind(signed(signs_from))
         .execute(&mut *tx)
         .await?;
-        Ok(tx.commit().await?)
+        if added.rows_affected() == 0 {
+            // Another instance was faster: its key counts, and nothing is logged of this one.
+            return Ok(());
+        }
+        self.publish(tx, News::ControlKeys).await
     }
 
     /// The public halves of all control keys, for the configuration of relays.
-    pub async fn control_keys(&self) -> Result<Vec<(ControlKeyId, VerifyingKey, UnixSeconds)>> {
-        let rows = sqlx::query("SELECT id, public, created FROM control_keys ORDER BY id")
-            .fetch_all(&self.pool)
-            .await?;
+    pub async fn control_keys(&self) -> Result<Vec<PublicControlKey>> {
+        let rows =
+            sqlx::query("SELECT id, public, created, signs_from FROM control_keys ORDER BY id")
+                .fetch_all(&self.pool)
+                .await?;
         let read = |row: &AnyRow| {
             let public: [u8; 32] = decoded(row, 1)?
                 .try_into()
                 .map_err(|_| broken("a control key", "it is not 32 bytes"))?;
-            Ok((key_id(row, 0)?, VerifyingKey(public), seconds(row, 2)?))
+            Ok(PublicControlKey {
+                id: key_id(row, 0)?,
+                key: VerifyingKey(public),
+                created: seconds(row, 2)?,
+                signs_from: seconds(row, 3)?,
+            })
         };
         rows.iter().map(read).collect()
     }

@@ -6,7 +6,7 @@ use sqlx::{Any, AssertSqlSafe, Transaction};
 use tokio::sync::OwnedMutexGuard;
 
 use super::networks::{COLUMNS, read_network};
-use super::{Backend, KeptNetwork, Result, Store, StoreError, signed};
+use super::{Backend, KeptNetwork, News, Result, Store, StoreError, signed};
 
 /// What may be another at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,24 @@ impl Store {
             Backend::Sqlite => Some(self.writer.clone().lock_owned().await),
             Backend::Postgres => None,
         }
+    }
+
+    /// Commits, and tells all instances.
+    pub(super) async fn publish(
+        &self,
+        mut tx: Transaction<'static, Any>,
+        news: News,
+    ) -> Result<()> {
+        if self.backend == Backend::Postgres {
+            // It takes no parameters; what there is to tell has no quotes.
+            sqlx::query(AssertSqlSafe(format!("NOTIFY nearwire, '{news}'")))
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        // Nobody listening is no error.
+        let _ = self.news.send(news);
+        Ok(())
     }
 
     /// Begins to change a network. Without [`Write::commit`] nothing is changed.
@@ -109,15 +127,7 @@ impl Write {
             .execute(&mut *self.tx)
             .await?;
         }
-        if self.store.backend == Backend::Postgres {
-            // It takes no parameters; an id is hexadecimal digits.
-            sqlx::query(AssertSqlSafe(format!("NOTIFY nearwire, '{network}'")))
-                .execute(&mut *self.tx)
-                .await?;
-        }
-        self.tx.commit().await?;
-        // Nobody listening is no error.
-        let _ = self.store.news.send(network);
+        self.store.publish(self.tx, News::Network(network)).await?;
         Ok(revision)
     }
 }

@@ -75,11 +75,48 @@ async fn no_route_lets_in_a_stranger_or_who_lacks_the_right() {
             assert!(is_problem(&answer, status), "{answer}");
         }
     }
-    let scene = Scene::start(&Database::sqlite()).await;
-    let forged = format!("{}0", &scene.root[..scene.root.len() - 1]);
-    if forged != scene.root {
-        let (status, _) = scene.ask_as(&forged, Method::GET, "/networks", None).await;
-        assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
+/// Each token once on each route; a fresh server for every few, since who fails is locked out.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_takes_a_token_that_is_forged_has_ended_or_was_revoked() {
+    let database = Database::sqlite();
+    let mut scene = Scene::start(&database).await;
+    scene.network("home").await;
+    let all: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+    let body = |lasts: u64| Some(json!({ "scopes": all, "lasts": lasts }));
+    let made = scene.ask(Method::POST, "/tokens", body(1)).await;
+    let ended = made["secret"].as_str().unwrap().to_owned();
+    let revoked = scene.ask(Method::POST, "/tokens", body(600)).await;
+    scene
+        .ask(Method::DELETE, &format!("/tokens/{}", revoked["token"]["id"].as_str().unwrap()), None)
+        .await;
+    let revoked = revoked["secret"].as_str().unwrap().to_owned();
+    let last = if scene.root.ends_with('0') { "1" } else { "0" };
+    let forged = format!("{}{last}", &scene.root[..scene.root.len() - 1]);
+    let node = scene.key("home", json!({ "tags": ["tag:web"] })).await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let (status, _) = scene.ask_as(&ended, Method::GET, "/networks", None).await;
+        if status == StatusCode::UNAUTHORIZED {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "it does not end");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let mut failures = 1;
+    for (method, path, _) in routes("home") {
+        for token in [&forged, &ended, &revoked, &node] {
+            if failures == 9 {
+                scene = Scene::start(&database).await;
+                failures = 0;
+            }
+            failures += 1;
+            let body = self::body(&method, &path);
+            let (status, answer) = scene.ask_as(token, method.clone(), &path, body).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path}: {answer}");
+            assert!(is_problem(&answer, status), "{answer}");
+        }
     }
 }
 

@@ -10,14 +10,15 @@ use control::core::audit::Act;
 use control::core::bearer::Kind;
 use control::core::scope::{Scope, Token};
 use control::hub::Sweep;
-use control::server::{Config, Listen, SealSource, Server};
+use control::server::{Config, Listen, Patience, SealSource, Server};
 use control::store::{Store, random};
 use control_client::{Client, Trust, http_client};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::postgres::Cluster;
+use crate::postgres;
+use throwaway_postgres::Cluster;
 
 /// A seal key.
 pub(crate) const SEAL: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
@@ -72,8 +73,12 @@ impl Database {
     }
 
     pub(crate) async fn postgres() -> Self {
-        let cluster = Cluster::get();
-        let url = cluster.database().await;
+        Self::postgres_of(postgres::shared()).await
+    }
+
+    pub(crate) async fn postgres_of(cluster: Arc<Cluster>) -> Self {
+        let of = cluster.clone();
+        let url = tokio::task::spawn_blocking(move || of.database()).await.unwrap().unwrap();
         Self { url, _directory: None, _cluster: Some(cluster) }
     }
 
@@ -89,6 +94,7 @@ impl Database {
             database: self.url.clone(),
             seal: SealSource::Text(Zeroizing::new(SEAL.to_owned())),
             tls: None,
+            patience: Patience::default(),
         }
     }
 }

@@ -3,19 +3,21 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Dns, MAX_FRAME, Malformed, Me, Network, NodeId, Peer, Region, RelayTicket, at_most};
+use super::{
+    Dns, FilterEdit, MAX_FRAME, Malformed, Me, Network, NodeId, Peer, Region, RelayTicket, at_most,
+};
 
 /// A line. More than one part may be there, and none is a sign of life.
 ///
-/// `P` and `F` are peers and filters: who sends has them as text already.
+/// `P`, `F` and `E` are peers, filters and edits of filters: who sends has them as text already.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Frame<P = Peer, F = Box<RawValue>> {
+pub struct Frame<P = Peer, F = Box<RawValue>, E = FilterEdit> {
     /// Everything.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot<P, F>>,
     /// What has changed.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    pub delta: Option<Delta<P, F>>,
+    pub delta: Option<Delta<P, F, E>>,
     /// The last line.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
@@ -45,7 +47,7 @@ pub struct Snapshot<P = Peer, F = Box<RawValue>> {
 
 /// What has changed from one state to another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Delta<P = Peer, F = Box<RawValue>> {
+pub struct Delta<P = Peer, F = Box<RawValue>, E = FilterEdit> {
     /// The state from which it has.
     pub base: u64,
     /// The state that it leads to.
@@ -71,6 +73,9 @@ pub struct Delta<P = Peer, F = Box<RawValue>> {
     /// What it has to enforce, if it is something else.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub filter: Option<F>,
+    /// The same, by what it was before.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub filter_edit: Option<E>,
     /// How names are found, if otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
@@ -102,7 +107,7 @@ pub enum EndReason {
     Other,
 }
 
-impl<P, F> Frame<P, F> {
+impl<P, F, E> Frame<P, F, E> {
     /// A sign of life.
     pub const ALIVE: Self = Self { snapshot: None, delta: None, end: None };
 

@@ -19,6 +19,7 @@
 //! that both speak.
 
 mod enrol;
+mod filter_edit;
 mod frame;
 mod netmap;
 mod node_id;
@@ -29,6 +30,7 @@ mod text;
 use std::time::Duration;
 
 pub use enrol::{AuthKey, EnrolRequest, EnrolResponse};
+pub use filter_edit::{FilterEdit, SetDifference, SetEdit};
 pub use frame::{Delta, End, EndReason, Frame, Snapshot};
 pub use netmap::{
     Dns, Me, Netmap, Network, OutOfStep, Peer, Region, RegionId, Relay, RelayTicket, Standing,

@@ -172,12 +172,18 @@ pub struct Netmap {
 
 /// A delta that was made for another state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the delta is for revision {base}, and revision {have} is here: ask for a snapshot")]
-pub struct OutOfStep {
-    /// The state that it was made for.
-    pub base: u64,
-    /// The state that is here.
-    pub have: u64,
+pub enum OutOfStep {
+    /// It says so.
+    #[error("the delta is for revision {base}, and revision {have} is here: ask for a snapshot")]
+    Revision {
+        /// The state that it was made for.
+        base: u64,
+        /// The state that is here.
+        have: u64,
+    },
+    /// What it changes of the filter is not there.
+    #[error("the delta does not fit the filter that is here: ask for a snapshot")]
+    Filter,
 }
 
 impl From<Snapshot> for Netmap {
@@ -189,11 +195,15 @@ impl From<Snapshot> for Netmap {
 }
 
 impl Netmap {
-    /// Takes over what has changed.
+    /// Takes over what has changed; if that fails, nothing.
     pub fn apply(&mut self, delta: Delta) -> Result<(), OutOfStep> {
         if delta.base != self.revision {
-            return Err(OutOfStep { base: delta.base, have: self.revision });
+            return Err(OutOfStep::Revision { base: delta.base, have: self.revision });
         }
+        let edited = match delta.filter_edit {
+            Some(edit) => Some(edit.apply(&self.filter).map_err(|_| OutOfStep::Filter)?),
+            None => None,
+        };
         self.revision = delta.revision;
         for gone in &delta.gone {
             self.peers.remove(gone);
@@ -207,7 +217,7 @@ impl Netmap {
         take(&mut self.network, delta.network);
         take(&mut self.me, delta.me);
         take(&mut self.regions, delta.regions);
-        take(&mut self.filter, delta.filter);
+        take(&mut self.filter, delta.filter.or(edited));
         take(&mut self.dns, delta.dns);
         if self.me.standing == Standing::Pending {
             self.ticket = None;

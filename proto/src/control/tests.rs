@@ -125,7 +125,45 @@ fn a_snapshot_and_its_deltas_make_a_netmap() {
     assert_eq!(netmap.filter.get(), r#"{"rules":[1]}"#);
     assert_eq!(netmap.me.name, "me");
     let late = netmap.apply(frame(&delta).delta.unwrap()).unwrap_err();
-    assert_eq!(late, OutOfStep { base: 5, have: 6 });
+    assert_eq!(late, OutOfStep::Revision { base: 5, have: 6 });
+}
+
+#[test]
+fn a_filter_is_edited_by_its_sets_and_what_does_not_fit_changes_nothing() {
+    let mut snapshot = snapshot();
+    snapshot["filter"] = json!({ "rules": [1], "sets": [["a", "b"], ["c"], ["d"]], "flows": [] });
+    let read = frame(&json!({ "snapshot": snapshot }));
+    let mut netmap = Netmap::from(read.snapshot.unwrap());
+    let base = netmap.revision;
+    let delta = |base: u64, edit: serde_json::Value| {
+        let delta = json!({ "base": base, "revision": base + 1, "filter_edit": edit });
+        frame(&json!({ "delta": delta })).delta.unwrap()
+    };
+    let misfits = [
+        json!({ "sets": [{ "from": 3 }] }),
+        json!({ "sets": [{ "from": 0 }, { "from": 0 }] }),
+        json!({ "sets": [], "rest": [] }),
+    ];
+    for misfit in misfits {
+        let before = netmap.filter.get().to_owned();
+        assert_eq!(netmap.apply(delta(base, misfit)), Err(OutOfStep::Filter));
+        assert_eq!((netmap.filter.get(), netmap.revision), (before.as_str(), base));
+    }
+    let edit = json!({ "sets": [
+        { "from": 2 },
+        { "difference": { "insert": ["e"] } },
+        { "from": 0, "difference": { "remove": ["a"], "insert": ["f"] } },
+    ] });
+    netmap.apply(delta(base, edit)).unwrap();
+    let filter = |netmap: &Netmap| -> serde_json::Value {
+        serde_json::from_str(netmap.filter.get()).unwrap()
+    };
+    let sets = json!([["d"], ["e"], ["b", "f"]]);
+    assert_eq!(filter(&netmap), json!({ "rules": [1], "sets": sets, "flows": [] }));
+    let rest = json!({ "rules": [2], "sets": [], "flows": [[0]] });
+    let edit = json!({ "sets": [{ "from": 1 }], "rest": rest });
+    netmap.apply(delta(base + 1, edit)).unwrap();
+    assert_eq!(filter(&netmap), json!({ "rules": [2], "sets": [["e"]], "flows": [[0]] }));
 }
 
 #[test]

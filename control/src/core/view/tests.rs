@@ -172,6 +172,11 @@ proptest! {
             }
             for (bit, (id, agent)) in (0..).zip(&mut agents) {
                 if listeners >> bit & 1 == 1 && !agent.ended {
+                    // Every fourth was away meanwhile.
+                    if let Some(told) = agent.told.as_mut().filter(|_| kind % 4 == 3) {
+                        told.rest();
+                        agent.due = Due::everything();
+                    }
                     agent.listen(&tenant, *id);
                 }
             }
@@ -212,6 +217,67 @@ fn a_change_of_endpoints_concerns_peers_and_nobody_else() {
     let concerned: Vec<NodeId> = dues.keys().copied().collect();
     assert_eq!(concerned, [NodeId([0; 16]), NodeId([1; 16])]);
     assert!(!dues[&NodeId([0; 16])].filter);
+}
+
+/// A tag whose nodes may all reach each other.
+fn crowd(count: u8) -> Tenant {
+    let mut tenant = tenant((0..count).map(|number| node(number, 0)).collect(), 0);
+    let text = r#"{ "tagOwners": { "tag:a": [], "tag:b": [] },
+        "acls": [{ "action": "accept", "src": ["tag:a"], "dst": ["tag:a:22"] }] }"#;
+    tenant.apply(2, vec![Change::Policy(Document::parse(text).unwrap())]).unwrap();
+    tenant
+}
+
+#[test]
+fn a_node_that_comes_to_many_costs_each_of_them_the_same() {
+    let line_of_newcomer = |count: u8| {
+        let mut tenant = crowd(count);
+        let id = NodeId([0; 16]);
+        let mut agent = Agent::default();
+        agent.listen(&tenant, id);
+        // Its address joins none of theirs to a shorter prefix.
+        let newcomer = node(200, 0);
+        let dues = tenant.apply(3, vec![Change::Node(Box::new(newcomer))]).unwrap();
+        let line = next_line(&tenant, id, &mut agent.told, &dues[&id], &tickets(), NOW);
+        line.unwrap().unwrap().len()
+    };
+    let (few, many) = (line_of_newcomer(10), line_of_newcomer(150));
+    assert!(many <= few + 16, "{few} bytes among ten, {many} among many");
+}
+
+#[test]
+fn a_rule_more_costs_no_set_that_was_there() {
+    let mut tenant = crowd(150);
+    let id = NodeId([0; 16]);
+    let mut agent = Agent::default();
+    agent.listen(&tenant, id);
+    let text = r#"{ "tagOwners": { "tag:a": [], "tag:b": [] }, "acls": [
+        { "action": "accept", "src": ["tag:a"], "dst": ["tag:a:22"] },
+        { "action": "accept", "src": ["tag:a"], "dst": ["tag:a:80"] } ] }"#;
+    tenant.apply(3, vec![Change::Policy(Document::parse(text).unwrap())]).unwrap();
+    let line = next_line(&tenant, id, &mut agent.told, &Due::everything(), &tickets(), NOW);
+    let line = line.unwrap().unwrap();
+    assert!(line.len() < 500, "{}", String::from_utf8_lossy(&line));
+    agent.netmap.as_mut().unwrap().apply(Frame::parse(&line).unwrap().delta.unwrap()).unwrap();
+    agent.check(&tenant, id);
+}
+
+#[test]
+fn who_was_away_hears_a_filter_only_if_it_is_another() {
+    let mut tenant = crowd(20);
+    let id = NodeId([0; 16]);
+    let mut agent = Agent::default();
+    agent.listen(&tenant, id);
+    let mut news = |tenant: &Tenant| {
+        agent.told.as_mut().unwrap().rest();
+        let due = Due::everything();
+        let line = next_line(tenant, id, &mut agent.told, &due, &tickets(), NOW).unwrap();
+        line.map(|line| Frame::parse(&line).unwrap().delta.unwrap().filter.is_some())
+    };
+    assert_eq!(news(&tenant), None, "nothing is new");
+    tenant.apply(3, vec![Change::Node(Box::new(node(200, 0)))]).unwrap();
+    assert_eq!(news(&tenant), Some(true));
+    assert_eq!(news(&tenant), None);
 }
 
 #[test]

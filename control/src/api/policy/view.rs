@@ -1,0 +1,151 @@
+//! What is said of policies.
+
+use policy::Direction;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::store::{PolicyInfo, PolicyVersion};
+
+/// A version of a policy
+#[derive(Serialize, ToSchema)]
+pub(in crate::api) struct PolicyView {
+    #[serde(flatten)]
+    info: InfoView,
+    /// The document, as it was written
+    pub(in crate::api) text: String,
+}
+
+/// About a version of a policy
+#[derive(Serialize, ToSchema)]
+pub(in crate::api) struct InfoView {
+    /// Its number, from one
+    pub(in crate::api) version: u64,
+    /// Who wrote it
+    author: String,
+    /// Why
+    pub(in crate::api) comment: String,
+    /// When, in seconds since 1970
+    created: u64,
+}
+
+/// Versions of a policy, newest first
+#[derive(Serialize, ToSchema)]
+pub(in crate::api) struct Versions {
+    pub(in crate::api) versions: Vec<InfoView>,
+}
+
+/// A policy to put in force
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct NewPolicy {
+    /// The document (HuJSON)
+    pub(in crate::api) text: String,
+    /// Why
+    #[serde(default)]
+    #[schema(max_length = 255)]
+    pub(in crate::api) comment: String,
+    /// The version that is to be replaced; if another one is in force, nothing changes
+    pub(in crate::api) replaces: Option<u64>,
+}
+
+/// A policy to look at
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct TriedPolicy {
+    /// The document (HuJSON)
+    pub(in crate::api) text: String,
+}
+
+/// A policy that may be put in force
+#[derive(Serialize, ToSchema)]
+pub(in crate::api) struct Accepted {
+    /// Rules of the document
+    pub(in crate::api) rules: usize,
+    /// Tests of the document, which all hold
+    pub(in crate::api) tests: usize,
+    /// What it allows and what is in force does not, and the other way round
+    pub(in crate::api) changes: Vec<ChangeView>,
+}
+
+/// A version to go back to
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct RollBack {
+    /// Its number
+    pub(in crate::api) version: u64,
+}
+
+/// Flows that one policy allows and another does not
+#[derive(Serialize, ToSchema)]
+pub(in crate::api) struct ChangeView {
+    /// Whether they are allowed now, or not any more
+    gained: bool,
+    sources: Vec<String>,
+    destinations: Vec<String>,
+    /// As `tcp 80-90`
+    services: Vec<String>,
+}
+
+/// What differs between two versions
+#[derive(Serialize, ToSchema)]
+pub(in crate::api) struct Differences {
+    pub(in crate::api) changes: Vec<ChangeView>,
+}
+
+/// Which versions
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct VersionsQuery {
+    /// Those before this one
+    #[serde(default)]
+    pub(in crate::api) before: u64,
+    /// The most that is wanted, up to 1000
+    #[serde(default = "crate::api::hundred")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub(in crate::api) limit: u32,
+}
+
+/// Which two versions
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::api) struct DiffQuery {
+    /// The old one
+    pub(in crate::api) from: u64,
+    /// The new one
+    pub(in crate::api) to: u64,
+}
+
+impl From<PolicyInfo> for InfoView {
+    fn from(info: PolicyInfo) -> Self {
+        let PolicyInfo { version, author, comment, created } = info;
+        Self { version, author, comment, created: created.0 }
+    }
+}
+
+impl From<PolicyVersion> for PolicyView {
+    fn from(kept: PolicyVersion) -> Self {
+        Self { info: kept.info.into(), text: kept.text }
+    }
+}
+
+impl From<policy::Change> for ChangeView {
+    fn from(change: policy::Change) -> Self {
+        let ranges = |ranges: &[policy::AddressRange]| {
+            ranges.iter().map(|range| format!("{}-{}", range.first, range.last)).collect()
+        };
+        let service = |service: &policy::ProtocolPorts| {
+            let name = policy::protocol::name(service.protocol);
+            if policy::has_ports(service.protocol) {
+                format!("{name} {}-{}", service.ports.first, service.ports.last)
+            } else {
+                name
+            }
+        };
+        Self {
+            gained: change.direction == Direction::Gained,
+            sources: ranges(&change.sources),
+            destinations: ranges(&change.destinations),
+            services: change.services.iter().map(service).collect(),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Nodes of a network.
+
+use anyhow::Result;
+use clap::Subcommand;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Page, paged};
+use crate::cli::ask::Server;
+
+#[derive(Subcommand)]
+pub(super) enum Nodes {
+    List {
+        network: String,
+        #[command(flatten)]
+        page: Page,
+    },
+    Get {
+        network: String,
+        node: String,
+    },
+    /// Let a node speak to its peers
+    Approve {
+        network: String,
+        node: String,
+    },
+    /// Call a node something else
+    Rename {
+        network: String,
+        node: String,
+        name: String,
+    },
+    /// Say what a node is for
+    Tag {
+        network: String,
+        node: String,
+        tags: Vec<String>,
+    },
+    /// Say whose a node is
+    Give {
+        network: String,
+        node: String,
+        user: String,
+    },
+    /// Let others reach these networks through a node that offers them
+    Routes {
+        network: String,
+        node: String,
+        routes: Vec<String>,
+    },
+    /// End a node's key: it has to enrol again
+    Expire {
+        network: String,
+        node: String,
+    },
+    /// Revoke a node
+    Delete {
+        network: String,
+        node: String,
+    },
+}
+
+pub(super) async fn run(server: &Server, what: Nodes) -> Result<Value> {
+    let change = |network: String, node: String, body: Value| async move {
+        let path = ["networks", &network, "nodes", &node];
+        server.ask(Method::PATCH, &path, &[], Some(body)).await
+    };
+    match what {
+        Nodes::List { network, page } => {
+            server.ask(Method::GET, &["networks", &network, "nodes"], &paged(page), None).await
+        }
+        Nodes::Get { network, node } => {
+            server.ask(Method::GET, &["networks", &network, "nodes", &node], &[], None).await
+        }
+        Nodes::Approve { network, node } => {
+            change(network, node, json!({ "approved": true })).await
+        }
+        Nodes::Rename { network, node, name } => {
+            change(network, node, json!({ "name": name })).await
+        }
+        Nodes::Tag { network, node, tags } => change(network, node, json!({ "tags": tags })).await,
+        Nodes::Give { network, node, user } => change(network, node, json!({ "user": user })).await,
+        Nodes::Routes { network, node, routes } => {
+            change(network, node, json!({ "approved_routes": routes })).await
+        }
+        Nodes::Expire { network, node } => change(network, node, json!({ "expire": true })).await,
+        Nodes::Delete { network, node } => {
+            server.ask(Method::DELETE, &["networks", &network, "nodes", &node], &[], None).await
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What instances tell each other, in this process and by `NOTIFY`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use proto::control::NetworkIdError;
+use proto::ticket::NetworkId;
+
+/// Something that another part of the server, or another instance, has to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A network has another revision.
+    Network(NetworkId),
+    /// There is another key that signs tickets.
+    ControlKeys,
+}
+
+const CONTROL_KEYS: &str = "control-keys";
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(id) => id.fmt(f),
+            Self::ControlKeys => f.write_str(CONTROL_KEYS),
+        }
+    }
+}
+
+impl FromStr for News {
+    type Err = NetworkIdError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkIdError> {
+        if text == CONTROL_KEYS { Ok(Self::ControlKeys) } else { text.parse().map(Self::Network) }
+    }
+}
