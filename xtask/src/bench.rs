@@ -1,5 +1,6 @@
 //! `cargo xtask bench NAME`: measures, and says of each number whether it reaches what it must.
 
+mod control;
 mod cpu_time;
 mod iperf;
 mod markdown;
@@ -51,6 +52,10 @@ enum Name {
     /// Takes about ten minutes, and a first time as long again to build what it measures. Look at
     /// one part by `--only latency --turns 1`.
     Relay(relay::Options),
+    /// The control plane with thousands of nodes, on one instance and on two
+    ///
+    /// Takes about ten minutes. Look at one part by `--only sqlite --steps 1000`.
+    Control(control::Options),
 }
 
 /// Measures; fails when a row does not reach what it must.
@@ -60,6 +65,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Name::Tunnel(options) => tunnel::measure(&options)?,
         Name::Policy(options) => policy::measure(&options)?,
         Name::Relay(options) => relay::measure(&options)?,
+        Name::Control(options) => control::measure(&options)?,
     };
     let table = markdown::table(&report);
     let json = serde_json::to_string_pretty(&report).context("writing the report as JSON")?;

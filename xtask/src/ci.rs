@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::matrix::{self, Matrix};
 use crate::steps::{self, Run, Step};
-use crate::{arrows, deny, process, sources, test, workspace};
+use crate::{arrows, bad_input, deny, process, sources, test, workspace};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(clap::Args)]
@@ -60,10 +60,16 @@ const DOCUMENTATION: Step = Step {
     work: |_| documentation().map(|()| None),
 };
 
+const BAD_INPUT: Step = Step {
+    name: "bad input for every endpoint of the control plane",
+    mend: "send what schemathesis shows, and answer with a problem that the document names",
+    work: |_| bad_input::check(),
+};
+
 /// The whole list. `cargo xtask test` without a filter runs the same.
 fn list(matrix: Matrix) -> Vec<Step> {
     let mut list = Vec::from(SOURCES);
-    list.extend([test::BUILD, test::QUICK, test::WHOLE_SYSTEM]);
+    list.extend([test::BUILD, test::QUICK, BAD_INPUT, test::WHOLE_SYSTEM]);
     list.extend(matrix::steps(matrix));
     list.extend([test::NOTHING_LEFT, DOCUMENTATION]);
     list

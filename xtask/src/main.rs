@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything that is done to this repository rather than by it.
 
 mod arrows;
+mod bad_input;
 mod bench;
 mod build_ebpf;
 mod ci;
