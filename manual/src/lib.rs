@@ -88,4 +88,28 @@ mod tests {
         assert!(bash.wait().unwrap().success());
         assert!(String::from_utf8(script).unwrap().contains("completions"));
     }
+
+    /// As `nearwire` has it, which takes any other word for an interface's name.
+    #[derive(clap::Parser)]
+    struct Bare {
+        #[command(subcommand)]
+        command: Any,
+    }
+
+    #[derive(clap::Subcommand)]
+    enum Any {
+        #[command(flatten)]
+        Manual(Manual),
+        #[command(external_subcommand)]
+        Bare(Vec<String>),
+    }
+
+    #[test]
+    fn the_commands_are_found_beside_a_bare_word() {
+        use clap::Parser as _;
+        let parsed = |word| Bare::parse_from(["program", word, "bash"]).command;
+        assert!(matches!(parsed("completions"), Any::Manual(Manual::Completions { .. })));
+        assert!(matches!(parsed("man"), Any::Manual(Manual::Man { .. })));
+        assert!(matches!(parsed("wg0"), Any::Bare(words) if words == ["wg0", "bash"]));
+    }
 }
