@@ -25,7 +25,8 @@ fuzz_target!(|texts: (&str, &str)| {
                 let (source, destination) = (*source, *destination);
                 let packet = Packet { source, destination, protocol: 6, port: 22 };
                 let expected = document.first_match(&nodes, &packet);
-                let rule = compiled.find(&packet).map(|entry| filter.rules()[entry.rule.0 as usize]);
+                let rule =
+                    compiled.find(&packet).map(|entry| filter.rules()[entry.rule.0 as usize]);
                 assert_eq!(rule.and_then(|rule| plan.rule(rule)).map(|(at, _)| at), expected);
             }
         }

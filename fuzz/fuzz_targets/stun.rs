@@ -17,7 +17,9 @@ fuzz_target!(|input: (u8, &[u8])| {
     for source in [Address::from_v4([192, 0, 2, 1]), Address::from_bytes([7; 16])] {
         let mut answer = [0; stun::LONGEST_RESPONSE as usize];
         assert!(stun::write_response(&mut answer[..], 0, &request, &source, 4242));
-        assert!(u32::from(stun::response_length(&request, source.is_v4())) <= stun::LONGEST_RESPONSE);
+        assert!(
+            u32::from(stun::response_length(&request, source.is_v4())) <= stun::LONGEST_RESPONSE
+        );
         assert_eq!(answer[8..20], request.transaction);
     }
 });
