@@ -29,9 +29,9 @@ pub(crate) const BUILD: Step = Step {
     name: "build everything that is tested",
     mend: "mend what the compiler names",
     work: |run| {
-        // Our programs too: whole-system tests start them as they are.
-        process::run(workspace::cargo()?.args(["build", "--workspace", "--bins"]))?;
-        process::run(workspace::cargo()?.args(["test", "--workspace", "--no-run"]))?;
+        // Programs and tests by one command: by two, each would have crates built with features of its
+        // own, and everything under us twice.
+        process::run(workspace::cargo()?.args(["build", "--workspace", "--all-targets"]))?;
         run.before = Some(Machine::look()?);
         Ok(None)
     },

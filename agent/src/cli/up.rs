@@ -28,7 +28,7 @@ const OFFLINE: u8 = 4;
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// The address of the control plane: https://control.example.com
+    /// The address of the control plane: `https://control.example.com`
     #[arg(long, value_name = "URL", env = "NEARWIRE_CONTROL")]
     control: String,
     /// The enrolment key, or `-` to read it from standard input
