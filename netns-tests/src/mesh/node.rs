@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{Directory, Hub, PATIENCE, Programs};
@@ -88,17 +87,6 @@ impl MeshNode {
         let mut command = self.host.command("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", daemon.id())).args(words);
         self.host.spawn_command(command)?.wait(PATIENCE)
-    }
-
-    /// Kills the daemon, which has no time to tidy up.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn kill_daemon(&mut self) -> Result<()> {
-        let daemon = self.daemon.take().context("there is no daemon")?;
-        daemon.signal(Signal::KILL)?;
-        wait_until(PATIENCE, "the daemon's end", || !daemon.is_running());
-        Ok(())
     }
 
     /// Ends the daemon.
