@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
-use engine::pair::{checksum, deliver, split};
-use engine::{AllowedIps, HostOffload, Packets};
+use engine::pair::{deliver, split};
+use engine::{AllowedIps, HostOffload, Packets, checksum};
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::packets::{SuperPacket, Transport, padded, stream};

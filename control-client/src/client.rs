@@ -65,6 +65,14 @@ impl Client {
         Ok(Self { http: http_client(trust)?, url: url.trim_end_matches('/').to_owned() })
     }
 
+    /// Its host's name or address, and its port.
+    #[must_use]
+    pub fn server(&self) -> Option<(String, u16)> {
+        let url = reqwest::Url::parse(&self.url).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        Some((host, url.port_or_known_default()?))
+    }
+
     /// Comes into a network.
     pub async fn enrol(&self, request: &EnrolRequest) -> Result<EnrolResponse, ClientError> {
         json(self.post("enrol", None, request)).await

@@ -147,7 +147,7 @@ const fn lowest(lanes: u64) -> usize {
 /// fill one set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Secret(pub [u64; 5]);
+pub struct Secret(pub [[u32; 2]; 5]);
 
 /// The hash of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,11 +181,11 @@ impl FlowHash {
 
 /// NH of these words: the sum of the products of their halves, each with its part of the secret.
 #[inline(always)]
-pub(crate) fn nh<const N: usize>(words: [u64; N], secret: &[u64]) -> u64 {
+pub(crate) fn nh<const N: usize>(words: [u64; N], secret: &[[u32; 2]; N]) -> u64 {
     let mut sum: u64 = 0;
-    for (word, key) in words.iter().zip(secret) {
-        let low = (word & 0xffff_ffff).wrapping_add(key & 0xffff_ffff) & 0xffff_ffff;
-        let high = (word >> 32).wrapping_add(key >> 32) & 0xffff_ffff;
+    for (word, [for_low, for_high]) in words.iter().zip(secret) {
+        let low = (word & 0xffff_ffff).wrapping_add(*for_low as u64) & 0xffff_ffff;
+        let high = (word >> 32).wrapping_add(*for_high as u64) & 0xffff_ffff;
         sum = sum.wrapping_add(low.wrapping_mul(high));
     }
     sum

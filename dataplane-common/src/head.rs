@@ -45,16 +45,17 @@ impl PolicyHead {
 
     /// The head as the kernel's map holds it.
     #[must_use]
-    pub const fn to_words(self) -> HeadWords {
-        let [a, b, c] = self.seed.0;
+    pub fn to_words(self) -> HeadWords {
+        let [a, b, c] = self.seed.to_words();
         let counts = join(self.rule_count, self.has_prefixes);
         [counts, join(self.bucket_count, self.zero), a, b, c]
     }
 
     /// The head of these words.
     #[must_use]
-    pub const fn from_words([counts, buckets, a, b, c]: HeadWords) -> Self {
+    pub fn from_words([counts, buckets, a, b, c]: HeadWords) -> Self {
+        let seed = ExactSeed::from_words([a, b, c]);
         let ((rule_count, has_prefixes), (bucket_count, zero)) = (split(counts), split(buckets));
-        Self { rule_count, has_prefixes, bucket_count, zero, seed: ExactSeed([a, b, c]) }
+        Self { rule_count, has_prefixes, bucket_count, zero, seed }
     }
 }

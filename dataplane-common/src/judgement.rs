@@ -3,8 +3,8 @@
 use crate::{
     Direction, DropReason, EndReason, Event, EventKind, Extent, FRAGMENT_LIFETIME, Flow, FlowTable,
     Fragment, Headers, Nanos, Opener, PacketBytes, PolicyTable, RuleIndex, Ruling, StateTable,
-    Traffic, Transport, Verdict, consult, in_frame_of, in_own_frame, outcome::Outcome, parse,
-    subject::Subject,
+    Traffic, Transport, Verdict, consult, in_frame_of, in_own_frame, lookup::source_key,
+    outcome::Outcome, parse, subject::Subject,
 };
 
 /// All that a judgement needs. One value, because each frame of the small stack then needs but one
@@ -34,6 +34,10 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     pub(crate) fn outcome(&mut self) -> Outcome {
         let unread = self.outcome == Outcome::UNREAD;
         let refused = if unread { self.read() } else { None };
+        if self.subject.signals.opens() {
+            // A new flow, likely: while tables of flows are looked into, this comes from memory.
+            self.policy.fetch(&source_key(&self.subject.key, self.opener()));
+        }
         let standing = refused.or_else(|| in_frame_of(self, Self::stand));
         let standing = standing.map_or(Outcome::NO_FLOW, Outcome::from_number);
         let outcome = self.about_flow(standing);
@@ -149,8 +153,9 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     fn rule_again(&mut self) -> Option<u64> {
         let mut flow = Flow::unknown();
         self.state.recall(&self.subject.key, &mut flow)?;
-        let opener = flow.opener();
-        consult(self.policy, &self.subject.key, opener).ruling.map(Ruling::to_number)
+        let ruling = consult(self.policy, &self.subject.key, flow.opener()).ruling?;
+        self.policy.count(ruling.rule(), self.traffic);
+        Some(ruling.to_number())
     }
 
     /// Notes that the policy in force allows the flow.
@@ -222,7 +227,12 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     #[inline(always)]
     fn opened(&mut self) -> Outcome {
         let ruling = in_frame_of(self, |judge| {
-            consult(judge.policy, &judge.subject.key, judge.opener()).ruling.map(Ruling::to_number)
+            let ruling = consult(judge.policy, &judge.subject.key, judge.opener()).ruling?;
+            // Before the flow is stored, so that the memory of both is fetched at once.
+            if !ruling.allows() || judge.subject.signals.opens() {
+                judge.policy.count(ruling.rule(), judge.traffic);
+            }
+            Some(ruling.to_number())
         });
         let rule = match ruling.map(Ruling::from_number) {
             Some(ruling) if ruling.allows() => ruling.rule(),

@@ -9,9 +9,11 @@ mod arrival;
 mod bytes;
 mod checksum;
 mod end;
+mod entry;
 mod frame;
 mod header;
 mod judge;
+mod offer;
 mod rate;
 mod reflect;
 mod rewrite;
@@ -21,15 +23,20 @@ mod words;
 
 pub use arrival::{Arrival, MAX_ARRIVALS, Sender};
 pub(crate) use checksum::Sum;
-pub use end::{Egress, Lane, LaneCell, LaneEnd, LaneEntry, LaneId, LaneSlot, MAX_LANE_ENDS};
+pub use end::{Egress, LaneEnd, LaneId, MAX_LANE_ENDS};
+pub use entry::{HotLane, Lane, LaneAddresses, LaneCell, LaneEntry, LaneSlot};
 pub(crate) use frame::Outer;
 pub use frame::{Frame, PacketBytesMut};
 use header::AtPort;
 pub use header::{LANE_HEADER_LEN, LANE_MAGIC, LaneHeader, LaneKind};
 pub use judge::{Datagram, Judged, LaneTable, RelayTable, judge};
+pub use offer::{OfferedHead, offer};
 pub(crate) use rate::take;
 pub use rate::{COARSEST_CLOCK, Rate};
 pub use reflect::reflect;
 pub use switch::{Action, Forwarded, switch};
-pub use table::{Allowance, AskerNetwork, LaneCounters, MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS};
-pub(crate) use words::Words;
+pub use table::{
+    Allowance, AskerNetwork, LaneCounters, LaneDrops, LaneSent, MAX_ASKERS, MAX_INTERFACES,
+    MAX_LOCALS,
+};
+pub(crate) use words::{V4Pair, Words};

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod base;
 mod counters;
 mod direction;
 mod drop_reason;
@@ -37,13 +38,16 @@ mod verdict;
 mod words;
 
 pub use address::Address;
+pub use base::{Base, BaseWords};
 pub use counters::{Traffic, counter_index};
 pub use direction::Direction;
 pub use drop_reason::{DROP_REASONS, DropReason};
 pub use event::{
     DENIALS_PER_SECOND, EndReason, Event, EventKind, EventWords, Loss, Pace, STARTS_PER_SAMPLE,
 };
-pub use exact::{BUCKET_ENTRIES, BucketWords, ExactBucket, ExactEntry, ExactSeed, find_exact};
+pub use exact::{
+    BUCKET_ENTRIES, BucketWords, ExactBucket, ExactEntry, ExactSeed, Found, find_exact,
+};
 pub use flow::{
     Clock, Flow, FlowKey, FlowKeyWords, FlowWords, Fragment, FragmentKey, Nanos, Opener, Tick,
 };
@@ -52,10 +56,10 @@ pub use frame::{in_frame_of, in_own_frame};
 pub use head::{HeadWords, PolicyHead};
 pub use lane::{
     Action as LaneAction, Allowance, Arrival, AskerNetwork, COARSEST_CLOCK, Datagram, Egress,
-    Forwarded, Frame, Judged, LANE_HEADER_LEN, LANE_MAGIC, Lane, LaneCell, LaneCounters, LaneEnd,
-    LaneEntry, LaneHeader, LaneId, LaneKind, LaneSlot, LaneTable, MAX_ARRIVALS, MAX_ASKERS,
-    MAX_INTERFACES, MAX_LANE_ENDS, MAX_LOCALS, PacketBytesMut, Rate, RelayTable, Sender, judge,
-    reflect, switch,
+    Forwarded, Frame, HotLane, Judged, LANE_HEADER_LEN, LANE_MAGIC, Lane, LaneAddresses, LaneCell,
+    LaneCounters, LaneDrops, LaneEnd, LaneEntry, LaneHeader, LaneId, LaneKind, LaneSent, LaneSlot,
+    LaneTable, MAX_ARRIVALS, MAX_ASKERS, MAX_INTERFACES, MAX_LANE_ENDS, MAX_LOCALS, OfferedHead,
+    PacketBytesMut, Rate, RelayTable, Sender, judge, offer, reflect, switch,
 };
 pub use limits::{
     ANSWERED_SETS, EVENTS_BYTES, FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS,

@@ -4,7 +4,7 @@ use crate::Nanos;
 
 /// The version of the maps' layout: it grows with each change to what a map is named or holds, so
 /// that nobody takes over maps that were pinned in another shape.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// Rules of one policy that can have a counter: 16 bytes each, for each CPU.
 pub const MAX_RULES: u32 = 131_072;

@@ -1,18 +1,22 @@
 //! How the tables of a policy are looked up.
 
 use crate::{
-    Address, Class, ExactKey, FlowKey, Generation, Identity, Opener, Ports, RuleKey, Ruling,
-    SIGNPOST, TablePrefix,
+    Address, Class, ExactKey, FlowKey, Found, Generation, Identity, Opener, Ports, RuleIndex,
+    RuleKey, Ruling, SIGNPOST, TablePrefix, Traffic,
 };
 
 /// The tables of a policy in force. All that one value answers is of one policy.
 pub trait PolicyTable {
     /// The number of the policy.
     fn generation(&self) -> Generation;
-    /// The value under just this key.
-    fn exact(&self, key: &ExactKey) -> Option<u64>;
+    /// What the hash has under a key.
+    fn exact(&self, key: &ExactKey) -> Option<Found>;
+    /// Has the memory fetched in which a key may be, for a look-up that comes soon.
+    fn fetch(&self, _key: &ExactKey) {}
     /// The value of the longest prefix of this one.
     fn longest(&self, prefix: &TablePrefix) -> Option<u32>;
+    /// Counts what a rule decided; who only asks has nothing to count.
+    fn count(&self, _rule: RuleIndex, _traffic: Traffic) {}
 }
 
 /// What the tables say of a flow.
@@ -33,7 +37,8 @@ pub fn consult<P: PolicyTable>(policy: &P, key: &FlowKey, opener: Opener) -> Ans
         Opener::Host => (&key.host, &key.peer, key.peer_port()),
         Opener::Peer => (&key.peer, &key.host, key.host_port()),
     };
-    let identity = identity(policy, source);
+    let source = known(policy, source);
+    let identity = source.identity();
     if identity == Identity::NONE {
         return Answer { identity, class: Class::NONE, ruling: None };
     }
@@ -42,17 +47,26 @@ pub fn consult<P: PolicyTable>(policy: &P, key: &FlowKey, opener: Opener) -> Ans
         return Answer { identity, class, ruling: None };
     }
     let key = RuleKey { identity, class, protocol: key.protocol(), port };
-    Answer { identity, class, ruling: ruling(policy, &key) }
+    Answer { identity, class, ruling: ruling(policy, &key, &source) }
 }
 
-/// The identity of a source.
+/// Who opens a flow with this key, as the hash knows hosts.
 #[inline(always)]
-fn identity<P: PolicyTable>(policy: &P, source: &Address) -> Identity {
+pub(crate) fn source_key(key: &FlowKey, opener: Opener) -> ExactKey {
+    match opener {
+        Opener::Host => ExactKey::identity(&key.host),
+        Opener::Peer => ExactKey::identity(&key.peer),
+    }
+}
+
+/// What is known of a source.
+#[inline(always)]
+fn known<P: PolicyTable>(policy: &P, source: &Address) -> Found {
     match policy.exact(&ExactKey::identity(source)) {
-        Some(identity) => Identity((identity & 0xffff_ffff) as u32),
+        Some(found) => found,
         None => match policy.longest(&TablePrefix::identity(*source, 128)) {
-            Some(identity) => Identity(identity),
-            None => Identity::NONE,
+            Some(identity) => Found::source(Identity(identity)),
+            None => Found::NOTHING,
         },
     }
 }
@@ -61,7 +75,7 @@ fn identity<P: PolicyTable>(policy: &P, source: &Address) -> Identity {
 #[inline(always)]
 fn class<P: PolicyTable>(policy: &P, destination: &Address) -> Class {
     match policy.exact(&ExactKey::class(destination)) {
-        Some(class) => Class((class & 0xffff_ffff) as u32),
+        Some(Found { value, .. }) => Class((value & 0xffff_ffff) as u32),
         None => match policy.longest(&TablePrefix::class(*destination, 128)) {
             Some(class) => Class(class),
             None => Class::NONE,
@@ -69,10 +83,13 @@ fn class<P: PolicyTable>(policy: &P, destination: &Address) -> Class {
     }
 }
 
-/// What the rules say of this.
+/// What the rules say of this, for a source of which this is known.
 #[inline(always)]
-fn ruling<P: PolicyTable>(policy: &P, key: &RuleKey) -> Option<Ruling> {
-    let ports = Ports(policy.exact(&ExactKey::ports(key))?);
+fn ruling<P: PolicyTable>(policy: &P, key: &RuleKey, source: &Found) -> Option<Ruling> {
+    let ports = match source.beside(key.class, key.protocol) {
+        Some(ports) => ports,
+        None => Ports(policy.exact(&ExactKey::ports(key))?.value),
+    };
     let Some(mut span) = ports.span() else {
         return ports.ruling(key.port);
     };
@@ -80,9 +97,9 @@ fn ruling<P: PolicyTable>(policy: &P, key: &RuleKey) -> Option<Ruling> {
     let mut step = || -> Option<()> {
         let length = span.middle()?;
         match policy.exact(&ExactKey::port(key, length)) {
-            Some(SIGNPOST) => span.go_longer(length),
+            Some(Found { value: SIGNPOST, .. }) => span.go_longer(length),
             Some(ruling) => {
-                found = Some(ruling);
+                found = Some(ruling.value);
                 return None;
             }
             None => span.go_shorter(length),

@@ -197,17 +197,22 @@ fn parse_v4<P: PacketBytes + ?Sized>(
     headers.fragmented = flags_and_offset & 0x3fff != 0;
     let fragment_offset = flags_and_offset & 0x1fff;
     if fragment_offset != 0 {
-        return later_fragment(fragment_offset, headers);
+        return later_fragment(fragment_offset, headers.protocol == protocol::TCP, headers);
     }
     let end = offset + u32::from(u16::from_be_bytes([length_high, length_low]));
     parse_transport(packet, offset + length, end, quoted, headers)
 }
 
-/// Notes a fragment that is not the first, at `offset` units of eight bytes.
+/// Notes a fragment that is not the first, at `offset` units of eight bytes; of what may be TCP, one
+/// that overlaps the flags is refused (RFC 3128).
 #[inline(always)]
-const fn later_fragment(offset: u16, headers: &mut Headers) -> Result<(), DropReason> {
+const fn later_fragment(
+    offset: u16,
+    may_be_tcp: bool,
+    headers: &mut Headers,
+) -> Result<(), DropReason> {
     headers.transport = Transport::LaterFragment;
-    if offset == 1 && headers.protocol == protocol::TCP {
+    if offset == 1 && may_be_tcp {
         return Err(DropReason::PolicyOverlappingFragment);
     }
     Ok(())
@@ -269,8 +274,16 @@ fn step_over<P: PacketBytes + ?Sized>(
                 headers.fragmented = true;
                 headers.fragment_id = u32::from_be_bytes([a, b, c, d]);
             }
+            // Behind it begins the transport's header and nothing else, so that an offset tells what
+            // is overlapped. Hosts go by the first fragment's next header, whatever later ones name.
+            let more = ExtensionHeader::of(next);
+            let hides =
+                matches!(more, Some(ExtensionHeader::Authentication | ExtensionHeader::Other));
+            if offset_and_more != 0 && hides {
+                return Err(DropReason::PolicyExtensionHeaders);
+            }
             if offset_and_more & !1 != 0 {
-                return later_fragment(offset_and_more >> 3, headers).map(|()| false);
+                return later_fragment(offset_and_more >> 3, true, headers).map(|()| false);
             }
             8
         }

@@ -18,10 +18,14 @@ pub const LONGEST_REQUEST: u32 = 128;
 /// The longest answer: an IPv6 address and a fingerprint.
 pub const LONGEST_RESPONSE: u32 = 20 + 24 + 8;
 
-const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
-const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
-const XOR_MAPPED_ADDRESS: [u8; 2] = [0x00, 0x20];
+/// The magic cookie of every message.
+pub const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+/// What a request begins with.
+pub const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
+/// What its answer begins with.
+pub const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
+/// The attribute that names the asker's address.
+pub const XOR_MAPPED_ADDRESS: [u8; 2] = [0x00, 0x20];
 const FINGERPRINT: u16 = 0x8028;
 /// Attributes from this number on may be passed over by who does not know them.
 const OPTIONAL: u16 = 0x8000;

@@ -119,6 +119,12 @@ impl ExactKey {
         Self([tag, Self::pair(key), 0])
     }
 
+    /// Whether it is a source's.
+    #[inline(always)]
+    pub(crate) const fn is_source(&self) -> bool {
+        self.0[0] == TAG_IDENTITY as u64
+    }
+
     #[inline(always)]
     const fn host(tag: u8, address: &Address) -> Self {
         let [high, low] = address.to_words();

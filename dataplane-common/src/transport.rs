@@ -118,6 +118,9 @@ pub(crate) fn parse_transport<P: PacketBytes + ?Sized>(
     Ok(())
 }
 
+/// Beyond every packet.
+const NOWHERE: u32 = 1 << 24;
+
 /// An echo's identifier stands for the asker's port, and the number of the echo request for the
 /// answerer's: so a host that asks can be answered, but not asked back with the same identifier.
 #[inline(always)]
@@ -138,6 +141,11 @@ fn icmp_transport(header: [u8; 8], at: u32, headers: &mut Headers) {
         (protocol::ICMP, 3 | 11 | 12) | (protocol::ICMPV6, 1..=4) => {
             headers.transport = Transport::Error;
             headers.quoted = at + 8;
+        }
+        // Redirects and the old quench, which nobody on a tunnel has to send: errors about nothing.
+        (protocol::ICMP, 4 | 5) | (protocol::ICMPV6, 137) => {
+            headers.transport = Transport::Error;
+            headers.quoted = NOWHERE;
         }
         _ => headers.destination_port = u16::from_be_bytes([kind, code]),
     }

@@ -8,11 +8,11 @@ use dataplane_common::{
 use proptest::prelude::*;
 
 const SECRET: Secret = Secret([
-    0x0123_4567_89ab_cdef,
-    0xfedc_ba98_7654_3210,
-    0x1f83_d9ab_fb41_bd6b,
-    0x5be0_cd19_137e_2179,
-    0xa54f_f53a_5f1d_36f1,
+    [0x89ab_cdef, 0x0123_4567],
+    [0x7654_3210, 0xfedc_ba98],
+    [0xfb41_bd6b, 0x1f83_d9ab],
+    [0x137e_2179, 0x5be0_cd19],
+    [0x5f1d_36f1, 0xa54f_f53a],
 ]);
 
 fn empty() -> FlowSet {

@@ -14,7 +14,7 @@ const HERE: &str = "198.51.100.7:40001";
 const THERE: &str = "[2001:db8::7]:9";
 
 fn end(remote: &str, relay: &str) -> LaneEnd {
-    LaneEnd::new(remote.parse().unwrap(), relay.parse().unwrap()).unwrap()
+    LaneEnd::new(remote.parse().unwrap(), relay.parse::<SocketAddr>().unwrap().ip()).unwrap()
 }
 
 fn lane(id: LaneId) -> Lane {
@@ -28,7 +28,7 @@ impl<'a> LaneTable for &'a Table {
     type Entry = &'a LaneCell;
 
     fn find(&self, id: LaneId) -> Option<&'a LaneCell> {
-        Some(&self.0).filter(|cell| cell.lane.id == id)
+        Some(&self.0).filter(|cell| cell.lane.id() == id)
     }
 
     fn now(&self) -> Nanos {
@@ -45,7 +45,7 @@ enum To {
 
 fn judged(table: &Table, from: &str, to: &str, payload: &[u8]) -> Result<To, DropReason> {
     let [from, to]: [SocketAddr; 2] = [from, to].map(|end| end.parse().unwrap());
-    match judge(&Datagram::new(payload, from, to), &table) {
+    match judge(&Datagram::new(payload, from, to.ip()), &table) {
         Judged::Forward(cell) => Ok(To::Other(cell.lane.onward().unwrap())),
         Judged::Up(_) => Ok(To::UserSpace),
         Judged::Drop(reason, _) => Err(reason),
@@ -81,7 +81,8 @@ fn a_socket_judges_as_the_kernel() {
     assert_eq!(judged(&table, HERE, RELAY, &data(id, 945)), Ok(To::UserSpace));
     let alone = Table(LaneCell::new(Lane::unbound(id, end(HERE, RELAY))), Nanos(0));
     assert_eq!(judged(&alone, HERE, RELAY, &data(id, 1)), Ok(To::UserSpace));
-    assert_eq!(LaneEnd::new(HERE.parse().unwrap(), THERE.parse().unwrap()), None);
+    let v6 = THERE.parse::<SocketAddr>().unwrap().ip();
+    assert_eq!(LaneEnd::new(HERE.parse().unwrap(), v6), None);
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn a_run_is_charged_as_a_whole() {
     let table = Table(LaneCell::new(lane(id).with_rate(rate)), Nanos::from_secs(9));
     let run = data(id, 992).repeat(4);
     let [from, to]: [SocketAddr; 2] = [HERE, RELAY].map(|end| end.parse().unwrap());
-    let judged = || judge(&Datagram::new(&run[..1_000], from, to).of_run(&run), &&table);
+    let judged = || judge(&Datagram::new(&run[..1_000], from, to.ip()).of_run(&run), &&table);
     assert!(matches!([judged(), judged()], [Judged::Forward(_), Judged::Forward(_)]));
     assert!(matches!(judged(), Judged::Drop(DropReason::LaneRate, _)), "two thousand are left");
 }
@@ -178,7 +179,7 @@ proptest! {
         let _ = stun::parse(&bytes[..], 0, length);
         let from: SocketAddr = HERE.parse().unwrap();
         let table = Table(LaneCell::new(lane(LaneId(1))), Nanos(0));
-        let _ = judge(&Datagram::new(&bytes, from, RELAY.parse().unwrap()), &&table);
+        let _ = judge(&Datagram::new(&bytes, from, RELAY.parse::<SocketAddr>().unwrap().ip()), &&table);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use core::{
     intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg, atomic_xor},
 };
 
-use dataplane_common::{Flow, FlowHash, FlowKey, FlowSet, FlowTable, Tag, WAYS};
+use dataplane_common::{Flow, FlowHash, FlowKey, FlowSet, FlowTable, Secret, Tag, WAYS};
 
-use crate::maps::{FLOWS, OPENING, SECRET};
+use crate::maps::{BASE, FLOWS, OPENING};
 
 /// A flow in its place.
 pub struct Found<'a> {
@@ -24,8 +24,8 @@ pub struct Found<'a> {
 
 /// The place of a flow.
 #[inline(always)]
-pub fn find<'a>(table: FlowTable, key: &FlowKey) -> Option<Found<'a>> {
-    let (tag, [first, second]) = hash(table, key)?;
+pub fn find<'a>(table: FlowTable, key: &FlowKey, secret: &Secret) -> Option<Found<'a>> {
+    let (tag, [first, second]) = hash(table, key, secret);
     match find_in(set(table, first)?, tag, key) {
         Some(found) => Some(found),
         None => find_in(set(table, second)?, tag, key),
@@ -55,8 +55,9 @@ pub extern "C" fn recall_flow(key: *const FlowKey, flow: *mut Flow) -> u32 {
     let (Some(key), Some(flow)) = (unsafe { key.as_ref() }, unsafe { flow.as_mut() }) else {
         return 0;
     };
+    let Some(base) = BASE.get(0) else { return 0 };
     for table in FlowTable::ALL {
-        if let Some(found) = find(table, key) {
+        if let Some(found) = find(table, key, &base.secret) {
             *flow = *found.flow;
             return table.number();
         }
@@ -83,7 +84,8 @@ pub extern "C" fn store_flow(table: u32, key: *const FlowKey, flow: *const Flow)
 pub extern "C" fn remove_flow(table: u32, key: *const FlowKey) -> u32 {
     // SAFETY: as in `recall_flow`.
     let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
-    let found = FlowTable::of_number(table).and_then(|table| find(table, key));
+    let Some(base) = BASE.get(0) else { return 0 };
+    let found = FlowTable::of_number(table).and_then(|table| find(table, key, &base.secret));
     // Unless another flow has the place by now.
     let removed = found.is_some_and(|Found { word, way, tag, .. }| exchange(word, way, tag, Tag::FREE));
     u32::from(removed)
@@ -91,11 +93,12 @@ pub extern "C" fn remove_flow(table: u32, key: *const FlowKey) -> u32 {
 
 #[inline(always)]
 fn store(table: FlowTable, key: &FlowKey, flow: &Flow) -> Option<()> {
-    if let Some(found) = find(table, key) {
+    let secret = &BASE.get(0)?.secret;
+    if let Some(found) = find(table, key, secret) {
         *found.flow = *flow;
         return Some(());
     }
-    let (tag, [first, second]) = hash(table, key)?;
+    let (tag, [first, second]) = hash(table, key, secret);
     let (first, second) = (set(table, first)?, set(table, second)?);
     // SAFETY: as in `find_in`.
     let (set, way) = unsafe { room(&mut *first, &mut *second, tag) };
@@ -173,7 +176,7 @@ fn set(table: FlowTable, index: u32) -> Option<*mut FlowSet> {
 }
 
 #[inline(always)]
-fn hash(table: FlowTable, key: &FlowKey) -> Option<(Tag, [u32; 2])> {
-    let hash = FlowHash::of(key, SECRET.get(0)?);
-    Some((hash.tag(), hash.sets(table.sets())))
+fn hash(table: FlowTable, key: &FlowKey, secret: &Secret) -> (Tag, [u32; 2]) {
+    let hash = FlowHash::of(key, secret);
+    (hash.tag(), hash.sets(table.sets()))
 }

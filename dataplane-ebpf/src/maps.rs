@@ -6,8 +6,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dataplane_common::{
-    ANSWERED_SETS, BucketWords, DROP_REASONS, EVENTS_BYTES, EventWords, FlowSet, Fragment, FragmentKey,
-    Loss, MAX_FRAGMENTS, OPENING_SETS, Pace, PolicyHead, Secret, TableKey,
+    ANSWERED_SETS, Base, BucketWords, DROP_REASONS, EVENTS_BYTES, EventWords, FlowSet, Fragment, FragmentKey,
+    Loss, MAX_FRAGMENTS, OPENING_SETS, Pace, PolicyHead, TableKey,
 };
 
 // The tables of a policy are made by the loader, each as large as it has to be; the sizes here are
@@ -22,7 +22,7 @@ pub type Exact = Array<BucketWords, 1, { (BPF_F_INNER_MAP | BPF_F_MMAPABLE) as u
 pub type Prefixes = LpmTrie<TableKey, u32, 1>;
 
 /// What rules decided, by `dataplane_common::counter_index`: the words of a `Traffic`.
-pub type RuleCounters = Array<[u64; 2], 1, { BPF_F_INNER_MAP as usize }>;
+pub type RuleCounters = Array<[u64; 2], 1, { (BPF_F_INNER_MAP | BPF_F_MMAPABLE) as usize }>;
 
 /// Flows, in memory that the user half maps to read them as they are.
 pub type Flows<const SETS: usize> = Array<FlowSet, SETS, { BPF_F_MMAPABLE as usize }>;
@@ -43,9 +43,10 @@ pub static RULES: ArrayOfMaps<RuleCounters, 2> = ArrayOfMaps::new();
 #[btf_map]
 pub static HEADS: Array<PolicyHead, 2> = Array::new();
 
-/// The generation of the policy in force: writing it is what puts a policy in force.
+/// What every packet is judged by. In memory that the user half maps, to write the generation at
+/// once.
 #[btf_map]
-pub static GENERATION: Array<u32, 1> = Array::new();
+pub static BASE: Array<Base, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Flows that were answered.
 #[btf_map]
@@ -54,10 +55,6 @@ pub static FLOWS: Flows<{ ANSWERED_SETS as usize }> = Array::new();
 /// Flows that were not answered, yet.
 #[btf_map]
 pub static OPENING: Flows<{ OPENING_SETS as usize }> = Array::new();
-
-/// By which the sets of flows are chosen. The loader writes it before a packet is seen.
-#[btf_map]
-pub static SECRET: Array<Secret, 1> = Array::new();
 
 /// What becomes of flows, and denials. The loader may choose another size.
 #[btf_map]

@@ -34,12 +34,20 @@ impl SkbBytes<'_> {
     /// What it stands for on the wire: a super-packet is many.
     #[inline(always)]
     pub fn traffic(&self) -> Traffic {
+        let (skb, length) = (self.0.skb.skb, self.0.len());
         // SAFETY: the context pointer is the kernel's and valid while the program runs; the verifier
         // checks the access.
-        let (segments, size) = unsafe { ((*self.0.skb.skb).gso_segs, (*self.0.skb.skb).gso_size) };
-        let length = self.0.len();
-        // A super-packet that came from a TUN device has its segments uncounted.
-        let segments = if segments == 0 && size != 0 { length.div_ceil(size) } else { segments };
-        Traffic { packets: u64::from(segments).max(1), bytes: u64::from(length) }
+        let size = unsafe { (*skb).gso_size };
+        let segments = if size == 0 {
+            1
+        } else {
+            // SAFETY: as above.
+            match unsafe { (*skb).gso_segs } {
+                // One that came from a TUN device has its segments uncounted.
+                0 => length.div_ceil(size),
+                segments => segments,
+            }
+        };
+        Traffic { packets: u64::from(segments), bytes: u64::from(length) }
     }
 }

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use dataplane_common::{Clock, Direction, Nanos, Tick, Verdict, verdict};
 
 use crate::{
-    maps::{DROPS, FLOW_HITS},
+    maps::{BASE, DROPS, FLOW_HITS},
     packet::SkbBytes,
     state::{InForce, Remembered},
 };
@@ -47,22 +47,18 @@ impl Clock for Coarse {
 /// an administrator's no.
 #[inline(always)]
 fn judge(ctx: &TcContext, direction: Direction) -> i32 {
-    let policy = InForce::now();
+    let Some(base) = BASE.get(0) else { return TC_ACT_SHOT as i32 };
+    let policy = InForce::by(base);
     let packet = SkbBytes(ctx);
     let traffic = packet.traffic();
-    match verdict(&packet, traffic, direction, &Coarse, &policy, &mut Remembered) {
-        Verdict::Allow { rule, flow_hit } => {
+    match verdict(&packet, traffic, direction, &Coarse, &policy, &mut Remembered(&base.secret)) {
+        Verdict::Allow { flow_hit, .. } => {
             if flow_hit {
                 count(FLOW_HITS.get_ptr_mut(0));
-            } else {
-                policy.count(rule, traffic);
             }
             TC_ACT_UNSPEC
         }
-        Verdict::Drop { reason, rule } => {
-            if let Some(rule) = rule {
-                policy.count(rule, traffic);
-            }
+        Verdict::Drop { reason, .. } => {
             count(DROPS.get_ptr_mut(reason as u32));
             TC_ACT_SHOT as i32
         }

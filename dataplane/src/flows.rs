@@ -2,14 +2,10 @@
 
 mod memory;
 
-use aya::{
-    Ebpf,
-    maps::{Array, Map, MapData},
-};
+use aya::{Ebpf, maps::Map};
 use dataplane_common::{Flow, FlowHash, FlowKey, FlowTable, Nanos, Secret};
-use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::{Error, error::chain, object, tables::map_error};
+use crate::{Error, object};
 use memory::Memory;
 
 /// How many flows are remembered.
@@ -30,9 +26,8 @@ pub(crate) struct Flows {
 }
 
 impl Flows {
-    /// Those of the loaded programs. A table that nobody has used before gets a secret.
-    pub(crate) fn of(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        let secret = secret(ebpf)?;
+    /// Those of the loaded programs, which have this secret.
+    pub(crate) fn of(ebpf: &Ebpf, secret: Secret) -> Result<Self, Error> {
         let [answered, opening] = [FlowTable::Answered, FlowTable::Opening].map(|table| {
             let name = name(table);
             match ebpf.map(name) {
@@ -95,25 +90,4 @@ fn name(table: FlowTable) -> &'static str {
         FlowTable::Answered => object::FLOWS,
         FlowTable::Opening => object::OPENING,
     }
-}
-
-/// The secret of the tables, which are useless without the one by which they were filled.
-fn secret(ebpf: &mut Ebpf) -> Result<Secret, Error> {
-    let name = object::SECRET;
-    let map = ebpf.map_mut(name).ok_or(Error::Object { name })?;
-    let mut map =
-        Array::<&mut MapData, [u64; 5]>::try_from(map).map_err(|_| Error::Object { name })?;
-    let known = map.get(&0, 0).map_err(|error| map_error(name, "read", &error))?;
-    if known != [0; 5] {
-        return Ok(Secret(known));
-    }
-    let mut fresh = [[0; 8]; 5];
-    getrandom(fresh.as_flattened_mut(), GetRandomFlags::empty()).map_err(|error| Error::Map {
-        map: name,
-        action: "find random numbers for",
-        reason: chain(&error),
-    })?;
-    let fresh = fresh.map(u64::from_ne_bytes);
-    map.set(0, fresh, 0).map_err(|error| map_error(name, "write", &error))?;
-    Ok(Secret(fresh))
 }

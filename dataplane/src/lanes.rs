@@ -6,6 +6,7 @@
 
 mod attach;
 mod counters;
+mod far_end;
 mod object;
 mod run;
 mod wire;
@@ -19,8 +20,8 @@ use aya::{
     util::nr_cpus,
 };
 use dataplane_common::{
-    Address, Allowance, Arrival, COARSEST_CLOCK, Egress, Lane, LaneCounters, LaneId, LaneSlot,
-    MAX_LANE_ENDS, MAX_LOCALS, Nanos, Sender,
+    Address, Allowance, Arrival, COARSEST_CLOCK, Egress, Lane, LaneAddresses, LaneCounters, LaneId,
+    LaneSlot, MAX_LANE_ENDS, MAX_LOCALS, Nanos, Sender,
 };
 
 use rustix::time::{ClockId, clock_getres};
@@ -30,6 +31,7 @@ use attach::Attachment;
 pub use attach::XdpMode;
 use counters::CounterTable;
 pub use counters::LaneTotals;
+pub use far_end::FarEnd;
 pub use run::Switched;
 pub use wire::Wire;
 
@@ -56,13 +58,15 @@ pub struct LaneSwitch {
     attached: Vec<Attachment>,
 }
 
-/// Elements of the kernel's table of lanes, as bytes.
-type LaneMap<'a> = Array<&'a mut MapData, [u8; size_of::<LaneSlot>()]>;
+/// Elements of the kernel's tables of lanes, as bytes.
+type Lines<'a> = Array<&'a mut MapData, Line>;
+
+type Line = [u8; 64];
 
 impl LaneSwitch {
     /// Loads the switch. It sees no packets before it is attached.
     ///
-    /// A place for an end takes 128 bytes of kernel memory and 64 for each CPU, from the start.
+    /// A place for an end takes 128 bytes of kernel memory and 48 for each CPU, from the start.
     ///
     /// # Errors
     ///
@@ -74,7 +78,9 @@ impl LaneSwitch {
         let allowance = answers.to_words();
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(object::LANES, capacity)
-            .map_max_entries(object::LANE_COUNTERS, cpus.saturating_mul(capacity))
+            .map_max_entries(object::LANE_ADDRESSES, capacity)
+            .map_max_entries(object::LANE_SENT, cpus.saturating_mul(capacity))
+            .map_max_entries(object::LANE_DROPS, cpus.saturating_mul(capacity))
             .override_global(object::CAPACITY, &capacity, true)
             .override_global(object::TICK, &tick(), true)
             .override_global(object::PORT, &port, true)
@@ -133,28 +139,27 @@ impl LaneSwitch {
     /// When there is no such place, another lane has it, or the map cannot be written; then the
     /// table is as before, or the lane is in nobody's hands until it is put in again.
     pub fn insert(&mut self, lane: Lane) -> Result<(), Error> {
-        let place = lane.id.place();
+        let place = lane.id().place();
         let refused = |reason| Error::Map { map: object::LANES, action: "add a lane to", reason };
         let spent = match self.lanes.get(index(place)) {
             None => return Err(refused(format!("there are {} places", self.lanes.len()))),
-            Some(Some(id)) if *id != lane.id => {
+            Some(Some(id)) if *id != lane.id() => {
                 return Err(refused(format!("lane {:08x} has place {place}", id.0)));
             }
-            Some(Some(_)) => {
-                let bytes = lanes(&mut self.ebpf)?.get(&place, 0);
-                from_bytes(bytes.map_err(|e| failed(object::LANES, "read", &e))?).spent
-            }
+            Some(Some(_)) => self.read(place)?.spent,
             Some(None) => {
                 self.counters.clear(place);
                 Nanos(0)
             }
         };
-        self.lanes[index(place)] = Some(lane.id);
+        self.lanes[index(place)] = Some(lane.id());
         self.used = self.used.max(place + 1);
         // A program that reads meanwhile sees, when it is done, that what it read is nobody's.
         self.take_away(place)?;
-        self.write(place, lane.nobodys(), spent)?;
-        self.write(place, lane, spent)
+        let (slot, addresses) = lane.to_tables(spent);
+        self.put(object::LANE_ADDRESSES, place, addresses_line(addresses))?;
+        self.write(place, slot.nobodys())?;
+        self.write(place, slot)
     }
 
     /// Takes a lane out of the table, and says what it has sent; `None` if it was not there.
@@ -220,14 +225,22 @@ impl LaneSwitch {
 
     /// Makes what is at this place nobody's, but leaves it readable.
     fn take_away(&mut self, place: u32) -> Result<(), Error> {
-        let bytes = lanes(&mut self.ebpf)?.get(&place, 0);
-        let slot = from_bytes(bytes.map_err(|error| failed(object::LANES, "read", &error))?);
-        self.write(place, slot.lane.nobodys(), slot.spent)
+        let slot = self.read(place)?;
+        self.write(place, slot.nobodys())
     }
 
-    fn write(&mut self, place: u32, lane: Lane, spent: Nanos) -> Result<(), Error> {
-        let written = lanes(&mut self.ebpf)?.set(place, to_bytes(LaneSlot { lane, spent }), 0);
-        written.map_err(|error| failed(object::LANES, "write", &error))
+    fn read(&mut self, place: u32) -> Result<LaneSlot, Error> {
+        let bytes = lines(&mut self.ebpf, object::LANES)?.get(&place, 0);
+        Ok(slot(bytes.map_err(|error| failed(object::LANES, "read", &error))?))
+    }
+
+    fn write(&mut self, place: u32, slot: LaneSlot) -> Result<(), Error> {
+        self.put(object::LANES, place, slot_line(slot))
+    }
+
+    fn put(&mut self, name: &'static str, place: u32, line: Line) -> Result<(), Error> {
+        let written = lines(&mut self.ebpf, name)?.set(place, line, 0);
+        written.map_err(|error| failed(name, "write", &error))
     }
 }
 
@@ -241,10 +254,9 @@ const fn index(place: u32) -> usize {
     place as usize
 }
 
-fn lanes(ebpf: &mut Ebpf) -> Result<LaneMap<'_>, Error> {
-    let name = object::LANES;
+fn lines<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<Lines<'a>, Error> {
     let map = ebpf.map_mut(name).ok_or(Error::Object { name })?;
-    LaneMap::try_from(map).map_err(|_| Error::Object { name })
+    Lines::try_from(map).map_err(|_| Error::Object { name })
 }
 
 fn program_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
@@ -256,13 +268,19 @@ fn failed(map: &'static str, action: &'static str, error: &MapError) -> Error {
 }
 
 #[allow(unsafe_code, reason = "map values are plain bytes to the kernel")]
-fn to_bytes(slot: LaneSlot) -> [u8; size_of::<LaneSlot>()] {
+fn slot_line(slot: LaneSlot) -> Line {
     // SAFETY: of the same size, and without padding, as `dataplane-common` asserts.
     unsafe { std::mem::transmute(slot) }
 }
 
 #[allow(unsafe_code, reason = "map values are plain bytes to the kernel")]
-fn from_bytes(bytes: [u8; size_of::<LaneSlot>()]) -> LaneSlot {
+fn addresses_line(addresses: LaneAddresses) -> Line {
+    // SAFETY: as above.
+    unsafe { std::mem::transmute(addresses) }
+}
+
+#[allow(unsafe_code, reason = "map values are plain bytes to the kernel")]
+fn slot(line: Line) -> LaneSlot {
     // SAFETY: of the same size, and every field is a number for which any bits will do.
-    unsafe { std::mem::transmute(bytes) }
+    unsafe { std::mem::transmute(line) }
 }

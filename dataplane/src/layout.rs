@@ -1,8 +1,10 @@
 //! From a compiled policy to the entries of its tables.
 
+use std::collections::{BTreeSet, HashMap};
+
 use dataplane_common::{
-    Address, Class, ExactKey, Identity, PolicyHead, Ports, RuleIndex, RuleKey, Ruling, SIGNPOST,
-    Span, TablePrefix,
+    Address, Class, ExactEntry, ExactKey, Identity, PolicyHead, Ports, RuleIndex, RuleKey, Ruling,
+    SIGNPOST, Span, TablePrefix,
 };
 use policy::{Action, Compiled, Entry};
 
@@ -11,7 +13,7 @@ use crate::buckets::Buckets;
 /// What the tables of a policy hold, in no order.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
-    pub(crate) exact: Vec<(ExactKey, u64)>,
+    pub(crate) exact: Vec<ExactEntry>,
     pub(crate) prefixes: Vec<(TablePrefix, u32)>,
     rule_count: u32,
 }
@@ -22,29 +24,42 @@ impl Layout {
         // `MAX_RULES` of both crates bounds it.
         let rule_count = u32::try_from(compiled.rule_count()).unwrap_or(u32::MAX);
         let mut layout = Self { rule_count, ..Self::default() };
+        let mut alone = sole_hosts(compiled);
         for (prefix, identity) in compiled.identities() {
             let address = Address::from_bytes(prefix.octets());
-            layout.address(
-                prefix.length(),
-                ExactKey::identity(&address),
-                TablePrefix::identity(address, prefix.length()),
-                identity.0,
-            );
+            if prefix.length() < 128 {
+                let prefix = TablePrefix::identity(address, prefix.length());
+                layout.prefixes.push((prefix, identity.0));
+            } else if !alone.contains_key(identity) {
+                layout.exact.push(ExactEntry::source(&address, Identity(identity.0), None));
+            }
         }
         for (prefix, class) in compiled.classes() {
             let address = Address::from_bytes(prefix.octets());
-            layout.address(
-                prefix.length(),
-                ExactKey::class(&address),
-                TablePrefix::class(address, prefix.length()),
-                class.0,
-            );
+            if prefix.length() < 128 {
+                let prefix = TablePrefix::class(address, prefix.length());
+                layout.prefixes.push((prefix, class.0));
+            } else {
+                layout.exact.push(ExactEntry::new(ExactKey::class(&address), class.0.into()));
+            }
         }
         let mut entries: Vec<&Entry> = compiled.entries().iter().collect();
         entries.sort_unstable_by_key(|entry| (group(entry), entry.ports));
         for of_group in entries.chunk_by(|a, b| group(a) == group(b)) {
-            layout.ports(of_group);
+            let (key, ports) = (key(of_group[0]), layout.ports(of_group));
+            layout.exact.push(match alone.remove(&of_group[0].identity) {
+                Some(host) => {
+                    let rule = (key.class, key.protocol, ports);
+                    ExactEntry::source(&host, key.identity, Some(rule))
+                }
+                None => ExactEntry::new(ExactKey::ports(&key), ports.0),
+            });
         }
+        // Those of whom no rule speaks.
+        let silent = |(identity, host): (policy::Identity, _)| {
+            ExactEntry::source(&host, Identity(identity.0), None)
+        };
+        layout.exact.extend(alone.into_iter().map(silent));
         layout
     }
 
@@ -53,39 +68,38 @@ impl Layout {
         PolicyHead::new(self.rule_count, !self.prefixes.is_empty(), exact.count(), exact.seed)
     }
 
-    fn address(&mut self, length: u8, host: ExactKey, prefix: TablePrefix, value: u32) {
-        if length == 128 {
-            self.exact.push((host, u64::from(value)));
-        } else {
-            self.prefixes.push((prefix, value));
-        }
-    }
-
-    /// The entries of one pair and protocol, which are disjoint.
-    fn ports(&mut self, entries: &[&Entry]) {
-        let Some(first) = entries.first() else { return };
+    /// Lays out the entries of one pair and protocol, which are disjoint; gives what leads to them.
+    fn ports(&mut self, entries: &[&Entry]) -> Ports {
         if let [only] = entries {
-            let ports = Ports::one(only.ports.port, only.ports.bits, ruling(only));
-            return self.exact.push((ExactKey::ports(&key(only)), ports.0));
+            return Ports::one(only.ports.port, only.ports.bits, ruling(only));
         }
         let lengths = || entries.iter().map(|entry| u32::from(entry.ports.bits));
         let span =
             Span { shortest: lengths().min().unwrap_or(1), longest: lengths().max().unwrap_or(16) };
-        self.exact.push((ExactKey::ports(&key(first)), Ports::several(span).0));
-        let signposts = self.exact.len();
-        for entry in entries {
-            let bits = u32::from(entry.ports.bits);
-            for length in way_to(bits, span) {
-                self.exact.push((ExactKey::port(&key(entry), length), SIGNPOST));
-            }
-        }
-        self.exact[signposts..].sort_unstable_by_key(|(key, _)| key.0);
-        self.exact.dedup();
-        for entry in entries {
-            let bits = u32::from(entry.ports.bits);
-            self.exact.push((ExactKey::port(&key(entry), bits), ruling(entry).to_number()));
-        }
+        let signposts = entries.iter().flat_map(|entry| {
+            way_to(entry.ports.bits.into(), span)
+                .into_iter()
+                .map(|length| ExactKey::port(&key(entry), length).0)
+        });
+        let signposts: BTreeSet<_> = signposts.collect();
+        let signposts = signposts.into_iter().map(|key| ExactEntry::new(ExactKey(key), SIGNPOST));
+        self.exact.extend(signposts);
+        self.exact.extend(entries.iter().map(|entry| {
+            let of_port = ExactKey::port(&key(entry), entry.ports.bits.into());
+            ExactEntry::new(of_port, ruling(entry).to_number())
+        }));
+        Ports::several(span)
     }
+}
+
+/// The hosts whose identity nobody else has, by that.
+fn sole_hosts(compiled: &Compiled) -> HashMap<policy::Identity, Address> {
+    let mut owners = HashMap::new();
+    for (prefix, identity) in compiled.identities() {
+        let host = (prefix.length() == 128).then(|| Address::from_bytes(prefix.octets()));
+        owners.entry(*identity).and_modify(|owner| *owner = None).or_insert(host);
+    }
+    owners.into_iter().filter_map(|(identity, host)| Some((identity, host?))).collect()
 }
 
 /// The lengths that the search for a prefix of `bits` passes on its way to longer ones.

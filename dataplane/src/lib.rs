@@ -5,6 +5,7 @@
 //! `cargo xtask build-ebpf`), so that building this crate takes no eBPF toolchain.
 
 mod attach;
+mod base;
 mod buckets;
 mod counters;
 mod error;
@@ -37,7 +38,7 @@ pub type RuleCounter = Traffic;
 pub use error::Error;
 pub use events::{Events, EventsSize};
 pub use flows::FlowCounts;
-pub use lanes::{LaneOptions, LaneSwitch, LaneTotals, Switched, Wire, XdpMode};
+pub use lanes::{FarEnd, LaneOptions, LaneSwitch, LaneTotals, Switched, Wire, XdpMode};
 pub use live::Lookup;
 pub use memory::MemoryTables;
 pub use model::Model;

@@ -7,8 +7,8 @@ use aya::{
     maps::{MapError, lpm_trie::Key},
 };
 use dataplane_common::{
-    Answer, ExactBucket, ExactKey, Flow, FlowKey, Generation, Opener, PolicyHead, PolicyTable,
-    TablePrefix, Traffic, consult, find_exact,
+    Answer, ExactBucket, ExactKey, Flow, FlowKey, Found, Generation, Opener, PolicyHead,
+    PolicyTable, TablePrefix, Traffic, consult, find_exact,
 };
 
 use crate::{
@@ -34,16 +34,21 @@ pub struct Lookup {
 /// Looks up a flow that one side opens.
 pub(crate) fn lookup(
     ebpf: &Ebpf,
+    generation: Generation,
     flows: &Flows,
     key: &FlowKey,
     opener: Opener,
 ) -> Result<Lookup, Error> {
-    let generation = tables::generation(ebpf)?;
+    let head = tables::head(ebpf, generation)?;
     let live = LiveTables {
         generation,
-        head: tables::head(ebpf, generation)?,
+        head,
         exact: tables::exact(ebpf, generation)?,
-        prefixes: tables::prefixes(ebpf, generation)?,
+        prefixes: if head.has_prefixes() {
+            Some(tables::prefixes(ebpf, generation)?)
+        } else {
+            None
+        },
         failure: RefCell::default(),
     };
     let answer = consult(&live, key, opener);
@@ -61,7 +66,7 @@ struct LiveTables {
     generation: Generation,
     head: PolicyHead,
     exact: Exact,
-    prefixes: Prefixes,
+    prefixes: Option<Prefixes>,
     /// Why a table could not be read.
     failure: RefCell<Option<Error>>,
 }
@@ -79,22 +84,23 @@ impl LiveTables {
     }
 }
 
+impl LiveTables {
+    fn bucket(&self, number: u32) -> Option<ExactBucket> {
+        self.found(object::EXACT, self.exact.get(&number, 0)).map(ExactBucket::from_words)
+    }
+}
+
 impl PolicyTable for LiveTables {
     fn generation(&self) -> Generation {
         self.generation
     }
 
-    fn exact(&self, key: &ExactKey) -> Option<u64> {
-        find_exact(&self.head, key, |number| {
-            self.found(object::EXACT, self.exact.get(&number, 0)).map(ExactBucket::from_words)
-        })
+    fn exact(&self, key: &ExactKey) -> Option<Found> {
+        find_exact(&self.head, key, |number| self.bucket(number))
     }
 
     fn longest(&self, prefix: &TablePrefix) -> Option<u32> {
-        if !self.head.has_prefixes() {
-            return None;
-        }
         let key = Key::new(prefix.bits, prefix.key.0);
-        self.found(object::PREFIXES, self.prefixes.get(&key, 0))
+        self.found(object::PREFIXES, self.prefixes.as_ref()?.get(&key, 0))
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use dataplane_common::{ExactKey, Generation, PolicyHead, PolicyTable, TableKey, TablePrefix};
+use dataplane_common::{
+    ExactKey, Found, Generation, PolicyHead, PolicyTable, TableKey, TablePrefix,
+};
 use policy::Compiled;
 
 use crate::{buckets::Buckets, layout::Layout};
@@ -43,7 +45,7 @@ impl PolicyTable for MemoryTables {
         self.generation
     }
 
-    fn exact(&self, key: &ExactKey) -> Option<u64> {
+    fn exact(&self, key: &ExactKey) -> Option<Found> {
         self.exact.find(&self.head, key)
     }
 

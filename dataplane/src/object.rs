@@ -15,10 +15,9 @@ pub(crate) const EXACT: &str = "EXACT";
 pub(crate) const PREFIXES: &str = "PREFIXES";
 pub(crate) const RULES: &str = "RULES";
 pub(crate) const HEADS: &str = "HEADS";
-pub(crate) const GENERATION: &str = "GENERATION";
+pub(crate) const BASE: &str = "BASE";
 pub(crate) const FLOWS: &str = "FLOWS";
 pub(crate) const OPENING: &str = "OPENING";
-pub(crate) const SECRET: &str = "SECRET";
 pub(crate) const FRAGMENTS: &str = "FRAGMENTS";
 pub(crate) const EVENTS: &str = "EVENTS";
 pub(crate) const EVENTS_LOST: &str = "EVENTS_LOST";
@@ -26,15 +25,14 @@ pub(crate) const FLOW_HITS: &str = "FLOW_HITS";
 pub(crate) const DROPS: &str = "DROPS";
 
 /// The maps that are pinned: all of the policy's.
-pub(crate) const PINNED: [&str; 13] = [
+pub(crate) const PINNED: [&str; 12] = [
     EXACT,
     PREFIXES,
     RULES,
     HEADS,
-    GENERATION,
+    BASE,
     FLOWS,
     OPENING,
-    SECRET,
     FRAGMENTS,
     EVENTS,
     EVENTS_LOST,

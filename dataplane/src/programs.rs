@@ -11,19 +11,23 @@ use dataplane_common::{Direction, Flow, FlowKey, Generation, Loss, Nanos, Opener
 use policy::Compiled;
 
 use crate::{
-    Counters, Error, Events, EventsSize, FlowCounts, Lookup, Pins, counters,
+    Counters, Error, Events, EventsSize, FlowCounts, Lookup, Pins,
+    base::SharedBase,
+    counters,
     error::chain,
     flows::Flows,
     layout::Layout,
     live, object,
-    tables::{self, Tables, map_error},
+    tables::{Tables, map_error},
 };
 
 /// The policy's programs in the kernel, with a policy in force.
 #[derive(Debug)]
 pub struct PolicyPrograms {
     pub(crate) ebpf: Ebpf,
-    generation: Generation,
+    base: SharedBase,
+    /// Whether a change of this process was waited for, so that no program uses the spare slots.
+    settled: bool,
     flows: Flows,
 }
 
@@ -78,9 +82,9 @@ impl PolicyPrograms {
                 .load()
                 .map_err(|error| Error::Program { program: name, reason: chain(&error) })?;
         }
-        let generation = tables::generation(&ebpf)?;
-        let flows = Flows::of(&mut ebpf)?;
-        let mut programs = Self { ebpf, generation, flows };
+        let base = SharedBase::of(&ebpf)?;
+        let flows = Flows::of(&ebpf, base.secret())?;
+        let mut programs = Self { ebpf, base, settled: false, flows };
         programs.apply(compiled)?;
         Ok(programs)
     }
@@ -92,15 +96,18 @@ impl PolicyPrograms {
     ///
     /// When it is too large or the kernel has no room for it; then the old policy stays in force.
     pub fn apply(&mut self, compiled: &Compiled) -> Result<Generation, Error> {
-        Tables::fill(&Layout::new(compiled))?.put_in_force(&mut self.ebpf, self.generation)?;
-        self.generation = self.generation.next();
-        Ok(self.generation)
+        let spare = self.settled.then(|| self.generation().next());
+        let tables = Tables::fill(&self.ebpf, &Layout::new(compiled), spare)?;
+        self.settled = false;
+        tables.put_in_force(&mut self.ebpf, &self.base)?;
+        self.settled = true;
+        Ok(self.generation())
     }
 
     /// The policy in force.
     #[must_use]
-    pub const fn generation(&self) -> Generation {
-        self.generation
+    pub fn generation(&self) -> Generation {
+        self.base.generation()
     }
 
     /// What the programs have counted.
@@ -109,7 +116,7 @@ impl PolicyPrograms {
     ///
     /// When a map cannot be read.
     pub fn counters(&self) -> Result<Counters, Error> {
-        counters::read(&self.ebpf, self.generation)
+        counters::read(&self.ebpf, self.generation())
     }
 
     /// Events that were not told since the programs were loaded, for each kind of loss.
@@ -153,7 +160,7 @@ impl PolicyPrograms {
     ///
     /// When a map cannot be read.
     pub fn lookup(&self, key: &FlowKey, opener: Opener) -> Result<Lookup, Error> {
-        live::lookup(&self.ebpf, &self.flows, key, opener)
+        live::lookup(&self.ebpf, self.generation(), &self.flows, key, opener)
     }
 
     /// How many flows are remembered. It walks the tables: not for a busy loop.

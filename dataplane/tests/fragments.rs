@@ -5,7 +5,8 @@ mod support;
 
 use dataplane::Direction::{In, Out};
 use dataplane::DropReason::{
-    PolicyFragment, PolicyNoRule, PolicyOverlappingFragment, PolicyTinyFragment,
+    PolicyExtensionHeaders, PolicyFragment, PolicyNoRule, PolicyOverlappingFragment,
+    PolicyTinyFragment,
 };
 use support::{
     HOST, HOST6, PEER, PEER6, SYN, TCP, UDP, compiled, extended, fragment, ip, load,
@@ -56,6 +57,11 @@ fn fragments_of_ipv6() {
     let syn6 = |port| tcp(PEER6, HOST6, (40_001, port), SYN);
     let whole = |headers: &[_]| extended(&syn6(22), headers);
     let options = (60, [0; 8]);
+    // The header right behind IPv6's own names what follows.
+    let other_name = |mut packet: Vec<u8>| {
+        packet[40] = UDP;
+        packet
+    };
     expect(
         &load(&compiled(RULES)),
         &[
@@ -88,6 +94,26 @@ fn fragments_of_ipv6() {
                 whole(&[options, fragment6(16, 5)]),
                 Dropped(PolicyFragment),
             ),
+            // Its ports lie where a later part, at offset one, could put others.
+            (
+                "headers behind a first part's",
+                In,
+                whole(&[fragment6(1, 6), options]),
+                Dropped(PolicyExtensionHeaders),
+            ),
+            (
+                "headers behind a later part's",
+                In,
+                whole(&[fragment6(8, 2), options]),
+                Dropped(PolicyExtensionHeaders),
+            ),
+            (
+                "onto the flags, by another name",
+                In,
+                other_name(whole(&[fragment6(8, 2)])),
+                Dropped(PolicyOverlappingFragment),
+            ),
+            ("headers behind a whole one's", In, whole(&[fragment6(0, 7), options]), Flow),
         ],
     );
 }

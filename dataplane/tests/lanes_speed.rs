@@ -42,7 +42,7 @@ fn measure(switch: &mut LaneSwitch, frame: &[u8]) -> (u128, u128) {
 
 fn compare(name: &str, [one, other]: [&str; 2], count: u32, rate: Rate) -> (u128, u128) {
     let lanes = circle(one, other, count, rate);
-    let first = lanes[0].id.0;
+    let first = lanes[0].id().0;
     let mut switch = load(lanes);
     let mut packet = Packet::new(one, other, &data(first, &[7; 92]));
     packet.hops = 255;

@@ -45,6 +45,7 @@ pub use ip::{PADDING, inner_addresses};
 pub use keys::KeyChange;
 pub use node::{Engine, Place, Settings};
 pub use noise::public_key;
+pub use offload::checksum::checksum;
 pub use output::{Batch, Endpoint, Output, Transmits};
 pub use packets::{HostOffload, Packets};
 pub use paths::PathChange;

@@ -10,8 +10,8 @@ use proto::message::Message;
 use proto::uapi::{AllowedIpChange, PeerChange, Set};
 
 use crate::noise::Tunnel;
+use crate::offload::VnetHeader;
 use crate::offload::split::Cut;
-use crate::offload::{VnetHeader, checksum};
 use crate::{Ecn, Endpoint, Engine, Output, Packets, Place, Settings, Timestamp};
 
 /// When all of it happens.
@@ -111,12 +111,6 @@ pub fn connected() -> (Node, Node) {
     assert_eq!(b.out.packets.iter().count(), 1, "the pair connects");
     b.out.packets.clear();
     (a, b)
-}
-
-/// The Internet checksum of some bytes.
-#[must_use]
-pub fn checksum(bytes: &[u8]) -> [u8; 2] {
-    checksum::finish(checksum::add(0, bytes))
 }
 
 /// Cuts the super-packet that is the first `len` bytes of `buffer`; `take` is given each packet as

@@ -13,12 +13,16 @@ use crate::namespace::Namespace;
 use crate::packet_socket::{Family, PacketSocket, Sniffer, Writer};
 use crate::process::{Output, Process};
 use crate::sys;
+use crate::wait::holds_within;
 
 /// Marks each process that a lab started, with the lab's unique tag.
 pub(crate) const TAG_VARIABLE: &str = "NEARWIRE_LAB";
 
 /// How long [`Host::run`] lets a program run.
 const RUN_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the kernel may take to notice a new link.
+const LINK_WITHIN: Duration = Duration::from_secs(5);
 
 const BRIDGE: &str = "br0";
 
@@ -241,6 +245,22 @@ impl Host {
             self.ip(["address", "add", address, "dev", device])?;
         }
         self.ip(["link", "set", device, "mtu", &mtu.to_string(), "up"])?;
+        Ok(())
+    }
+
+    /// Waits until an interface carries packets: the kernel notices its link a little later
+    /// (`net/core/link_watch.c`), and drops what is sent before, a first ARP request say.
+    pub(crate) fn await_carrier(&self, device: &str) -> Result<()> {
+        let mut shown = String::new();
+        let carries = holds_within(LINK_WITHIN, || {
+            shown = self
+                .ip(["-oneline", "link", "show", device])
+                .map_or_else(|error| format!("{error:#}"), |output| output.stdout);
+            // A TAP knows nothing of a link.
+            let is_up = [" state UP ", " state UNKNOWN "].iter().any(|state| shown.contains(state));
+            is_up && !shown.contains(" qdisc noop ")
+        });
+        ensure!(carries, "{}: the link of {device} does not come up: {shown}", self.name);
         Ok(())
     }
 

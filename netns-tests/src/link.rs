@@ -113,6 +113,8 @@ impl<'l> LinkBuilder<'l> {
 
     fn bring_up(&self, device_a: &str, device_b: &str) -> Result<()> {
         self.a.bring_up(device_a, self.mtu, &self.at_a)?;
-        self.b.bring_up(device_b, self.mtu, &self.at_b)
+        self.b.bring_up(device_b, self.mtu, &self.at_b)?;
+        self.a.await_carrier(device_a)?;
+        self.b.await_carrier(device_b)
     }
 }

@@ -15,6 +15,10 @@ impl AddressSet {
     #[must_use]
     pub fn new(mut prefixes: Vec<Prefix>) -> Self {
         prefixes.sort_unstable_by_key(Prefix::order);
+        Self::of_ordered(prefixes)
+    }
+
+    fn of_ordered(prefixes: Vec<Prefix>) -> Self {
         let mut joined: Vec<Prefix> = Vec::with_capacity(prefixes.len());
         for mut prefix in prefixes {
             if joined.last().is_some_and(|before| before.holds(&prefix)) {
@@ -71,11 +75,48 @@ impl AddressSet {
     /// Whether the address is in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
+        self.around(address).is_ok()
+    }
+
+    /// The set with the address in it, or without it; nothing if that is how it is.
+    pub(crate) fn with(&self, address: IpAddr, inside: bool) -> Option<Self> {
+        match (self.around(address), inside) {
+            (Ok(_), true) | (Err(_), false) => None,
+            (Err(at), true) => {
+                let mut prefixes = self.0.to_vec();
+                prefixes.insert(at, Prefix::host(address));
+                Some(Self::of_ordered(prefixes))
+            }
+            (Ok(at), false) => {
+                let mut prefixes = self.0.to_vec();
+                prefixes.splice(at..=at, self.0[at].without(address));
+                Some(Self(prefixes.into()))
+            }
+        }
+    }
+
+    /// Whether a prefix of it holds this one.
+    pub(crate) fn holds(&self, prefix: &Prefix) -> bool {
+        self.around(prefix.address()).is_ok_and(|at| self.0[at].holds(prefix))
+    }
+
+    /// The prefixes that this one holds.
+    pub(crate) fn within(&self, outer: &Prefix) -> &[Prefix] {
+        let key = |prefix: &Prefix| (!prefix.is_v4(), prefix.first());
+        let family = !outer.is_v4();
+        let from = self.0.partition_point(|prefix| key(prefix) < (family, outer.first()));
+        let to = self.0.partition_point(|prefix| key(prefix) <= (family, outer.last()));
+        &self.0[from..to]
+    }
+
+    /// Where the prefix is that holds the address; or else where one would have to be.
+    fn around(&self, address: IpAddr) -> Result<usize, usize> {
         let number = mapped(address);
         let after = self.0.partition_point(|prefix| {
             (!prefix.is_v4(), prefix.first()) <= (address.is_ipv6(), number)
         });
-        after.checked_sub(1).is_some_and(|at| self.0[at].contains(address))
+        let holder = after.checked_sub(1).filter(|at| self.0[*at].contains(address));
+        holder.ok_or(after)
     }
 }
 

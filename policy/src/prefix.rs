@@ -119,6 +119,18 @@ impl Prefix {
         if halves && both.is_v4() == self.is_v4() { Some(both) } else { None }
     }
 
+    /// The fewest prefixes, in order, that hold all that this one does but the address.
+    pub(crate) fn without(&self, address: IpAddr) -> Vec<Self> {
+        let host = Self::host(address);
+        let halves = (self.length + 1..=host.length).map(|length| {
+            let bit = 1 << (128 - length);
+            Self { bits: host.widened(length).bits ^ bit, length }
+        });
+        let mut halves: Vec<Self> = halves.collect();
+        halves.sort_unstable_by_key(Self::order);
+        halves
+    }
+
     /// Whether every address of `other` is one of this prefix.
     #[must_use]
     pub const fn holds(&self, other: &Self) -> bool {

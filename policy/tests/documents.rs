@@ -122,6 +122,15 @@ fn all_errors_of_a_file_are_reported_in_order() {
 }
 
 #[test]
+fn sections_that_are_not_ours_are_refused_by_name() {
+    for (section, value) in [("sshTests", "[]"), ("nodeAttrs", "[]"), ("derpMap", "{}")] {
+        let errors = errors(&format!("{{ \"acls\": [], \"{section}\": {value} }}"));
+        let start = format!("1:15: \"{section}\" is not supported: ");
+        assert!(errors.len() == 1 && errors[0].starts_with(&start), "{errors:?}");
+    }
+}
+
+#[test]
 fn rendering_points_at_the_place() {
     let text = "{\n\t\"acls\": 7 }";
     let errors = Document::parse(text).unwrap_err();

@@ -2,12 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The magic cookie of every message.
-const COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
-const REQUEST: [u8; 2] = [0, 1];
-const ANSWER: [u8; 2] = [1, 1];
-const HEADER_LEN: usize = 20;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+use dataplane_common::stun::{
+    BINDING_REQUEST, BINDING_SUCCESS, COOKIE, HEADER, XOR_MAPPED_ADDRESS,
+};
+
+const HEADER_LEN: usize = HEADER as usize;
 
 /// Names a request, so that only its answer counts.
 pub type Transaction = [u8; 12];
@@ -15,13 +14,13 @@ pub type Transaction = [u8; 12];
 /// A binding request.
 #[must_use]
 pub fn request(transaction: &Transaction) -> Vec<u8> {
-    [&REQUEST[..], &[0, 0], &COOKIE, transaction].concat()
+    [&BINDING_REQUEST[..], &[0, 0], &COOKIE, transaction].concat()
 }
 
 /// Whether it looks like an answer: a WireGuard message begins with `1 0 0 0` to `4 0 0 0`.
 #[must_use]
 pub fn is_answer(datagram: &[u8]) -> bool {
-    datagram.len() >= HEADER_LEN && datagram[..2] == ANSWER && datagram[4..8] == COOKIE
+    datagram.len() >= HEADER_LEN && datagram[..2] == BINDING_SUCCESS && datagram[4..8] == COOKIE
 }
 
 /// The address that an answer to this request names.
@@ -34,7 +33,7 @@ pub fn answer(datagram: &[u8], transaction: &Transaction) -> Option<SocketAddr> 
     while let Some((&[k0, k1, l0, l1], after)) = rest.split_first_chunk::<4>() {
         let len = usize::from(u16::from_be_bytes([l0, l1]));
         let value = after.get(..len)?;
-        if u16::from_be_bytes([k0, k1]) == XOR_MAPPED_ADDRESS {
+        if [k0, k1] == XOR_MAPPED_ADDRESS {
             return mapped(value, transaction);
         }
         rest = after.get(len.next_multiple_of(4)..)?;
@@ -64,7 +63,7 @@ mod tests {
     #[test]
     fn the_answers_of_rfc_5769_are_read() {
         let transaction = *b"\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae";
-        let head = [&ANSWER[..], &[0, 12], &COOKIE, &transaction].concat();
+        let head = [&BINDING_SUCCESS[..], &[0, 12], &COOKIE, &transaction].concat();
         let v4 = [&head[..], b"\x00\x20\x00\x08\x00\x01\xa1\x47\xe1\x12\xa6\x43"].concat();
         assert_eq!(answer(&v4, &transaction), Some("192.0.2.1:32853".parse().unwrap()));
         let v6 = b"\x00\x20\x00\x14\x00\x02\xa1\x47\x01\x13\xa9\xfa\xa5\xd3\xf1\x79\xbc\x25\xf4\xb5\xbe\xd2\xb9\xd9";
@@ -79,7 +78,7 @@ mod tests {
         #[test]
         fn no_bytes_are_a_panic(mut bytes: Vec<u8>, head: bool) {
             if head {
-                bytes.splice(0..0, [&ANSWER[..], &[0, 0], &COOKIE, &[7; 12]].concat());
+                bytes.splice(0..0, [&BINDING_SUCCESS[..], &[0, 0], &COOKIE, &[7; 12]].concat());
             }
             let _ = answer(&bytes, &[7; 12]);
         }

@@ -152,6 +152,11 @@ impl Session {
         self.write(&ClientFrame::Ping(number));
     }
 
+    /// The node key is another: it signs from the next ticket on.
+    pub fn identify(&mut self, identity: SigningKey) {
+        self.identity = identity;
+    }
+
     /// Goes on by a new ticket.
     pub fn renew(&mut self, ticket: SignedTicket) {
         self.ticket = ticket;

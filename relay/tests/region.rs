@@ -13,8 +13,6 @@ use proto::relay::{finish_frame, start_frame};
 use proto::ticket::SigningKey;
 use quinn::crypto::rustls::QuicClientConfig;
 use relay::server::{Options, Server, make_key};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,46 +28,6 @@ impl Drop for Scene {
     fn drop(&mut self) {
         // What cannot be removed is in the directory for such things.
         let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// Takes any certificate: the relay has none that says anything.
-#[derive(Debug)]
-struct Any;
-
-impl ServerCertVerifier for Any {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        let provider = rustls::crypto::ring::default_provider();
-        provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -112,13 +70,8 @@ impl Scene {
     }
 
     async fn connect(&self) -> (quinn::Endpoint, quinn::Connection) {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("TLS 1.3")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Any))
-            .with_no_client_auth();
+        // The relay's certificate says nothing.
+        let mut config = tls_trust::anybody().expect("TLS 1.3");
         config.alpn_protocols = vec![MESH_ALPN.to_vec()];
         let crypto = QuicClientConfig::try_from(config).expect("a configuration for QUIC");
         let config = quinn::ClientConfig::new(Arc::new(crypto));

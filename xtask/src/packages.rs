@@ -26,9 +26,11 @@ pub(crate) const FOR_TESTS: &[Need] = &[
     // Its servers are not in $PATH; this one of the same package is.
     ("pg_ctlcluster", "postgresql"),
     ("pebble", "pebble"),
+    ("curl", "curl"),
     ("dig", "bind9-dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
     ("dbus-daemon", "dbus-daemon"),
+    ("faketime", "faketime"),
 ];
 
 /// Packages that tests run without installing them: each would change how this machine finds names.

@@ -22,8 +22,14 @@ pub(crate) fn root() -> Result<PathBuf> {
 pub(crate) fn cargo() -> Result<Command> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()?);
-    // Meant for xtask alone; in a child's build scripts and tests they would mislead.
-    command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME");
+    // Meant for xtask alone. In a child's tests they would mislead; and `ring`, with all that stands
+    // on it, is built anew wherever its build script finds others.
+    for (name, _) in env::vars_os() {
+        let of_package = name.to_string_lossy().starts_with("CARGO_PKG_");
+        if of_package || name == "CARGO_MANIFEST_DIR" || name == "CARGO_MANIFEST_LINKS" {
+            command.env_remove(name);
+        }
+    }
     Ok(command)
 }
 

@@ -1,11 +1,13 @@
 //! `nearwire daemon`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use dataplane_common::Shards;
 
+use super::wg::Pins;
 use crate::mesh::{self, rpc, store};
 
 /// Serve the commands of a mesh node, and keep it up while it is to be
@@ -31,9 +33,8 @@ pub(super) struct Socket {
 /// What a daemon is started with.
 #[derive(clap::Args)]
 pub(super) struct Place {
-    /// Where keys and netmap are kept
-    #[arg(long, value_name = "DIR", env = "NEARWIRE_STATE", default_value = store::DIRECTORY)]
-    state: PathBuf,
+    #[command(flatten)]
+    state: State,
     /// Who may give commands beside root: a group, by name or number
     #[arg(long, value_name = "GROUP", env = "NEARWIRE_GROUP")]
     group: Option<String>,
@@ -43,26 +44,32 @@ pub(super) struct Place {
     /// Threads that carry packets [default: one for each core]
     #[arg(long, value_name = "N", env = "NEARWIRE_SHARDS", value_parser = super::wg::shards)]
     shards: Option<Shards>,
-    /// Where the policy is pinned, so that it outlives a daemon that is killed; `none`: nowhere
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "NEARWIRE_PIN_DIR",
-        default_value = "/sys/fs/bpf/nearwire"
-    )]
-    pin_dir: PathBuf,
+    #[command(flatten)]
+    pins: Pins,
+    /// Answer Prometheus here, over plain HTTP: `127.0.0.1:9586`
+    #[arg(long, value_name = "ADDR", env = "NEARWIRE_METRICS")]
+    metrics: Option<SocketAddr>,
+}
+
+/// What a daemon keeps.
+#[derive(clap::Args)]
+pub(super) struct State {
+    /// Where keys and netmap are kept
+    #[arg(long, value_name = "DIR", env = "NEARWIRE_STATE", default_value = store::DIRECTORY)]
+    pub(super) state: PathBuf,
 }
 
 impl Place {
     pub(super) fn options(self, socket: PathBuf) -> anyhow::Result<mesh::Options> {
         crate::io::tun::check_name(&self.interface)?;
         Ok(mesh::Options {
-            state: self.state,
+            state: self.state.state,
             socket,
             group: self.group.as_deref().map(group_id).transpose()?,
             interface: self.interface,
             shards: self.shards,
-            pin_directory: (self.pin_dir.as_os_str() != "none").then_some(self.pin_dir),
+            pin_directory: self.pins.directory(),
+            metrics: self.metrics,
         })
     }
 }

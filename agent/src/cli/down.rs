@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
-
 use super::daemon::Socket;
-use crate::mesh::rpc::{Caller, Reply, Request};
+use crate::mesh::rpc::{Caller, Request};
 
 /// Take the node down, until the next `nearwire up`
 #[derive(clap::Args)]
@@ -47,9 +45,6 @@ impl LeaveArgs {
 }
 
 fn ask(socket: &Socket, request: &Request) -> anyhow::Result<ExitCode> {
-    match Caller::connect(&socket.socket)?.ask(request, |_| {})? {
-        Reply::Done(what) => println!("{what}"),
-        _ => bail!("the daemon answered something else"),
-    }
+    println!("{}", Caller::connect(&socket.socket)?.done(request, |_| {})?);
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ mod ping;
 mod policy;
 mod shards;
 mod status;
+mod top;
 mod up;
 mod wg;
 
@@ -40,6 +41,7 @@ enum Command {
     /// List, count or look at peers
     Peers(peers::Args),
     Ping(ping::Args),
+    Top(top::Args),
     Rotate(down::RotateArgs),
     Leave(down::LeaveArgs),
     Daemon(daemon::Args),
@@ -71,6 +73,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(args) => args.run(),
         Command::Peers(args) => args.run(),
         Command::Ping(args) => args.run(),
+        Command::Top(args) => args.run(),
         Command::Rotate(args) => args.run(),
         Command::Leave(args) => args.run(),
         Command::Daemon(args) => args.run(),

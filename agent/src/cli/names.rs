@@ -1,11 +1,10 @@
 //! `nearwire restore-names`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::mesh::store;
+use super::daemon::State;
 
 /// Give the host its own resolvers back, after a daemon that was killed
 ///
@@ -13,9 +12,8 @@ use crate::mesh::store;
 /// the daemon has ended, however it did.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Where the daemon keeps its state
-    #[arg(long, value_name = "DIR", env = "NEARWIRE_STATE", default_value = store::DIRECTORY)]
-    state: PathBuf,
+    #[command(flatten)]
+    state: State,
 }
 
 impl Args {
@@ -24,7 +22,7 @@ impl Args {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        let paths = resolver::Paths::of_host(&self.state);
+        let paths = resolver::Paths::of_host(&self.state.state);
         match runtime.block_on(resolver::restore(&paths))? {
             Some(mode) => println!("the host's own resolvers are back ({mode:?})"),
             None => println!("there is nothing to give back"),

@@ -7,11 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use ipnet::IpNet;
 use proto::control::AuthKey;
-use tokio::sync::mpsc;
 
 use super::daemon::{Place, Socket};
-use crate::mesh::rpc::{Caller, Reply, Request};
-use crate::mesh::{self, Settings};
+use crate::mesh::rpc::{Caller, Request};
+use crate::mesh::{self, Settings, Up};
 
 /// Exit code: an operator has to approve the node.
 const PENDING: u8 = 3;
@@ -43,6 +42,12 @@ pub(super) struct Args {
     /// Offer these networks behind this node; an operator approves them
     #[arg(long, value_name = "NET", value_delimiter = ',')]
     advertise_routes: Vec<IpNet>,
+    /// Offer to take others' packets to everywhere; an operator approves it
+    #[arg(long, conflicts_with = "exit_node")]
+    advertise_exit_node: bool,
+    /// Reach everything that is not in the mesh through this node: its name, address or id
+    #[arg(long, value_name = "NODE")]
+    exit_node: Option<String>,
     /// Reach networks behind other nodes through them
     #[arg(long)]
     accept_routes: bool,
@@ -72,31 +77,24 @@ impl Args {
             ca: self.ca.map(std::path::absolute).transpose().context("no such path")?,
             hostname,
             advertise_routes: self.advertise_routes,
+            advertise_exit_node: self.advertise_exit_node,
+            exit_node: self.exit_node,
             accept_routes: self.accept_routes,
             names: !self.no_names,
             port: self.port,
         };
         let auth_key = self.auth_key.map(read_key).transpose()?;
-        let request = Request::Up { settings: Box::new(settings), auth_key };
         if self.foreground {
-            let (replies, mut said) = mpsc::channel(64);
-            std::thread::spawn(move || {
-                while let Some(reply) = said.blocking_recv() {
-                    if let Reply::Refused(reason) = reply {
-                        eprintln!("nearwire: {reason}");
-                        std::process::exit(1);
-                    }
-                }
-            });
-            return mesh::run(self.place.options(self.socket.socket)?, Some((request, replies)));
+            let options = self.place.options(self.socket.socket)?;
+            return mesh::run(options, Some(Up { settings, auth_key }));
         }
+        let request = Request::Up { settings: Box::new(settings), auth_key };
         let shows = std::io::stderr().is_terminal();
-        let reply = Caller::connect(&self.socket.socket)?.ask(&request, |what| {
+        let what = Caller::connect(&self.socket.socket)?.done(&request, |what| {
             if shows {
                 eprintln!("{what} ...");
             }
         })?;
-        let Reply::Done(what) = reply else { bail!("the daemon answered something else") };
         println!("{what}");
         Ok(match what.split(':').next() {
             Some("pending") => ExitCode::from(PENDING),

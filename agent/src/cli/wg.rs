@@ -48,6 +48,13 @@ pub(super) struct Args {
     /// SIGHUP opens it anew
     #[arg(long, value_name = "FILE", requires = "policy", env = "NEARWIRE_FLOW_LOG")]
     flow_log: Option<PathBuf>,
+    #[command(flatten)]
+    pins: Pins,
+}
+
+/// What outlives a daemon that is killed.
+#[derive(clap::Args)]
+pub(super) struct Pins {
     /// Pin the policy here, in a BPF file system, which is mounted if need be: a daemon that is
     /// killed leaves interface, policy and flows, and the next one takes them over. `none`: they end
     /// with the daemon
@@ -58,6 +65,12 @@ pub(super) struct Args {
         default_value = "/sys/fs/bpf/nearwire"
     )]
     pin_dir: PathBuf,
+}
+
+impl Pins {
+    pub(super) fn directory(self) -> Option<PathBuf> {
+        (self.pin_dir.as_os_str() != "none").then_some(self.pin_dir)
+    }
 }
 
 impl Args {
@@ -72,7 +85,7 @@ impl Args {
             busy_poll: Duration::from_micros(self.busy_poll.into()),
             policy: self.policy.map(|document| Files { document, nodes, node }),
             flow_log: self.flow_log,
-            pin_directory: (self.pin_dir.as_os_str() != "none").then_some(self.pin_dir),
+            pin_directory: self.pins.directory(),
             side: None,
         })
     }

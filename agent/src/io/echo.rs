@@ -57,8 +57,8 @@ impl Echo {
         packet.extend(*b"nearwire ping...");
         // The kernel does that of ICMPv6.
         if self.to.is_ipv4() {
-            let checksum = checksum(&packet);
-            packet[2..4].copy_from_slice(&checksum.to_be_bytes());
+            let checksum = engine::checksum(&packet);
+            packet[2..4].copy_from_slice(&checksum);
         }
         packet
     }
@@ -78,13 +78,4 @@ impl Echo {
 
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-fn checksum(bytes: &[u8]) -> u16 {
-    let sum: u32 = bytes
-        .chunks(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])))
-        .sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(u16::MAX)
 }

@@ -2,8 +2,10 @@
 //! changes to the interface. The only place of this crate with `unsafe`, in `sys`.
 
 pub(crate) mod clock;
+pub(crate) mod divert;
 pub(crate) mod echo;
 pub(crate) mod link;
+pub(crate) mod masquerade;
 pub(crate) mod network;
 mod sys;
 pub(crate) mod tun;

@@ -7,6 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
 use rtnetlink::packet_route::link::LinkFlags;
+use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::{
     Error, Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder, new_connection,
     new_multicast_connection,
@@ -32,6 +33,10 @@ impl Network {
     /// The interface's number.
     pub(crate) const fn index(&self) -> u32 {
         self.index
+    }
+
+    pub(super) const fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     pub(crate) async fn set_up(&self) -> anyhow::Result<()> {
@@ -62,45 +67,21 @@ impl Network {
     }
 
     pub(crate) async fn add_route(&self, route: IpNet) -> anyhow::Result<()> {
-        let routes = self.handle.route();
-        let added = match route {
-            IpNet::V4(net) => {
-                let message = RouteMessageBuilder::<Ipv4Addr>::new()
-                    .destination_prefix(net.network(), net.prefix_len())
-                    .output_interface(self.index)
-                    .build();
-                routes.add(message).replace().execute().await
-            }
-            IpNet::V6(net) => {
-                let message = RouteMessageBuilder::<std::net::Ipv6Addr>::new()
-                    .destination_prefix(net.network(), net.prefix_len())
-                    .output_interface(self.index)
-                    .build();
-                routes.add(message).replace().execute().await
-            }
-        };
+        let added = self.handle.route().add(self.by_us(route)?).replace().execute().await;
         added.with_context(|| format!("cannot add route {route}"))
     }
 
     pub(crate) async fn remove_route(&self, route: IpNet) -> anyhow::Result<()> {
-        let routes = self.handle.route();
-        let removed = match route {
-            IpNet::V4(net) => {
-                let message = RouteMessageBuilder::<Ipv4Addr>::new()
-                    .destination_prefix(net.network(), net.prefix_len())
-                    .output_interface(self.index)
-                    .build();
-                routes.del(message).execute().await
-            }
-            IpNet::V6(net) => {
-                let message = RouteMessageBuilder::<std::net::Ipv6Addr>::new()
-                    .destination_prefix(net.network(), net.prefix_len())
-                    .output_interface(self.index)
-                    .build();
-                routes.del(message).execute().await
-            }
-        };
+        let removed = self.handle.route().del(self.by_us(route)?).execute().await;
         gone(removed).with_context(|| format!("cannot remove route {route}"))
+    }
+
+    /// A route by this interface.
+    fn by_us(&self, route: IpNet) -> anyhow::Result<RouteMessage> {
+        Ok(RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(route.network(), route.prefix_len())?
+            .output_interface(self.index)
+            .build())
     }
 
     /// The networks of the host's other interfaces that are up, with its address in each.
@@ -166,7 +147,7 @@ fn is_reachable(address: &IpAddr) -> bool {
 }
 
 /// What is to go and is gone already is as good.
-fn gone(result: Result<(), Error>) -> Result<(), Error> {
+pub(super) fn gone(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(Error::NetlinkError(message))
             if message.raw_code() == -libc::ESRCH

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use control_client::{Client, ClientError, Session};
 use proto::control::{Delta, EndReason, NodeId, RenewRequest, RenewResponse, Report, Snapshot};
+use proto::ticket::SigningKey;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -22,6 +23,10 @@ pub(crate) enum Event {
     Connected,
     Snapshot(Box<Snapshot>),
     Delta(Box<Delta>),
+    /// The node is known by this node key from now on.
+    NodeKey(Secret),
+    /// The node key stays what it was, as far as is known.
+    NotRenewed(String),
     /// The node is in the network no more.
     Revoked(String),
     /// The line is broken, and is being made anew.
@@ -32,7 +37,7 @@ pub(crate) enum Event {
 pub(crate) enum Order {
     Report(Box<Report>),
     /// Take this node key.
-    Renew(Secret, oneshot::Sender<Result<RenewResponse, String>>),
+    Renew(Secret),
     /// Leave for good.
     Leave(oneshot::Sender<Result<(), String>>),
 }
@@ -49,6 +54,8 @@ struct Keeper {
     client: Client,
     node: NodeId,
     key: Secret,
+    /// The node key that was asked for. If the answer was lost, the node is known by it already.
+    next: Option<Secret>,
     events: mpsc::Sender<Event>,
     orders: mpsc::Receiver<Order>,
     wake: Arc<Notify>,
@@ -72,8 +79,9 @@ impl From<ClientError> for Over {
     }
 }
 
-/// Starts to keep a line. It ends when its end is dropped.
-pub(crate) fn keep(client: Client, node: NodeId, key: Secret) -> Line {
+/// Starts to keep a line, by a node key and perhaps one that was asked for. It ends when its end is
+/// dropped.
+pub(crate) fn keep(client: Client, node: NodeId, (key, next): (Secret, Option<Secret>)) -> Line {
     let (to_node, events) = mpsc::channel(64);
     let (orders, from_node) = mpsc::channel(64);
     let wake = Arc::new(Notify::new());
@@ -81,6 +89,7 @@ pub(crate) fn keep(client: Client, node: NodeId, key: Secret) -> Line {
         client,
         node,
         key,
+        next,
         events: to_node,
         orders: from_node,
         wake: Arc::clone(&wake),
@@ -145,7 +154,7 @@ impl Keeper {
                 order = self.orders.recv() => match order {
                     // Everything is reported when the line is there again.
                     Some(Order::Report(_)) => {}
-                    Some(Order::Renew(_, reply)) => drop(reply.send(Err(away()))),
+                    Some(Order::Renew(key)) => self.next = Some(key),
                     Some(Order::Leave(reply)) => drop(reply.send(Err(away()))),
                     None => return Err(()),
                 },
@@ -161,11 +170,7 @@ impl Keeper {
     }
 
     async fn talk(&mut self, connected: &mut bool) -> Result<(), Over> {
-        let key = self
-            .key
-            .signing_key()
-            .map_err(|error| Over::Error(ClientError::Configuration(error.to_string())))?;
-        let session = self.client.log_in(self.node, &key).await?;
+        let session = self.log_in().await?;
         let mut frames = self.client.stream(&session, self.revision).await?;
         *connected = true;
         self.tell(Event::Connected).await?;
@@ -201,6 +206,28 @@ impl Keeper {
         }
     }
 
+    async fn log_in(&mut self) -> Result<Session, Over> {
+        let refused = match self.client.log_in(self.node, &signing_key(&self.key)?).await {
+            Err(error) if error.is_unauthorized() => error,
+            logged_in => return Ok(logged_in?),
+        };
+        let Some(next) = &self.next else { return Err(refused.into()) };
+        let session = self.client.log_in(self.node, &signing_key(next)?).await;
+        let session = session.map_err(|error| match error {
+            error if error.is_unauthorized() => refused,
+            error => error,
+        })?;
+        tracing::info!("the control plane knows this node by the node key that was asked for");
+        self.take_next().await?;
+        Ok(session)
+    }
+
+    async fn take_next(&mut self) -> Result<(), Over> {
+        let Some(next) = self.next.take() else { return Ok(()) };
+        self.key = next.clone();
+        self.tell(Event::NodeKey(next)).await
+    }
+
     async fn tell(&self, event: Event) -> Result<(), Over> {
         self.events.send(event).await.map_err(|_| Over::Unwanted)
     }
@@ -217,13 +244,13 @@ impl Keeper {
                 }
                 reported => Ok(reported?),
             },
-            Order::Renew(key, reply) => {
+            Order::Renew(key) => {
                 let renewed = self.renew(&key, session).await;
-                if renewed.is_ok() {
-                    self.key = key;
+                self.next = Some(key);
+                match renewed {
+                    Ok(_) => self.take_next().await,
+                    Err(reason) => self.tell(Event::NotRenewed(reason)).await,
                 }
-                let _ = reply.send(renewed);
-                Ok(())
             }
             Order::Leave(reply) => {
                 let left = self.client.leave(session).await.map_err(|error| error.to_string());
@@ -239,4 +266,9 @@ impl Keeper {
         let request = RenewRequest::new(self.node, &old, &new);
         self.client.renew(session, &request).await.map_err(|error| error.to_string())
     }
+}
+
+fn signing_key(secret: &Secret) -> Result<SigningKey, Over> {
+    let key = secret.signing_key();
+    key.map_err(|error| Over::Error(ClientError::Configuration(error.to_string())))
 }

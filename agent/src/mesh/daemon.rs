@@ -1,29 +1,26 @@
 //! `nearwire daemon`: serves the commands, and keeps the node up while it is to be.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use dataplane_common::Shards;
-use engine::HostOffload;
-use proto::control::{AuthKey, Base64Signature, EnrolRequest, VERSIONS};
+use proto::control::AuthKey;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, LocalSet};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
 
-use super::interface::{MeshInterface, filter};
-use super::rpc::{self, Call, Reply, Request};
-use super::session::{Ask, Link, Mesh, Start, client};
-use super::state::{Identity, Settings, State};
+use super::enrol::enrol;
+use super::metrics;
+use super::rpc::{self, Reply, Request};
+use super::running::Running;
+use super::session::Ask;
+use super::state::{Settings, State};
 use super::status::Status;
 use super::store::Store;
-use crate::wg::{self, Interface, Proposal};
-
-/// How long `up` waits for the control plane before it says that there is none.
-const CONNECT: Duration = Duration::from_secs(20);
 
 /// What the daemon is started with.
 pub(crate) struct Options {
@@ -34,13 +31,14 @@ pub(crate) struct Options {
     pub(crate) interface: String,
     pub(crate) shards: Option<Shards>,
     pub(crate) pin_directory: Option<PathBuf>,
+    /// Where Prometheus is answered, if it is to be.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
-/// A node that is up.
-struct Running {
-    asks: mpsc::Sender<Ask>,
-    link: watch::Receiver<Link>,
-    task: JoinHandle<anyhow::Result<()>>,
+/// What `nearwire up` asks for.
+pub(crate) struct Up {
+    pub(crate) settings: Settings,
+    pub(crate) auth_key: Option<AuthKey>,
 }
 
 struct Daemon {
@@ -50,8 +48,9 @@ struct Daemon {
     running: Option<Running>,
 }
 
-/// Serves until it is told to end. `first` is done at once, as if a command had asked.
-pub(crate) fn run(options: Options, first: Option<Call>) -> anyhow::Result<ExitCode> {
+/// Serves until it is told to end. What is asked for by `first` is done before; if it cannot be done,
+/// that is the end.
+pub(crate) fn run(options: Options, first: Option<Up>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -60,85 +59,87 @@ pub(crate) fn run(options: Options, first: Option<Call>) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(options: Options, first: Option<Call>) -> anyhow::Result<()> {
+async fn serve(options: Options, first: Option<Up>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let store = Store::open(&options.state)?;
     let state = store.state()?;
-    let listener = listen(&options)?;
+    let listener = rpc::listen(&options.socket, options.group)?;
+    let scrapes = match options.metrics {
+        Some(address) => Some(metrics::listen(address).await?),
+        None => None,
+    };
     let mut daemon = Daemon { options, store, state, running: None };
-    let (calls, mut inbox) = mpsc::channel(16);
-    if let Some(first) = first {
-        calls.send(first).await?;
-    } else if daemon.state.up
-        && let Err(error) = daemon.start().await
-    {
-        tracing::error!("the node does not come up: {error:#}");
-    }
-    tracing::info!(socket = %daemon.options.socket.display(), "serving");
-    loop {
+    let until = async {
         tokio::select! {
-            accepted = listener.accept() => {
-                let (client, _) = accepted.context("the command socket failed")?;
-                tokio::spawn(rpc::talk(client, calls.clone()));
-            }
-            Some((request, replies)) = inbox.recv() => {
-                if let Err(error) = daemon.answer(request, &replies).await {
-                    // A client that has gone needs no answer.
-                    let _ = replies.send(Reply::Refused(format!("{error:#}"))).await;
-                }
-            }
-            ended = ended(&mut daemon.running) => {
-                daemon.running = None;
-                match ended {
-                    Ok(()) => tracing::warn!("the interface is gone: nearwire up makes it again"),
-                    Err(error) => tracing::error!("the node went down: {error:#}"),
-                }
-            }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    }
-    daemon.stop().await?;
+    };
+    tokio::pin!(until);
+    let served = daemon.serve(&listener, scrapes, first, until).await;
+    // The interface and the host's resolvers, whatever came before.
+    let stopped = daemon.stop().await;
     let _ = fs::remove_file(&daemon.options.socket);
-    Ok(())
-}
-
-/// The socket for commands: for root and, if one is named, a group.
-fn listen(options: &Options) -> anyhow::Result<tokio::net::UnixListener> {
-    let path = &options.socket;
-    if let Some(directory) = path.parent() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)
-            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
-    }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        bail!("another nearwire daemon serves {}", path.display());
-    }
-    // One that nobody serves is left from before.
-    let _ = fs::remove_file(path);
-    let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = tokio::net::UnixListener::bind(path);
-    rustix::process::umask(umask);
-    let listener = listener.with_context(|| format!("cannot listen on {}", path.display()))?;
-    if let Some(group) = options.group {
-        std::os::unix::fs::chown(path, None, Some(group))
-            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660)))
-            .with_context(|| format!("cannot give {} to its group", path.display()))?;
-    }
-    Ok(listener)
+    served.and(stopped)
 }
 
 async fn ended(running: &mut Option<Running>) -> anyhow::Result<()> {
     match running {
-        Some(running) => (&mut running.task).await.context("the node failed")?,
+        Some(running) => running.ended().await,
         None => std::future::pending().await,
     }
 }
 
 impl Daemon {
+    async fn serve(
+        &mut self,
+        listener: &tokio::net::UnixListener,
+        metrics: Option<tokio::net::TcpListener>,
+        first: Option<Up>,
+        mut until: Pin<&mut impl Future<Output = ()>>,
+    ) -> anyhow::Result<()> {
+        if let Some(Up { settings, auth_key }) = first {
+            // Progress is in the log; nobody else listens.
+            let (replies, _unread) = mpsc::channel(16);
+            let came_to = tokio::select! {
+                came_to = self.up(settings, auth_key, &replies) => came_to?,
+                () = until.as_mut() => return Ok(()),
+            };
+            tracing::info!("{came_to}");
+        } else if self.state.up
+            && let Err(error) = self.start().await
+        {
+            tracing::error!("the node does not come up: {error:#}");
+        }
+        tracing::info!(socket = %self.options.socket.display(), "serving");
+        let (calls, mut inbox) = mpsc::channel(16);
+        let scrapes = metrics.map(|listener| metrics::serve(listener, calls.clone()));
+        let _scrapes = scrapes.map(tokio::task::spawn_local);
+        loop {
+            tokio::select! {
+                () = until.as_mut() => return Ok(()),
+                accepted = listener.accept() => {
+                    let (client, _) = accepted.context("the command socket failed")?;
+                    tokio::spawn(rpc::talk(client, calls.clone()));
+                }
+                Some((request, replies)) = inbox.recv() => {
+                    if let Err(error) = self.answer(request, &replies).await {
+                        // A client that has gone needs no answer.
+                        let _ = replies.send(Reply::Refused(format!("{error:#}"))).await;
+                    }
+                }
+                ended = ended(&mut self.running) => {
+                    self.running = None;
+                    match ended {
+                        Ok(()) => tracing::warn!("the interface is gone: nearwire up makes it again"),
+                        Err(error) => tracing::error!("the node went down: {error:#}"),
+                    }
+                }
+            }
+        }
+    }
+
     async fn answer(
         &mut self,
         request: Request,
@@ -159,11 +160,11 @@ impl Daemon {
                 return Ok(());
             }
             Request::Rotate => {
-                self.ask(Ask::Rotate).await?;
+                self.running()?.ask(Ask::Rotate).await?;
                 "the next key is being named to all peers, and used in some seconds".to_owned()
             }
             Request::Leave => {
-                self.ask(Ask::Leave).await?;
+                self.running()?.ask(Ask::Leave).await?;
                 self.stop().await?;
                 self.store.forget_netmap();
                 self.state = State::default();
@@ -175,37 +176,62 @@ impl Daemon {
         Ok(())
     }
 
-    async fn ask(
-        &self,
-        ask: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Ask,
-    ) -> anyhow::Result<()> {
-        let running = self.running.as_ref().context("this node is down; see: nearwire up")?;
-        let (reply, answer) = oneshot::channel();
-        running.asks.send(ask(reply)).await.context("this node is going down")?;
-        answer.await.context("this node is going down")?.map_err(anyhow::Error::msg)
+    fn running(&self) -> anyhow::Result<&Running> {
+        self.running.as_ref().context("this node is down; see: nearwire up")
     }
 
     async fn status(&self) -> Status {
-        if let Some(running) = &self.running {
-            let (reply, answer) = oneshot::channel();
-            if running.asks.send(Ask::Status(reply)).await.is_ok()
-                && let Ok(status) = answer.await
-            {
-                return status;
-            }
+        if let Some(running) = &self.running
+            && let Some(status) = running.status().await
+        {
+            return status;
         }
         let control = self.state.settings.control.clone();
         Status { state: "down".to_owned(), control, ..Status::default() }
     }
 
+    /// Brings the node up, as it is kept.
+    async fn start(&mut self) -> anyhow::Result<&mut Running> {
+        let running = Running::start(&self.options, &self.store, self.state.clone()).await?;
+        Ok(self.running.insert(running))
+    }
+
     async fn up(
         &mut self,
-        mut settings: Settings,
+        settings: Settings,
         auth_key: Option<AuthKey>,
         replies: &mpsc::Sender<Reply>,
     ) -> anyhow::Result<String> {
+        if settings.advertise_exit_node && settings.exit_node.is_some() {
+            bail!("a node that uses an exit node cannot be one: packets would go in a circle");
+        }
         self.stop().await?;
-        self.state = self.store.state()?;
+        let before = self.store.state()?;
+        if let Err(error) = self.prepare(before.clone(), settings, auth_key, replies).await {
+            return Err(self.as_before(before, error).await);
+        }
+        self.state.up = true;
+        self.store.keep_state(&self.state)?;
+        progress(replies, "making the interface").await;
+        let running = self.start().await?;
+        progress(replies, "connecting").await;
+        if let Some(standing) = running.settled().await? {
+            return Ok(standing);
+        }
+        // Its end says why.
+        self.stop().await?;
+        bail!("the node went down")
+    }
+
+    /// Takes over the settings, and enrols if there is a key for it.
+    async fn prepare(
+        &mut self,
+        before: State,
+        mut settings: Settings,
+        auth_key: Option<AuthKey>,
+        replies: &mpsc::Sender<Reply>,
+    ) -> anyhow::Result<()> {
+        self.state = before;
         if settings.port == 0 {
             settings.port = self.state.settings.port;
         }
@@ -214,135 +240,44 @@ impl Daemon {
         if elsewhere {
             // Who it was with another control plane is nobody here.
             self.state.identity = None;
-            self.store.forget_netmap();
         }
         if let Some(auth_key) = auth_key {
             progress(replies, "enrolling").await;
-            let name = self.enrol(auth_key).await?;
+            let name = enrol(&self.store, &mut self.state, auth_key).await?;
             progress(replies, &format!("enrolled as {name}")).await;
         } else if self.state.identity.as_ref().is_none_or(|identity| identity.node.is_none()) {
             bail!(
                 "this node is not enrolled: give --auth-key (nearwire-control admin keys create)"
             );
         }
-        self.state.up = true;
-        self.store.keep_state(&self.state)?;
-        progress(replies, "making the interface").await;
-        self.start().await?;
-        progress(replies, "connecting").await;
-        self.wait_for_link().await
+        if elsewhere {
+            self.store.forget_netmap();
+        }
+        Ok(())
     }
 
-    async fn wait_for_link(&mut self) -> anyhow::Result<String> {
-        let running = self.running.as_mut().context("the node went down")?;
-        let settled = running.link.wait_for(|link| *link != Link::Connecting);
-        let settled = tokio::time::timeout(CONNECT, settled).await;
-        let link = match settled.map(|link| link.map(|link| link.clone())) {
-            Ok(Ok(link)) => link,
-            Ok(Err(_)) => {
-                let running = self.running.take().context("the node went down")?;
-                running.task.await.context("the node failed")??;
-                bail!("the node went down");
+    /// What worked goes on when something else could not begin. Gives what to say.
+    async fn as_before(&mut self, before: State, error: anyhow::Error) -> anyhow::Error {
+        // The first enrolment is kept: if only its answer was lost, the same node comes again.
+        if !before.up {
+            return error;
+        }
+        self.state = before;
+        let kept = self.store.keep_state(&self.state);
+        match (kept, self.start().await) {
+            (Ok(()), Ok(_)) => error.context("the node goes on as it was"),
+            (Err(other), _) | (_, Err(other)) => {
+                tracing::error!("the node does not come up as it was: {other:#}");
+                error
             }
-            Err(_) => bail!("the control plane does not answer; the node goes on trying"),
-        };
-        match link {
-            Link::Connected => Ok("connected".to_owned()),
-            Link::Pending => Ok("pending: an operator has to approve this node".to_owned()),
-            Link::Offline(reason) => Ok(format!("offline: {reason}")),
-            Link::Revoked(reason) => bail!("the control plane does not let this node in: {reason}"),
-            Link::Connecting => bail!("the control plane does not answer"),
         }
     }
 
-    async fn enrol(&mut self, auth_key: AuthKey) -> anyhow::Result<String> {
-        let identity = match self.state.identity.take() {
-            Some(identity) => identity,
-            None => Identity::generate()?,
-        };
-        // Kept first: if the answer is lost, the same node comes again.
-        self.state.identity = Some(identity.clone());
-        self.store.keep_state(&self.state)?;
-        let mut request = EnrolRequest {
-            versions: VERSIONS.to_vec(),
-            auth_key,
-            node_key: identity.node_key.signing_key()?.verifying_key(),
-            wireguard_key: identity.key.public_key(),
-            hostname: self.state.settings.hostname.clone(),
-            os: "linux".to_owned(),
-            agent: concat!("nearwire ", env!("CARGO_PKG_VERSION")).to_owned(),
-            routes: self.state.settings.advertise_routes.clone(),
-            proof: Base64Signature([0; 64]),
-        };
-        request.sign(&identity.node_key.signing_key()?);
-        let response = client(&self.state)?.enrol(&request).await.context("not enrolled")?;
-        let identity = Identity { node: Some(response.node), next_key: None, ..identity };
-        self.state.identity = Some(identity);
-        self.store.keep_state(&self.state)?;
-        Ok(format!("{} in {}", response.name, response.network.name))
-    }
-
-    /// Brings the node up, by the netmap on disk for a start.
-    async fn start(&mut self) -> anyhow::Result<()> {
-        let netmap = self.store.netmap();
-        // Nothing passes before a control plane has said what may.
-        let at_first = netmap.as_ref().map(filter).transpose()?.unwrap_or_default();
-        let (side, arrivals) = mpsc::channel(16);
-        let options = wg::Options {
-            interface: self.options.interface.clone(),
-            foreground: true,
-            offload: HostOffload::TcpAndUdp,
-            shards: self.options.shards,
-            busy_poll: Duration::ZERO,
-            policy: None,
-            flow_log: None,
-            pin_directory: self.options.pin_directory.clone(),
-            side: Some(side),
-        };
-        let proposal = Proposal::Filter(Box::new(at_first));
-        let interface = Interface::open(&options, Some(proposal)).await?;
-        let name = options.interface.clone();
-        let node = interface.node.clone();
-        let mesh_interface = MeshInterface::new(&name, node.clone(), interface.policies())?;
-        let (standing, link) = watch::channel(Link::Connecting);
-        let start = Start {
-            store: self.store.clone(),
-            state: self.state.clone(),
-            interface_name: name,
-            node,
-            interface: mesh_interface,
-            netmap,
-            standing,
-        };
-        let (asks, asked) = mpsc::channel(16);
-        let task = tokio::task::spawn_local(async move {
-            let mut reload = signal(SignalKind::hangup())?;
-            let (failed, failure) = oneshot::channel();
-            let until = async {
-                match Mesh::start(start).await {
-                    Ok(mesh) => mesh.run(asked, arrivals).await,
-                    Err(error) => {
-                        let _ = failed.send(error);
-                        "it could not be started"
-                    }
-                }
-            };
-            interface.serve(&mut reload, until).await?;
-            match failure.await {
-                Ok(error) => Err(error),
-                Err(_) => Ok(()),
-            }
-        });
-        self.running = Some(Running { asks, link, task });
-        Ok(())
-    }
-
     async fn stop(&mut self) -> anyhow::Result<()> {
-        let Some(running) = self.running.take() else { return Ok(()) };
-        // It may be ending by itself.
-        let _ = running.asks.send(Ask::Down).await;
-        running.task.await.context("the node failed")??;
-        Ok(())
+        match self.running.take() {
+            Some(running) => running.stop().await,
+            None => Ok(()),
+        }
     }
 }
 

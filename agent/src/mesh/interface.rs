@@ -9,6 +9,7 @@ use proto::control::Netmap;
 use proto::uapi::Set;
 use tokio::sync::{mpsc, oneshot};
 
+use super::outside::Outside;
 use super::state::Settings;
 use super::steps::{Changes, Steps};
 use super::wanted::Wanted;
@@ -18,7 +19,7 @@ use crate::wg::{PolicyChange, Proposal, SharedNode};
 /// The interface, and what it was made so far.
 pub(super) struct MeshInterface {
     node: SharedNode,
-    network: Network,
+    pub(super) network: Network,
     policies: mpsc::Sender<PolicyChange>,
     pub(super) applied: Wanted,
     /// The text of the filter in force.
@@ -26,6 +27,7 @@ pub(super) struct MeshInterface {
     pub(super) generation: Generation,
     /// The host's other networks.
     pub(super) local: Vec<IpNet>,
+    outside: Outside,
     /// What could not be done the last time.
     pub(super) warnings: Vec<String>,
 }
@@ -44,6 +46,7 @@ impl MeshInterface {
         Ok(Self {
             node,
             network: Network::of(name)?,
+            outside: Outside::new(name),
             policies,
             applied: Wanted::default(),
             filter: String::new(),
@@ -111,7 +114,20 @@ impl MeshInterface {
             let added = self.network.add_route(route).await;
             self.note(added);
         }
+        let outside = self.outside.apply(&wanted.exit, settings, &self.network).await;
+        self.warnings.extend(outside);
         self.applied = wanted;
+    }
+
+    /// Leaves the host's routes as they were.
+    pub(super) async fn stop(&mut self) {
+        self.outside.stop(&self.network).await;
+    }
+
+    /// The control plane may be elsewhere by now.
+    pub(super) async fn refresh(&mut self, settings: &Settings) {
+        let trouble = self.outside.refresh(settings, &self.network).await;
+        self.warnings.extend(trouble);
     }
 
     /// Lets go of all peers, and lets nothing pass.

@@ -7,15 +7,24 @@
 //! the commands.
 
 mod backoff;
+mod clocks;
 mod control;
 mod daemon;
+mod enrol;
+mod flows;
 mod interface;
+mod kept_netmap;
+mod keys;
+mod links;
+mod metrics;
 mod names;
+mod outside;
 mod paths;
 mod reflexive;
 mod relay;
 mod rotation;
 pub(crate) mod rpc;
+mod running;
 mod secret;
 mod session;
 mod state;
@@ -23,7 +32,8 @@ mod status;
 mod steps;
 pub(crate) mod store;
 mod wanted;
+mod whereabouts;
 
-pub(crate) use daemon::{Options, run};
+pub(crate) use daemon::{Options, Up, run};
 pub(crate) use state::Settings;
 pub(crate) use status::{PeerStatus, Status};

@@ -21,11 +21,11 @@ pub(super) enum MeshNames {
 
 impl MeshNames {
     /// Gives the interface the address where names are answered, and listens there.
-    pub(super) async fn start(wanted: bool, interface: &str, store: &Store) -> Self {
+    pub(super) async fn start(wanted: bool, name: &str, network: &Network, store: &Store) -> Self {
         if !wanted {
             return Self::Off;
         }
-        match listen(interface, store).await {
+        match listen(name, network, store).await {
             Ok(names) => Self::On(names),
             Err(error) => Self::failed(&error),
         }
@@ -81,15 +81,14 @@ impl MeshNames {
     }
 }
 
-async fn listen(interface: &str, store: &Store) -> anyhow::Result<Names> {
-    let network = Network::of(interface)?;
+async fn listen(name: &str, network: &Network, store: &Store) -> anyhow::Result<Names> {
     let IpAddr::V4(address) = ADDRESS.ip() else {
         anyhow::bail!("the resolver's address is of another family");
     };
     network.add_own_address(address).await?;
     Names::start(Settings {
         address: ADDRESS,
-        interface: Interface { name: interface.to_owned(), index: network.index() },
+        interface: Interface { name: name.to_owned(), index: network.index() },
         paths: Paths::of_host(store.directory()),
         also: Vec::new(),
     })

@@ -1,6 +1,8 @@
 //! The socket of the daemon: one JSON request a line, then replies, a line each.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -51,6 +53,32 @@ pub(crate) enum Reply {
 /// A request, and where its replies go.
 pub(super) type Call = (Request, mpsc::Sender<Reply>);
 
+/// The socket for commands: for root and, if one is named, a group.
+pub(super) fn listen(path: &Path, group: Option<u32>) -> anyhow::Result<tokio::net::UnixListener> {
+    if let Some(directory) = path.parent() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(directory)
+            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+    }
+    if UnixStream::connect(path).is_ok() {
+        bail!("another nearwire daemon serves {}", path.display());
+    }
+    // One that nobody serves is left from before.
+    let _ = fs::remove_file(path);
+    let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let listener = tokio::net::UnixListener::bind(path);
+    rustix::process::umask(umask);
+    let listener = listener.with_context(|| format!("cannot listen on {}", path.display()))?;
+    if let Some(group) = group {
+        std::os::unix::fs::chown(path, None, Some(group))
+            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660)))
+            .with_context(|| format!("cannot give {} to its group", path.display()))?;
+    }
+    Ok(listener)
+}
+
 /// Passes the requests of a client on.
 pub(super) async fn talk(
     client: tokio::net::UnixStream,
@@ -78,6 +106,8 @@ pub(super) async fn talk(
     Ok(())
 }
 
+const OTHER: &str = "the daemon answered something else";
+
 /// The end of a command: asks, shows progress, and gives the last reply.
 pub(crate) struct Caller(BufReader<UnixStream>);
 
@@ -93,11 +123,7 @@ impl Caller {
         Ok(Self(BufReader::new(stream)))
     }
 
-    pub(crate) fn ask(
-        &mut self,
-        request: &Request,
-        mut progress: impl FnMut(&str),
-    ) -> anyhow::Result<Reply> {
+    fn ask(&mut self, request: &Request, mut progress: impl FnMut(&str)) -> anyhow::Result<Reply> {
         let mut line = serde_json::to_string(request)?;
         line.push('\n');
         self.0.get_mut().write_all(line.as_bytes()).context("the daemon has gone")?;
@@ -117,7 +143,19 @@ impl Caller {
     pub(crate) fn status(&mut self) -> anyhow::Result<Status> {
         match self.ask(&Request::Status, |_| {})? {
             Reply::Status(status) => Ok(*status),
-            _ => bail!("the daemon answered something else"),
+            _ => bail!(OTHER),
+        }
+    }
+
+    /// Asks for something to be done; gives what came of it.
+    pub(crate) fn done(
+        &mut self,
+        request: &Request,
+        progress: impl FnMut(&str),
+    ) -> anyhow::Result<String> {
+        match self.ask(request, progress)? {
+            Reply::Done(what) => Ok(what),
+            _ => bail!(OTHER),
         }
     }
 }

@@ -1,13 +1,20 @@
 //! What a node keeps between its runs.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use proto::control::NodeId;
 use proto::ticket::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
+
+/// Every address of both families: what an exit node is a way to.
+pub(crate) const EVERYTHING: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
+];
 
 /// What the user has asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +29,12 @@ pub(crate) struct Settings {
     /// Networks behind this node that it offers.
     #[serde(default)]
     pub(crate) advertise_routes: Vec<IpNet>,
+    /// Whether it offers to take others' packets to everywhere.
+    #[serde(default)]
+    pub(crate) advertise_exit_node: bool,
+    /// The node through which everything is reached that is not in the mesh.
+    #[serde(default)]
+    pub(crate) exit_node: Option<String>,
     /// Whether networks behind others are reached through them.
     #[serde(default)]
     pub(crate) accept_routes: bool,
@@ -31,6 +44,14 @@ pub(crate) struct Settings {
     /// The WireGuard port; 0 is any.
     #[serde(default)]
     pub(crate) port: u16,
+}
+
+impl Settings {
+    /// All that it offers.
+    pub(crate) fn offers(&self) -> Vec<IpNet> {
+        let everything = EVERYTHING.iter().filter(|_| self.advertise_exit_node);
+        self.advertise_routes.iter().chain(everything).copied().collect()
+    }
 }
 
 /// Who the node is.

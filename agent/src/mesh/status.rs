@@ -1,9 +1,11 @@
 //! What a node says of itself and its peers.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::flows::FlowCounts;
 use super::relay::RelayHome;
 use super::wanted::RefusedRoute;
 
@@ -45,11 +47,24 @@ pub(crate) struct Status {
     pub(crate) refused_routes: Vec<RefusedRoute>,
     /// What could not be done.
     pub(crate) warnings: Vec<String>,
+    /// Packets that were dropped, by the reason.
+    #[serde(default)]
+    pub(crate) drops: BTreeMap<String, u64>,
+    /// What became of flows.
+    #[serde(default)]
+    pub(crate) flows: FlowCounts,
     pub(crate) peers: Vec<PeerStatus>,
 }
 
+impl Status {
+    /// Whether the control plane is there.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state == "connected"
+    }
+}
+
 /// A peer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct PeerStatus {
     pub(crate) name: String,
     pub(crate) node: String,
@@ -66,6 +81,9 @@ pub(crate) struct PeerStatus {
     /// The region where it is at home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) relay: Option<String>,
+    /// By what packets leave for its relay, if they do: `lane`, `QUIC` or `TLS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) carrier: Option<String>,
     /// Seconds since the last handshake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) handshake: Option<u64>,
@@ -79,9 +97,10 @@ pub(crate) struct PeerStatus {
 impl PeerStatus {
     /// The way to it, for people to read.
     pub(crate) fn way(&self) -> String {
-        match (self.path.as_str(), self.endpoint, &self.relay) {
-            ("direct", Some(endpoint), _) => format!("direct {endpoint}"),
-            ("relay", _, Some(region)) => format!("relay {region}"),
+        match (self.path.as_str(), self.endpoint, &self.relay, &self.carrier) {
+            ("direct", Some(endpoint), ..) => format!("direct {endpoint}"),
+            ("relay", _, Some(region), Some(carrier)) => format!("relay {region} by {carrier}"),
+            ("relay", _, Some(region), None) => format!("relay {region}"),
             (path, ..) => path.to_owned(),
         }
     }

@@ -108,11 +108,19 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::mesh::state::Identity;
 
-    struct Directory(PathBuf);
+    /// A directory that goes with its test.
+    pub(in crate::mesh) struct Directory(pub(in crate::mesh) PathBuf);
+
+    impl Directory {
+        pub(in crate::mesh) fn new(name: &str) -> Self {
+            let name = format!("nearwire-{name}-{}", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+    }
 
     impl Drop for Directory {
         fn drop(&mut self) {
@@ -122,8 +130,7 @@ mod tests {
 
     #[test]
     fn the_state_comes_back_and_is_for_its_owner_alone() {
-        let name = format!("nearwire-store-{}", std::process::id());
-        let directory = Directory(std::env::temp_dir().join(name));
+        let directory = Directory::new("store");
         let store = Store::open(&directory.0).unwrap();
         assert!(store.state().unwrap().identity.is_none());
         let identity = Some(Identity::generate().unwrap());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use proto::control::{Netmap, NodeId, Standing};
+use proto::control::{Netmap, NodeId, Peer, Standing};
 use proto::key::PublicKey;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,20 @@ pub(crate) struct Wanted {
     pub(crate) peers: BTreeMap<NodeId, WantedPeer>,
     /// Routes that peers offer and that are not used.
     pub(crate) refused: Vec<RefusedRoute>,
+    pub(crate) exit: Exit,
+}
+
+/// What of the world outside goes through the mesh.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Nothing.
+    #[default]
+    No,
+    /// Ours goes through a peer. If that is not there, it goes nowhere: it was asked to go by no other
+    /// way.
+    Through { missing: Option<String> },
+    /// Others' goes through us: from these networks, and as it is to those.
+    Serves { from: Vec<IpNet>, plain: Vec<IpNet> },
 }
 
 /// A peer of the interface.
@@ -58,7 +72,12 @@ impl Wanted {
                     allowed_ips: peer.addresses.iter().map(|&address| host(address)).collect(),
                 },
             );
+            let is_exit = settings.exit_node.as_deref().is_some_and(|exit| is_called(peer, exit));
             for route in &peer.routes {
+                if is_exit && route.prefix_len() == 0 {
+                    wanted.take_exit(route.trunc(), peer.id);
+                    continue;
+                }
                 match wanted.refusal(route, settings, &network, local) {
                     None => wanted.take_route(route.trunc(), peer.id),
                     Some(reason) => {
@@ -68,7 +87,25 @@ impl Wanted {
                 }
             }
         }
+        let approved = netmap.me.routes.iter().any(|route| route.prefix_len() == 0);
+        if let Some(exit) = &settings.exit_node {
+            if wanted.exit == Exit::No {
+                let reason = missing(netmap, exit);
+                wanted.exit = Exit::Through { missing: Some(reason) };
+            }
+        } else if settings.advertise_exit_node && approved {
+            let (from, plain) = (network.to_vec(), settings.advertise_routes.clone());
+            wanted.exit = Exit::Serves { from, plain };
+        }
         wanted
+    }
+
+    /// A peer as the way to everything. The table for it is one of its own: see `io::divert`.
+    fn take_exit(&mut self, everything: IpNet, id: NodeId) {
+        self.exit = Exit::Through { missing: None };
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.allowed_ips.insert(everything);
+        }
     }
 
     fn take_route(&mut self, route: IpNet, id: NodeId) {
@@ -88,7 +125,7 @@ impl Wanted {
     ) -> Option<String> {
         let overlaps = |other: &IpNet| other.contains(route) || route.contains(other);
         if route.prefix_len() == 0 {
-            return Some("a route to everything takes an exit node, which there is not yet".into());
+            return Some("an exit node's, which is used by: nearwire up --exit-node".to_owned());
         }
         if !settings.accept_routes {
             return Some("this node does not accept routes (nearwire up --accept-routes)".into());
@@ -104,6 +141,24 @@ impl Wanted {
         }
         self.routes.contains(&route.trunc()).then(|| "another peer offers the same".to_owned())
     }
+}
+
+fn is_called(peer: &Peer, text: &str) -> bool {
+    let address = text.parse().ok();
+    peer.name == text
+        || peer.id.to_string() == text
+        || address.is_some_and(|address| peer.addresses.contains(&address))
+}
+
+/// Why an exit node that was asked for is none.
+fn missing(netmap: &Netmap, exit: &str) -> String {
+    let why = if netmap.peers.values().any(|peer| is_called(peer, exit)) {
+        "offers no way to everywhere: it takes nearwire up --advertise-exit-node there, and an \
+         operator's approval"
+    } else {
+        "is no peer: there is none, or the policy does not let you reach it"
+    };
+    format!("the exit node {exit} {why}; until then nothing leaves this host for the world outside")
 }
 
 fn host(address: IpAddr) -> IpNet {
@@ -182,6 +237,38 @@ pub(super) mod tests {
         let twice = netmap(&[('2', "web", &["10.1.0.0/16"]), ('3', "db", &["10.1.0.0/16"])]);
         let wanted = Wanted::of(&twice, &settings(), &[]);
         assert_eq!(reasons(&wanted), ["another peer offers the same"]);
+    }
+
+    #[test]
+    fn an_exit_node_is_the_peer_that_was_named_and_nobody_else() {
+        let both: &[&str] = &["0.0.0.0/0", "::/0"];
+        let netmap = netmap(&[('2', "web", both), ('3', "db", both), ('4', "pc", &[])]);
+        let exit = |name: &str| Settings { exit_node: Some(name.into()), ..Settings::default() };
+        let wanted = Wanted::of(&netmap, &exit("db"), &[]);
+        assert_eq!(wanted.exit, Exit::Through { missing: None });
+        let networks: Vec<_> = wanted.peers.values().map(|peer| peer.allowed_ips.len()).collect();
+        assert_eq!(networks, [2, 4, 2]);
+        assert_eq!(wanted.routes.len(), 2, "the table for it is another");
+        for (name, why) in [("pc", "--advertise-exit-node"), ("no", "is no peer")] {
+            let Exit::Through { missing: Some(reason) } =
+                Wanted::of(&netmap, &exit(name), &[]).exit
+            else {
+                panic!("{name} is no exit node");
+            };
+            assert!(reason.contains(why), "{reason}");
+        }
+    }
+
+    #[test]
+    fn who_offers_to_be_an_exit_node_is_one_when_that_is_approved() {
+        let mut netmap = netmap(&[]);
+        let offers = Settings { advertise_exit_node: true, ..Settings::default() };
+        assert_eq!(Wanted::of(&netmap, &offers, &[]).exit, Exit::No);
+        netmap.me.routes = crate::mesh::state::EVERYTHING.to_vec();
+        let Exit::Serves { from, plain } = Wanted::of(&netmap, &offers, &[]).exit else {
+            panic!("it is approved");
+        };
+        assert_eq!((from.len(), plain.len()), (2, 0));
     }
 
     #[test]

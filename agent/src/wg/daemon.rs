@@ -1,14 +1,15 @@
 //! What the running daemon does: follows the interface, answers commands, keeps the policy.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use dataplane::Pins;
 use dataplane_common::{Generation, MAX_SHARDS, Shards};
 use tokio::signal::unix::Signal;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::flows::{Due, FlowWatch};
+use super::flows::{Due, FlowWatch, Record};
 use super::node::SharedNode;
 use super::policy::{Files, NamedText, Policy, Proposal};
 use super::rpc::{Answer, Call, Reply, Request};
@@ -88,6 +89,11 @@ impl Daemon {
                 _ = reload.recv() => self.reload().await,
             }
         }
+    }
+
+    pub(super) fn follow_flows(&self) -> broadcast::Receiver<Arc<Record>> {
+        let never = || broadcast::Sender::new(1).subscribe();
+        self.enforced.as_ref().map_or_else(never, |enforced| enforced.flows.follow())
     }
 
     async fn answer(&mut self, request: Request) -> anyhow::Result<Answer> {

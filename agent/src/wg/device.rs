@@ -12,10 +12,11 @@ use dataplane::Pins;
 use dataplane_common::Shards;
 use engine::HostOffload;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, broadcast, mpsc};
 
 use super::background;
 use super::daemon::{Daemon, Enforced, PolicyChange};
+use super::flows::Record;
 use super::lasting::{self, Lasting, Opened};
 use super::node::{Ends, Node, SharedNode, Side};
 use super::policy::{Files, Proposal};
@@ -147,6 +148,11 @@ impl Interface {
     /// Where changes of what is enforced are taken.
     pub(crate) fn policies(&self) -> mpsc::Sender<PolicyChange> {
         self.policies.0.clone()
+    }
+
+    /// What becomes of flows from now on; never anything without a policy.
+    pub(crate) fn follow_flows(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.daemon.follow_flows()
     }
 
     /// Serves it until it is gone, or `until` says why it is time to end.

@@ -21,7 +21,7 @@ mod uapi;
 
 pub(crate) use daemon::PolicyChange;
 pub(crate) use device::{Interface, Options, run};
-pub(crate) use flows::Flows;
+pub(crate) use flows::{Flows, Record};
 pub(crate) use node::SharedNode;
 pub(crate) use policy::{Explanation, Files, NamedText, PolicyStatus, Proposal, Question};
 pub(crate) use rpc::{Reply, Request, call, listen};

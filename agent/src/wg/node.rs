@@ -201,7 +201,7 @@ impl Node {
     }
 
     /// What was dropped, and how much was handed from shard to shard.
-    pub(super) async fn counters(&self) -> anyhow::Result<(Drops, u64)> {
+    pub(crate) async fn counters(&self) -> anyhow::Result<(Drops, u64)> {
         let mut all = (Drops::default(), 0);
         for line in self.lines.iter() {
             let (drops, handed_over) = line.ask(Command::Counters).await?;

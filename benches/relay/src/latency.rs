@@ -83,8 +83,7 @@ pub(crate) async fn measure(target: &Target, count: u32, beside: u32) -> Result<
 fn by_datagrams(pair: &Pair, other: &Pair, count: u32, beside: u32) -> Result<Trips> {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let far = pair.to.as_ref().context("nobody answers")?;
-        let echo = scope.spawn(|| echo(far, &over));
+        let echo = scope.spawn(|| echo(&pair.to, &over));
         let load = scope.spawn(|| flow(other, beside, &over));
         let drain = scope.spawn(|| drain(other, &over));
         let asked = ask(&pair.from, count, beside > 0);
@@ -152,7 +151,7 @@ fn echo(end: &End, over: &AtomicBool) -> Result<()> {
 }
 
 fn drain(pair: &Pair, over: &AtomicBool) -> Result<()> {
-    let Some(end) = &pair.to else { return Ok(()) };
+    let end = &pair.to;
     let mut bytes = [0; 2048];
     blocking(&end.socket)?;
     while !over.load(Ordering::Relaxed) {

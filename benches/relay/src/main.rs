@@ -51,8 +51,6 @@ enum Command {
 enum Way {
     /// nearwire's lanes
     Lane,
-    /// The switch of nearwire's lanes without the rest of its relay: ends and ids are agreed
-    Switch,
     /// nearwire, QUIC datagrams
     Quic,
     /// nearwire, TLS on TCP
@@ -63,8 +61,6 @@ enum Way {
     Iroh,
     /// iroh-relay, TLS
     IrohTls,
-    /// A program that sends all back to where it came from
-    Reflect,
     /// No relay: from one socket to the other
     Direct,
 }

@@ -6,7 +6,6 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use proto::lane::{LaneId, data_header};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 
 use crate::lanes::{self, Opened};
@@ -23,8 +22,6 @@ const LOST: Duration = Duration::from_millis(10);
 /// Receives in one call, and what each can bring.
 const RECEIVES: usize = 8;
 const RECEIVE_LIMIT: usize = 65_535;
-/// Of the pairs of a switch: `cargo xtask bench relay` has put in lanes for the ports from here on.
-const FIRST_PORT: u16 = 20_000;
 /// The most bytes of one send.
 const SEND_LIMIT: usize = 60_000;
 
@@ -42,10 +39,10 @@ pub(crate) struct End {
     pub(crate) header: Header,
 }
 
-/// Two ends; one, where what is sent comes back to it.
+/// Two ends.
 pub(crate) struct Pair {
     pub(crate) from: End,
-    pub(crate) to: Option<End>,
+    pub(crate) to: End,
 }
 
 /// Pairs, and what keeps them alive.
@@ -70,19 +67,9 @@ impl End {
     }
 }
 
-impl Pair {
-    fn receiver(&self) -> &UdpSocket {
-        &self.to.as_ref().unwrap_or(&self.from).socket
-    }
-}
-
 /// A socket that waits for an answer, but not for ever.
 pub(crate) fn socket(relay: SocketAddr) -> Result<UdpSocket> {
-    socket_at(relay, 0)
-}
-
-fn socket_at(relay: SocketAddr, port: u16) -> Result<UdpSocket> {
-    let socket = UdpSocket::bind(("0.0.0.0", port)).context("a socket")?;
+    let socket = UdpSocket::bind("0.0.0.0:0").context("a socket")?;
     socket.connect(relay).with_context(|| format!("connecting to {relay}"))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let buffers = socket2::SockRef::from(&socket);
@@ -101,9 +88,7 @@ pub(crate) async fn pairs(target: &Target, count: usize) -> Result<Option<Pairs>
             let pairs: Result<_> = opened.lanes().take(count).map(lane).collect();
             Pairs { pairs: pairs?, _lanes: Some(opened) }
         }
-        Way::Switch => plain((0..count).map(|n| switched(relay, n)).collect::<Result<_>>()?),
         Way::Turn => plain((0..count).map(|_| turn(relay)).collect::<Result<_>>()?),
-        Way::Reflect => plain((0..count).map(|_| reflected(relay)).collect::<Result<_>>()?),
         Way::Direct => plain((0..count).map(|_| direct()).collect::<Result<_>>()?),
         Way::Quic | Way::Tls | Way::Iroh | Way::IrohTls => return Ok(None),
     }))
@@ -115,18 +100,7 @@ fn lane([one, other]: [&proto::relay::LaneOpened; 2]) -> Result<Pair> {
         let header = Header::Lane(lanes::bind(opened, &socket)?);
         Ok(End { socket, header })
     };
-    Ok(Pair { from: end(one)?, to: Some(end(other)?) })
-}
-
-/// The ends of a pair whose lane whoever set up the switch has put in.
-fn switched(relay: SocketAddr, pair: usize) -> Result<Pair> {
-    let end = |number: usize| -> Result<End> {
-        let port = u16::try_from(number).ok().and_then(|number| FIRST_PORT.checked_add(number));
-        let socket = socket_at(relay, port.context("too many pairs")?)?;
-        let lane = LaneId::new(u32::try_from(number)?, 1);
-        Ok(End { socket, header: Header::Lane(data_header(lane)) })
-    };
-    Ok(Pair { from: end(2 * pair)?, to: Some(end(2 * pair + 1)?) })
+    Ok(Pair { from: end(one)?, to: end(other)? })
 }
 
 fn turn(relay: SocketAddr) -> Result<Pair> {
@@ -136,11 +110,7 @@ fn turn(relay: SocketAddr) -> Result<Pair> {
     let peer = socket(allocation.relayed)?;
     allocation.bind_channel(&client, peer.local_addr()?)?;
     let from = End { socket: client, header: Header::Channel };
-    Ok(Pair { from, to: Some(End { socket: peer, header: Header::Nothing }) })
-}
-
-fn reflected(relay: SocketAddr) -> Result<Pair> {
-    Ok(Pair { from: End { socket: socket(relay)?, header: Header::Nothing }, to: None })
+    Ok(Pair { from, to: End { socket: peer, header: Header::Nothing } })
 }
 
 fn direct() -> Result<Pair> {
@@ -149,7 +119,7 @@ fn direct() -> Result<Pair> {
     one.connect(other.local_addr()?)?;
     other.connect(one.local_addr()?)?;
     let end = |socket| End { socket, header: Header::Nothing };
-    Ok(Pair { from: end(one), to: Some(end(other)) })
+    Ok(Pair { from: end(one), to: end(other) })
 }
 
 /// Loads the relay for a time.
@@ -213,7 +183,7 @@ impl<'p> Flow<'p> {
         Ok(Self {
             pair,
             sender: UdpSocketState::new((&pair.from.socket).into())?,
-            receiver: UdpSocketState::new(pair.receiver().into())?,
+            receiver: UdpSocketState::new((&pair.to.socket).into())?,
             to: pair.from.socket.peer_addr()?,
             window: load.window(),
             segment,
@@ -250,7 +220,7 @@ impl<'p> Flow<'p> {
         let mut buffers: [IoSliceMut<'_>; RECEIVES] =
             std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
         let mut meta = [RecvMeta::default(); RECEIVES];
-        match self.receiver.recv(self.pair.receiver().into(), &mut buffers, &mut meta) {
+        match self.receiver.recv((&self.pair.to.socket).into(), &mut buffers, &mut meta) {
             Ok(runs) => {
                 let came: usize =
                     meta[..runs].iter().map(|run| run.len.div_ceil(run.stride.max(1))).sum();

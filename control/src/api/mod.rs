@@ -70,7 +70,7 @@ fn next<T>(items: &[T], limit: u32, id: impl Fn(&T) -> String) -> Option<String>
 fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(networks::list, networks::create))
-        .routes(routes!(networks::get, networks::delete))
+        .routes(routes!(networks::get, networks::change, networks::delete))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::get, nodes::change, nodes::delete))
         .routes(routes!(keys::list, keys::create))

@@ -34,6 +34,16 @@ pub(super) struct NetworkView {
     policy: u64,
     /// When it was made, in seconds since 1970
     created: u64,
+    /// One of so many flows its nodes tell of; none at 0
+    flow_logs: u32,
+}
+
+/// What is set for a network; what is left out stays
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NetworkChange {
+    /// One of so many flows its nodes tell of; none at 0
+    flow_logs: Option<u32>,
 }
 
 /// A page of networks
@@ -68,6 +78,7 @@ impl From<KeptNetwork> for NetworkView {
             revision: network.revision,
             policy: network.policy,
             created: network.created.0,
+            flow_logs: network.flow_logs,
         }
     }
 }
@@ -129,6 +140,27 @@ pub(super) async fn get(
     Path(network): Path<String>,
 ) -> Result<Json<NetworkView>, Problem> {
     Ok(Json(caller.network(&app, &network, Scope::NetworksRead).await?.into()))
+}
+
+/// Change what is set for a network
+#[utoipa::path(patch, path = "/api/v1/networks/{network}", tag = "networks",
+    params(("network" = String, Path)), request_body = NetworkChange,
+    responses((status = 200, body = NetworkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn change(
+    caller: Caller,
+    State(app): State<App>,
+    Path(network): Path<String>,
+    Body(change): Body<NetworkChange>,
+) -> Result<Json<NetworkView>, Problem> {
+    let network = caller.network(&app, &network, Scope::NetworksWrite).await?;
+    if let Some(one_of) = change.flow_logs.filter(|one_of| *one_of != network.flow_logs) {
+        let mut write = app.store().write(network.id, now()).await?;
+        write.set_flow_logs(one_of).await?;
+        let detail = serde_json::json!({ "flow_logs": one_of });
+        write.audit(caller.act("network.change", network.id, detail)).await?;
+        write.commit().await?;
+    }
+    Ok(Json(app.store().network(&network.id.to_string()).await?.into()))
 }
 
 /// Delete a network with its nodes; its audit log stays

@@ -19,17 +19,6 @@ use view::{
     Versions, VersionsQuery,
 };
 
-async fn nodes(app: &App, network: &KeptNetwork) -> Result<Nodes, Problem> {
-    let mut nodes = Nodes::default();
-    for node in app.store().all_nodes(network.id).await? {
-        if let Some(node) = node.in_policy(&network.plan) {
-            // Host numbers and ids are unique, so addresses and names are.
-            let _ = nodes.insert(node);
-        }
-    }
-    Ok(nodes)
-}
-
 /// To compile may take a while, during which others want to be served.
 async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
@@ -88,7 +77,7 @@ async fn enforce(
     if new.comment.len() > 255 {
         return Err(Problem::refused("`comment` is longer than 255 bytes", Vec::new()));
     }
-    let nodes = nodes(app, network).await?;
+    let nodes = app.hub().policy_nodes(network.id).await?;
     let text = new.text.clone();
     aside(move || accept(&text, &nodes).map(drop)).await?;
     let mut write = app.store().write(network.id, now()).await?;
@@ -115,7 +104,7 @@ pub(super) async fn check(
     Body(tried): Body<TriedPolicy>,
 ) -> Result<Json<Accepted>, Problem> {
     let network = caller.network(&app, &network, Scope::PolicyRead).await?;
-    let nodes = nodes(&app, &network).await?;
+    let nodes = app.hub().policy_nodes(network.id).await?;
     let old = app.store().policy(network.id, Some(network.policy)).await?.text;
     aside(move || {
         let document = accept(&tried.text, &nodes)?;
@@ -181,7 +170,7 @@ pub(super) async fn diff(
     let network = caller.network(&app, &network, Scope::PolicyRead).await?;
     let old = of_version(&app, &network, query.from).await?.text;
     let new = of_version(&app, &network, query.to).await?.text;
-    let nodes = nodes(&app, &network).await?;
+    let nodes = app.hub().policy_nodes(network.id).await?;
     aside(move || {
         let unread = |_| Problem::refused("the new version is not readable any more", Vec::new());
         let new = policy::Document::parse(&new).map_err(unread)?;

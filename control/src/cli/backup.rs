@@ -46,6 +46,7 @@ const TABLES: &[Table] = &[
             ("policy", Number),
             ("created", Number),
             ("next_flow", Number),
+            ("flow_logs", Number),
         ],
     ),
     (

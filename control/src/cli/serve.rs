@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::server::{Config, Server};
+use crate::server::{Config, Server, TlsSource};
 use crate::store::Page;
 
 /// How long nodes and requests have to go elsewhere.
@@ -16,10 +16,16 @@ pub(super) async fn run(config: Config) -> Result<()> {
     raise_open_files();
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let tls = config.tls.clone();
     let server = Server::start(config).await?;
     let addresses = server.addresses();
-    let url = format!("{scheme}://{}", addresses.api);
+    let url = match tls {
+        None => format!("http://{}", addresses.api),
+        Some(TlsSource::Files(_)) => format!("https://{}", addresses.api),
+        Some(TlsSource::Acme(acme)) => {
+            format!("https://{}", acme.names.first().map_or("", String::as_str))
+        }
+    };
     first_steps(&server, &url).await?;
     tracing::info!(
         url,

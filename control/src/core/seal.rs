@@ -15,7 +15,7 @@ pub struct SealKey(LessSafeKey);
 pub struct SealNonce(pub [u8; NONCE_LEN]);
 
 /// Why a secret does not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The text is no key.
     #[error("a seal key is {SEAL_KEY_LEN} bytes as base64 (make one: `openssl rand -base64 32`)")]
@@ -25,7 +25,7 @@ pub enum SealError {
     TooLarge,
     /// Another key sealed it, or for another name, or it was changed.
     #[error("{0:?} was not sealed with this key: give the key that the database was made with")]
-    Wrong(&'static str),
+    Wrong(String),
 }
 
 impl SealKey {
@@ -57,8 +57,8 @@ impl SealKey {
     }
 
     /// Opens a secret.
-    pub fn open(&self, name: &'static str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        self.open_named(name, sealed).ok_or(SealError::Wrong(name))
+    pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.open_named(name, sealed).ok_or_else(|| SealError::Wrong(name.to_owned()))
     }
 
     fn open_named(&self, name: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -83,7 +83,10 @@ mod tests {
     fn a_secret_opens_with_its_key_under_its_name_only() {
         let sealed = key(1).seal("ticket", b"secret", SealNonce([9; 12])).unwrap();
         assert_eq!(key(1).open("ticket", &sealed).unwrap().as_slice(), b"secret");
-        assert_eq!(key(2).open("ticket", &sealed).unwrap_err(), SealError::Wrong("ticket"));
+        assert_eq!(
+            key(2).open("ticket", &sealed).unwrap_err(),
+            SealError::Wrong("ticket".to_owned())
+        );
         assert!(key(1).open("session", &sealed).is_err());
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();

@@ -23,6 +23,8 @@ pub struct Tenant {
     policy: Plan,
     regions: Vec<Region>,
     regions_since: u64,
+    /// When what is set for the network changed.
+    network_since: u64,
     differences: Differences,
 }
 
@@ -47,6 +49,8 @@ pub enum Change {
     Policy(Document),
     /// The relays are others.
     Regions(Vec<Region>),
+    /// What is set for the network.
+    Network(Network),
 }
 
 /// What a node has to hear of.
@@ -117,6 +121,7 @@ impl Tenant {
             policy: Plan::new(document, &known),
             regions,
             regions_since: 0,
+            network_since: 0,
             differences: Differences::default(),
         };
         for node in nodes {
@@ -154,6 +159,12 @@ impl Tenant {
         self.nodes.values().map(|seat| &seat.node)
     }
 
+    /// The nodes as the policy sees them.
+    #[must_use]
+    pub fn policy_nodes(&self) -> Nodes {
+        self.policy.to_nodes()
+    }
+
     pub(super) fn seat_of(&self, id: NodeId) -> Option<&Seat> {
         self.nodes.get(&id)
     }
@@ -177,6 +188,10 @@ impl Tenant {
 
     pub(super) const fn regions_since(&self) -> u64 {
         self.regions_since
+    }
+
+    pub(super) const fn network_since(&self) -> u64 {
+        self.network_since
     }
 
     pub(super) fn dns(&self) -> Dns {
@@ -209,14 +224,22 @@ impl Tenant {
                 }
                 Change::Regions(regions) => {
                     (self.regions, self.regions_since) = (regions, revision);
-                    for id in self.nodes.keys() {
-                        dues.entry(*id).or_default();
-                    }
+                    self.concern_all(&mut dues);
+                }
+                Change::Network(network) => {
+                    (self.network, self.network_since) = (network, revision);
+                    self.concern_all(&mut dues);
                 }
             }
         }
         self.revision = revision;
         Ok(dues)
+    }
+
+    fn concern_all(&self, dues: &mut Dues) {
+        for id in self.nodes.keys() {
+            dues.entry(*id).or_default();
+        }
     }
 
     fn set_node(&mut self, node: Node, revision: u64, dues: &mut Dues) -> Result<(), Unwritable> {

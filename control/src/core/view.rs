@@ -1,7 +1,7 @@
 //! What one node is told: everything at first, then what it does not know yet.
 
 use proto::control::{Delta, End, EndReason, Frame, Me, NodeId, RelayTicket, Snapshot, Standing};
-use proto::ticket::{ControlKeyId, SigningKey, Ticket, UnixSeconds};
+use proto::ticket::{ControlKeyId, SigningKey, Ticket, UnixSeconds, VerifyingKey};
 use serde_json::value::RawValue;
 
 use super::filters::{FilterNews, Known};
@@ -30,6 +30,8 @@ pub struct Told {
     me: Me,
     filter: Known,
     ticket_until: UnixSeconds,
+    /// By which key the node proves itself, as its ticket has it.
+    identity: VerifyingKey,
 }
 
 impl Told {
@@ -128,6 +130,7 @@ fn snapshot(
         me,
         filter: Known::Here(filter),
         ticket_until: UnixSeconds(now.0.saturating_add(TICKET_LASTS)),
+        identity: node.node_key,
     };
     Ok((tenant_line(tenant, &frame)?, told))
 }
@@ -148,8 +151,10 @@ fn delta(
         false => (None, None),
     };
     let regions = tenant.regions_since() > told.revision;
+    let network = tenant.network_since() > told.revision;
     let keys = |me: &Me| (me.key, me.next_key, me.standing);
-    let wants_ticket = told.wants_ticket(now) || keys(&me) != keys(&told.me);
+    let wants_ticket =
+        told.wants_ticket(now) || keys(&me) != keys(&told.me) || node.node_key != told.identity;
     let ticket = (wants_ticket && is_served(node)).then(|| tickets.issue(tenant, node, now));
     let base = told.revision;
     told.revision = tenant.revision();
@@ -159,6 +164,7 @@ fn delta(
         && filter.is_none()
         && filter_edit.is_none()
         && !regions
+        && !network
         && ticket.is_none();
     if nothing {
         // The node's own revision stays, so the next delta has to begin there.
@@ -173,7 +179,7 @@ fn delta(
         revision: tenant.revision(),
         peers,
         gone,
-        network: None,
+        network: network.then(|| tenant.network().clone()),
         me: me_changed.then(|| me.clone()),
         regions: regions.then(|| tenant.regions().to_vec()),
         ticket,
@@ -181,7 +187,7 @@ fn delta(
         filter_edit: filter_edit.as_deref(),
         dns: None,
     };
-    told.me = me;
+    (told.me, told.identity) = (me, node.node_key);
     let frame = Frame { snapshot: None, delta: Some(delta), end: None::<End> };
     tenant_line(tenant, &frame).map(Some)
 }

@@ -41,6 +41,7 @@ struct Inner {
     /// One network is loaded once.
     loading: tokio::sync::Mutex<()>,
     draining: tokio::sync::watch::Sender<bool>,
+    secrets: tokio::sync::watch::Sender<()>,
 }
 
 impl Hub {
@@ -54,6 +55,7 @@ impl Hub {
             rooms: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             draining: tokio::sync::watch::Sender::new(false),
+            secrets: tokio::sync::watch::Sender::new(()),
         })))
     }
 
@@ -80,6 +82,12 @@ impl Hub {
         self.0.draining.send_replace(true);
     }
 
+    /// Changes when any instance has kept a secret.
+    #[must_use]
+    pub fn secrets(&self) -> tokio::sync::watch::Receiver<()> {
+        self.0.secrets.subscribe()
+    }
+
     /// A node that is in its network, and whose node key has not ended.
     pub async fn node(&self, network: NetworkId, id: NodeId) -> Result<Option<Node>, StoreError> {
         let live = |room: &Room| room.node(id).filter(|node| !node.is_expired(now()));
@@ -90,6 +98,22 @@ impl Hub {
         // It may have come, or come back, a moment ago.
         room.refresh(&self.0.store).await?;
         Ok(live(&room))
+    }
+
+    /// Nodes that are heard here, and that the database has as offline.
+    fn taken_for_gone(&self) -> Vec<(NetworkId, NodeId)> {
+        let mut gone = Vec::new();
+        for room in self.rooms() {
+            gone.extend(room.taken_for_gone().into_iter().map(|id| (room.network(), id)));
+        }
+        gone
+    }
+
+    /// The nodes of a network, as its policy sees them.
+    pub async fn policy_nodes(&self, network: NetworkId) -> Result<policy::Nodes, StoreError> {
+        let room = self.room(network).await?;
+        room.refresh(&self.0.store).await?;
+        Ok(room.policy_nodes())
     }
 
     /// Begins to tell a node, which knows what there was at `after`.

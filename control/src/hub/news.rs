@@ -60,6 +60,10 @@ async fn look(hub: &Hub, news: News) {
     let looked = match news {
         News::Network(network) => hub.refresh(network).await,
         News::ControlKeys => hub.refresh_ticket_keys().await,
+        News::Secrets => {
+            hub.0.secrets.send_replace(());
+            Ok(())
+        }
     };
     if let Err(error) = looked {
         tracing::warn!(%error, %news, "not up to date");
@@ -68,5 +72,6 @@ async fn look(hub: &Hub, news: News) {
 
 async fn look_at_all(hub: &Hub) {
     look(hub, News::ControlKeys).await;
+    look(hub, News::Secrets).await;
     hub.refresh_all().await;
 }

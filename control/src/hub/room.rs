@@ -86,6 +86,18 @@ impl Room {
         self.tenant.read().unwrap_or_else(PoisonError::into_inner).node(id).cloned()
     }
 
+    /// Nodes with a stream here that do not count as online.
+    pub(super) fn taken_for_gone(&self) -> Vec<NodeId> {
+        let here: Vec<NodeId> = lock(&self.streams).keys().copied().collect();
+        let tenant = self.tenant.read().unwrap_or_else(PoisonError::into_inner);
+        let offline = |id: &NodeId| tenant.node(*id).is_some_and(|node| !node.online);
+        here.into_iter().filter(offline).collect()
+    }
+
+    pub(super) fn policy_nodes(&self) -> policy::Nodes {
+        self.tenant.read().unwrap_or_else(PoisonError::into_inner).policy_nodes()
+    }
+
     /// Reads what has changed. Tells whether it could.
     pub(super) async fn refresh(&self, store: &Store) -> Result<bool, StoreError> {
         let _one = self.refreshing.lock().await;
@@ -126,6 +138,9 @@ impl Room {
                 Change::Policy(store.document(&kept).await?)
             }
             Subject::Regions => Change::Regions(store.regions(self.network).await?),
+            Subject::Network => {
+                Change::Network(store.network(&self.network.to_string()).await?.as_network())
+            }
         })
     }
 

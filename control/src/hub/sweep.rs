@@ -46,9 +46,13 @@ pub async fn sweep(hub: Hub, settings: Sweep) {
 
 async fn once(hub: &Hub, settings: Sweep, now: UnixSeconds) -> Result<(), StoreError> {
     let store = &hub.0.store;
-    store.beat(hub.instance(), now).await?;
+    store.beat(hub.instance()).await?;
     let ago = |seconds| UnixSeconds(now.0.saturating_sub(seconds));
-    for (network, id, instance) in store.orphans(ago(settings.dead_after)).await? {
+    // Who was long without the database, others took for dead with all its nodes.
+    for (network, id) in hub.taken_for_gone() {
+        gone(store.connect_node(network, id, hub.instance(), now).await)?;
+    }
+    for (network, id, instance) in store.orphans(settings.dead_after).await? {
         gone(store.disconnect_node(network, id, &instance, now).await)?;
     }
     for (network, id) in store.lapsing(now).await? {

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use certificates::Files;
+use certificates::acme::Said;
 use zeroize::Zeroizing;
 
 use super::http::Patience;
-use super::tls::Files;
+use super::tls::TlsSource;
 use crate::core::seal::SealKey;
 use crate::store::{Backend, Store, random};
 
@@ -41,7 +43,27 @@ pub struct Options {
     /// File with the certificate's private key (PEM); read again when it changes
     #[arg(long, env = "NEARWIRE_CONTROL_PRIVATE_KEY", value_name = "FILE")]
     pub private_key: Option<PathBuf>,
-    /// Speak plain HTTP to a proxy, which keeps TLS and names the client in `X-Forwarded-For`
+    /// Names to get a certificate for by ACME (TLS-ALPN-01 on `listen`, which must be port 443 to the
+    /// world); to set this agrees to the terms of the certificate authority
+    #[arg(long, env = "NEARWIRE_CONTROL_ACME_NAMES", value_name = "NAME", value_delimiter = ',')]
+    pub acme_names: Option<Vec<String>>,
+    /// Mail address that the certificate authority is told
+    #[arg(long, env = "NEARWIRE_CONTROL_ACME_CONTACT", value_name = "ADDRESS")]
+    pub acme_contact: Option<String>,
+    /// Directory URL of the certificate authority (default: Let's Encrypt's)
+    #[arg(long, env = "NEARWIRE_CONTROL_ACME_DIRECTORY", value_name = "URL")]
+    pub acme_directory: Option<String>,
+    /// File with the one certificate (PEM) by which the directory is trusted (default: the system's)
+    #[arg(long, env = "NEARWIRE_CONTROL_ACME_ROOT", value_name = "FILE")]
+    pub acme_root: Option<PathBuf>,
+    /// Key identifier of an external account, where the authority wants one
+    #[arg(long, env = "NEARWIRE_CONTROL_ACME_EAB_ID", value_name = "ID")]
+    pub acme_eab_id: Option<String>,
+    /// File with the external account's MAC key, in base64url
+    #[arg(long, env = "NEARWIRE_CONTROL_ACME_EAB_KEY", value_name = "FILE")]
+    pub acme_eab_key: Option<PathBuf>,
+    /// Speak to a proxy, which names the client in `X-Forwarded-For`; in plain HTTP, or in TLS if there
+    /// is a `certificate`
     #[arg(long, env = "NEARWIRE_CONTROL_BEHIND_PROXY", num_args = 0..=1, default_missing_value = "true")]
     pub behind_proxy: Option<bool>,
 }
@@ -57,8 +79,8 @@ pub struct Config {
     pub database: String,
     /// Where the seal key comes from.
     pub seal: SealSource,
-    /// The certificate; plain HTTP without.
-    pub tls: Option<Files>,
+    /// Where the certificate comes from; plain HTTP without.
+    pub tls: Option<TlsSource>,
     /// How long others may make it wait.
     pub patience: Patience,
 }
@@ -114,18 +136,28 @@ impl Options {
                 Self { $($key: self.$key.or(other.$key)),* }
             };
         }
-        first!(listen, admin, data, database, seal_key_file, certificate, private_key, behind_proxy)
+        first!(
+            listen,
+            admin,
+            data,
+            database,
+            seal_key_file,
+            certificate,
+            private_key,
+            acme_names,
+            acme_contact,
+            acme_directory,
+            acme_root,
+            acme_eab_id,
+            acme_eab_key,
+            behind_proxy,
+        )
     }
 
     /// The whole configuration, or what is wrong with it.
     pub fn check(self) -> Result<Config> {
-        let tls = match (self.certificate, self.private_key) {
-            (Some(certificate), Some(key)) => Some(Files { certificate, key }),
-            (None, None) => None,
-            (Some(_), None) => bail!("`certificate` is set but `private-key` is not"),
-            (None, Some(_)) => bail!("`private-key` is set but `certificate` is not"),
-        };
         let behind_proxy = self.behind_proxy.unwrap_or(false);
+        let tls = self.tls(behind_proxy)?;
         let usual: SocketAddr = match tls {
             Some(_) => (std::net::Ipv6Addr::UNSPECIFIED, 443).into(),
             None => (Ipv4Addr::LOCALHOST, 8080).into(),
@@ -134,7 +166,8 @@ impl Options {
         ensure!(
             tls.is_some() || behind_proxy || is_loopback(address.ip()),
             "`listen` is {address}, where everybody could read along: set `certificate` and \
-             `private-key`, or `behind-proxy` if a proxy keeps TLS, or listen on loopback"
+             `private-key`, or `acme-names`, or `behind-proxy` if a proxy keeps TLS, or listen on \
+             loopback"
         );
         let data = self.data.unwrap_or_else(|| PathBuf::from("/var/lib/nearwire-control"));
         let embedded = self.database.is_none();
@@ -160,6 +193,41 @@ impl Options {
         let listen = Listen { address, behind_proxy };
         let patience = Patience::default();
         Ok(Config { listen, admin: self.admin, database, seal, tls, patience })
+    }
+
+    /// Where the certificate comes from, if TLS is ours.
+    fn tls(&self, behind_proxy: bool) -> Result<Option<TlsSource>> {
+        if self.acme_names.is_some() {
+            let others = [
+                ("certificate", self.certificate.is_some(), "one of them says whose it is"),
+                ("private-key", self.private_key.is_some(), "ACME makes a key of its own"),
+                ("behind-proxy", behind_proxy, "a proxy that ends TLS keeps the authority out"),
+            ];
+            if let Some((other, _, why)) = others.into_iter().find(|(_, is, _)| *is) {
+                bail!("`acme-names` and `{other}` exclude each other, since {why}: remove one");
+            }
+        }
+        let asked = Said {
+            names: self.acme_names.clone(),
+            contact: self.acme_contact.clone(),
+            directory: self.acme_directory.clone(),
+            root: self.acme_root.clone(),
+            eab_id: self.acme_eab_id.clone(),
+            eab_key: self.acme_eab_key.clone(),
+        };
+        let acme = asked.check("listen", &|key| format!("`{key}`"))?.map(TlsSource::Acme);
+        match (self.certificate.clone(), self.private_key.clone()) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(TlsSource::Files(Files { certificate, key })))
+            }
+            (None, None) => Ok(acme),
+            (Some(_), None) => {
+                bail!("`certificate` is set but `private-key` is not: name the file with its key")
+            }
+            (None, Some(_)) => bail!(
+                "`private-key` is set but `certificate` is not: name the file with its certificate"
+            ),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Connections: TLS, HTTP/1.1 and HTTP/2, with limits on what a stranger can make wait.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,29 +13,32 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use rustls::ServerConfig;
 use socket2::SockRef;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
+use super::tls::Tls;
+use crate::core::lockout::Source;
 use crate::peer::Connection;
 use crate::problem::Problem;
 
 /// Connections at one time.
 const CONNECTIONS: usize = 65_536;
-/// Of them, those from one address, unless it is a proxy's.
+/// Of them, those from one source, unless it is a proxy.
 const FROM_ONE: usize = 1_024;
+/// What is read before it is known which HTTP is spoken.
+const FIRST: usize = 32;
 /// Requests of one HTTP/2 connection at one time.
 const STREAMS: u32 = 64;
 
 /// How long others may make it wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For a TLS handshake, and for the head of a request.
+    /// For a TLS handshake, for the first byte after it, and for the head of a request.
     pub head: Duration,
     /// For a request, until its answer begins.
     pub request: Duration,
@@ -63,28 +66,28 @@ pub(super) struct Http {
 #[derive(Clone)]
 struct Door {
     router: Arc<Router>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     behind_proxy: bool,
     patience: Patience,
-    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    sources: Arc<Mutex<HashMap<Source, usize>>>,
 }
 
 /// One connection of a source.
 struct Counted {
-    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    source: IpAddr,
+    sources: Arc<Mutex<HashMap<Source, usize>>>,
+    source: Source,
 }
 
 impl Http {
     pub(super) fn start(
         listener: TcpListener,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Tls>,
         (behind_proxy, patience): (bool, Patience),
         router: Arc<Router>,
     ) -> Self {
         let graceful = Arc::new(Mutex::new(Some(GracefulShutdown::new())));
         let stop = watch::Sender::new(false);
-        let (tls, sources) = (tls.map(TlsAcceptor::from), Arc::default());
+        let (tls, sources) = (tls.map(Arc::new), Arc::default());
         let door = Door { router, tls, behind_proxy, patience, sources };
         let accepting = tokio::spawn(accept(listener, door, graceful.clone(), stop.subscribe()));
         Self { accepting, graceful, stop }
@@ -120,7 +123,7 @@ async fn accept(
         };
         match accepted {
             Ok((stream, address)) => {
-                let Some(counted) = door.count(address.ip()) else { continue };
+                let Some(counted) = door.count(address.ip().into()) else { continue };
                 let (door, graceful) = (door.clone(), graceful.clone());
                 tokio::spawn(async move {
                     serve(stream, address, door, &graceful).await;
@@ -137,7 +140,7 @@ async fn accept(
 
 impl Door {
     /// Counts a connection; nothing if its source has too many.
-    fn count(&self, source: IpAddr) -> Option<Counted> {
+    fn count(&self, source: Source) -> Option<Counted> {
         let mut sources = lock(&self.sources);
         let count = sources.entry(source).or_default();
         if *count >= FROM_ONE && !self.behind_proxy {
@@ -197,11 +200,13 @@ async fn serve(
     let Some(watcher) = watcher else { return };
     let result = match door.tls {
         Some(tls) => {
-            let Ok(Ok(stream)) = timeout(head, tls.accept(stream)).await else { return };
+            let Ok(Some(stream)) = timeout(head, tls.accept(stream)).await else { return };
+            let Some(stream) = begun(stream, head).await else { return };
             let served = builder.serve_connection(TokioIo::new(stream), service);
             watcher.watch(served.into_owned()).await
         }
         None => {
+            let Some(stream) = begun(stream, head).await else { return };
             let served = builder.serve_connection(TokioIo::new(stream), service);
             watcher.watch(served.into_owned()).await
         }
@@ -209,6 +214,17 @@ async fn serve(
     if let Err(error) = result {
         tracing::debug!(%error, %address, "a connection ended");
     }
+}
+
+/// Waits for the first byte: whoever looks at it, to tell the versions of HTTP apart, waits for ever.
+async fn begun<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    patience: Duration,
+) -> Option<BufReader<S>> {
+    let mut stream = BufReader::with_capacity(FIRST, stream);
+    let first = timeout(patience, stream.fill_buf()).await;
+    let has_begun = first.is_ok_and(|read| read.is_ok_and(|bytes| !bytes.is_empty()));
+    has_begun.then_some(stream)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,5 +1,6 @@
 //! What is counted.
 
+use certificates::Report;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -18,7 +19,7 @@ pub struct Metrics {
 }
 
 /// The page of a scrape.
-pub(super) async fn page(app: &App) -> Result<String, StoreError> {
+pub(super) async fn page(app: &App, certificate: Option<&Report>) -> Result<String, StoreError> {
     let mut registry = Registry::with_prefix("nearwire_control");
     let metrics = app.metrics();
     registry.register("enrolments", "Nodes that enrolled", metrics.enrolled.clone());
@@ -35,6 +36,18 @@ pub(super) async fn page(app: &App) -> Result<String, StoreError> {
     gauge("streams", "Nodes that speak with this instance", app.hub().streams());
     gauge("networks_loaded", "Networks in this instance's memory", app.hub().networks());
     gauge("sources_locked_out", "Addresses that failed too often", app.locked());
+    if let Some(certificate) = certificate {
+        let failures = Counter::<u64>::default();
+        failures.inc_by(certificate.failures);
+        let help = "Attempts to replace the certificate that failed";
+        registry.register("certificate_failures", help, failures);
+        if let Some((_, not_after)) = &certificate.current {
+            let last = Gauge::<i64>::default();
+            last.set(i64::try_from(not_after.0).unwrap_or(i64::MAX));
+            let help = "Last second of the certificate, since 1970";
+            registry.register("certificate_not_after_seconds", help, last);
+        }
+    }
     let mut text = String::new();
     encode(&mut text, &registry)
         .map_err(|error| StoreError::Broken { what: "a metric", reason: error.to_string() })?;

@@ -1,5 +1,6 @@
 //! The server with its sockets.
 
+mod acme;
 mod config;
 mod http;
 pub mod metrics;
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 
 pub use config::{Config, Listen, Options, SealSource};
 pub use http::Patience;
+pub use tls::TlsSource;
 
 use crate::app::App;
 use crate::hub::{self, Sweep};
@@ -67,7 +69,10 @@ impl Server {
             .with_context(|| format!("opening the database {}", config.shown_database()))?;
         let seal = config.seal.key(&store).await?;
         let app = App::new(store, seal).await.context("opening the secrets of the database")?;
-        let identity = config.tls.as_ref().map(tls::Identity::load).transpose()?;
+        let identity = match config.tls {
+            Some(source) => Some(tls::Identity::load(source, &app).await?),
+            None => None,
+        };
         let listener = TcpListener::bind(config.listen.address)
             .await
             .with_context(|| format!("listening on {} (`listen`)", config.listen.address))?;
@@ -80,7 +85,8 @@ impl Server {
                     .await
                     .with_context(|| format!("listening on {address} (`admin`)"))?;
                 let bound = listener.local_addr().context("the address of `admin`")?;
-                let router = operators::router(app.clone());
+                let current = identity.as_ref().map(tls::Identity::current);
+                let router = operators::router(operators::Shown { app: app.clone(), current });
                 tasks.spawn(async move {
                     if let Err(error) = axum::serve(listener, router).await {
                         tracing::error!(%error, "metrics are not served any more");
@@ -91,13 +97,13 @@ impl Server {
         };
         tasks.spawn(hub::listen(app.hub().clone(), config.database.clone()));
         tasks.spawn(hub::sweep(app.hub().clone(), sweep));
-        let tls_config = identity.as_ref().map(tls::Identity::config).transpose()?;
+        let tls = identity.as_ref().map(tls::Identity::tls).transpose()?;
         if let Some(identity) = identity {
-            tasks.spawn(tls::reload(identity));
+            tasks.spawn(identity.keep());
         }
         let router = router(app.clone());
         let how = (config.listen.behind_proxy, config.patience);
-        let http = http::Http::start(listener, tls_config, how, Arc::new(router));
+        let http = http::Http::start(listener, tls, how, Arc::new(router));
         Ok(Self { app, addresses: Addresses { api, operators }, http, tasks })
     }
 
@@ -118,6 +124,7 @@ impl Server {
         self.app.hub().drain();
         self.http.drain(within).await;
         self.tasks.shutdown().await;
+        acme::leave(&self.app).await;
         self.app.store().close().await;
     }
 }

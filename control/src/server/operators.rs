@@ -1,21 +1,32 @@
 //! The pages for operators: `/metrics`, `/healthz`, `/readyz`.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use certificates::Current;
 
 use super::metrics;
 use crate::app::App;
 use crate::problem::Problem;
 
-pub(super) fn router(app: App) -> Router {
+/// What operators are shown.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub(super) app: App,
+    /// Nothing where TLS is not ours.
+    pub(super) current: Option<Arc<Current>>,
+}
+
+pub(super) fn router(shown: Shown) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
+        .route("/readyz", get(ready))
         .route("/metrics", get(show_metrics))
-        .with_state(app)
+        .with_state(shown)
 }
 
 /// The process runs.
@@ -29,7 +40,24 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Probl
     Ok("ready\n")
 }
 
-async fn show_metrics(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
+/// The same, and there is a certificate. What is wrong with it is for operators only.
+async fn ready(State(shown): State<Shown>) -> Result<String, Problem> {
+    shown.app.store().ping().await?;
+    let Some(certificate) = shown.current.map(|current| current.report()) else {
+        return Ok("ready\n".to_owned());
+    };
+    match (certificate.current, certificate.trouble) {
+        (Some(_), None) => Ok("ready\n".to_owned()),
+        (Some(_), Some(trouble)) => Ok(format!("ready, with the old certificate: {trouble}\n")),
+        (None, None) => Err(Problem::unavailable("there is no certificate yet")),
+        (None, Some(trouble)) => {
+            Err(Problem::unavailable(format!("there is no certificate: {trouble}")))
+        }
+    }
+}
+
+async fn show_metrics(State(shown): State<Shown>) -> Result<impl IntoResponse, Problem> {
     const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, KIND)], metrics::page(&app).await?))
+    let certificate = shown.current.map(|current| current.report());
+    Ok(([(header::CONTENT_TYPE, KIND)], metrics::page(&shown.app, certificate.as_ref()).await?))
 }

@@ -1,101 +1,108 @@
-//! The server's certificate: from files, read again when they change.
+//! TLS: where the certificate comes from, and how it is offered.
 
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use certificates::acme::{self, Acme};
+use certificates::{Current, Files, asks_for_proof, provider};
 use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_secs(10);
+use super::acme::Shared;
+use crate::app::App;
 
 /// Where the certificate comes from.
 #[derive(Clone, Debug)]
-pub struct Files {
-    /// The certificate and its chain.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
+pub enum TlsSource {
+    /// From files.
+    Files(Files),
+    /// From a certificate authority.
+    Acme(Acme),
 }
 
-/// The certificate in use.
-#[derive(Clone)]
+/// The server's certificate and its source.
 pub(super) struct Identity {
-    files: Files,
     current: Arc<Current>,
+    source: Source,
 }
 
-#[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+enum Source {
+    Files(Files),
+    Acme(Acme, Shared),
+}
 
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
-    }
+/// What accepts connections.
+pub(super) struct Tls {
+    config: Arc<ServerConfig>,
+    /// Where the proofs are that a certificate authority wants to see.
+    proofs: Option<Shared>,
 }
 
 impl Identity {
-    pub(super) fn load(files: &Files) -> Result<Self> {
-        let current = Arc::new(Current(RwLock::new(Arc::new(files.read()?))));
-        Ok(Self { files: files.clone(), current })
+    /// What is there already; a certificate authority is asked later, by [`Self::keep`].
+    pub(super) async fn load(source: TlsSource, app: &App) -> Result<Self> {
+        let current = Arc::new(Current::default());
+        let (there, source) = match source {
+            TlsSource::Files(files) => (Some(files.read()?), Source::Files(files)),
+            TlsSource::Acme(acme) => {
+                let shared = Shared::new(app.clone(), &acme);
+                (acme::load(&shared).await?, Source::Acme(acme, shared))
+            }
+        };
+        if let Some(there) = there {
+            current.set(there);
+        }
+        Ok(Self { current, source })
     }
 
-    pub(super) fn config(&self) -> Result<Arc<ServerConfig>> {
+    pub(super) fn current(&self) -> Arc<Current> {
+        self.current.clone()
+    }
+
+    pub(super) fn tls(&self) -> Result<Tls> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .context("offering TLS")?
             .with_no_client_auth()
             .with_cert_resolver(self.current.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
-    }
-}
-
-impl Files {
-    fn read(&self) -> Result<CertifiedKey> {
-        let (certificate, key) = (&self.certificate, &self.key);
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .with_context(|| format!("reading the certificate {}", certificate.display()))?;
-        let private = PrivateKeyDer::from_pem_file(key)
-            .with_context(|| format!("reading the private key {}", key.display()))?;
-        CertifiedKey::from_der(chain, private, &provider()).with_context(|| {
-            format!("{} and {} do not belong together", certificate.display(), key.display())
-        })
+        let proofs = match &self.source {
+            Source::Files(_) => None,
+            Source::Acme(_, shared) => Some(shared.clone()),
+        };
+        Ok(Tls { config: Arc::new(config), proofs })
     }
 
-    fn changed(&self) -> [Option<SystemTime>; 2] {
-        [&self.certificate, &self.key]
-            .map(|file| std::fs::metadata(file).and_then(|data| data.modified()).ok())
-    }
-}
-
-/// Reads files again when they change; what cannot be read leaves the old certificate in use.
-pub(super) async fn reload(identity: Identity) {
-    let mut seen = identity.files.changed();
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let now = identity.files.changed();
-        if now == seen {
-            continue;
+    /// Keeps the certificate good, for ever.
+    pub(super) async fn keep(self) {
+        match self.source {
+            Source::Files(files) => files.follow(&self.current).await,
+            Source::Acme(acme, shared) => acme::keep(&self.current, &acme, shared).await,
         }
-        seen = now;
-        match identity.files.read() {
-            Ok(key) => {
-                *identity.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
-                tracing::info!("the certificate has changed and is in use");
+    }
+}
+
+impl Tls {
+    /// The connection, unless it fails or a certificate authority has seen what it wanted to see.
+    pub(super) async fn accept(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let accepted = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await;
+        let started = accepted.ok()?;
+        let asked = match &self.proofs {
+            Some(proofs) if asks_for_proof(&started.client_hello()) => {
+                let name = started.client_hello().server_name().map(str::to_owned);
+                Some((proofs, name?))
             }
-            Err(error) => tracing::error!("the old certificate stays in use: {error:#}"),
-        }
+            _ => None,
+        };
+        let Some((proofs, name)) = asked else {
+            return started.into_stream(self.config.clone()).await.ok();
+        };
+        let mut shown = started.into_stream(proofs.config_of_proof(&name).await?).await.ok()?;
+        // It may be gone already.
+        let _ = shown.shutdown().await;
+        None
     }
-}
-
-fn provider() -> CryptoProvider {
-    rustls::crypto::ring::default_provider()
 }

@@ -3,20 +3,29 @@
 
 use proto::control::NodeId;
 use proto::ticket::{NetworkId, UnixSeconds};
+use sqlx::AssertSqlSafe;
 
 use super::nodes::read_ids;
-use super::{Result, Store, Subject, signed};
+use super::{Backend, Result, Store, Subject, signed};
 
 impl Store {
+    /// The database's own time, in seconds: instances may have clocks that differ.
+    const fn clock(&self) -> &'static str {
+        match self.backend {
+            Backend::Sqlite => "CAST(strftime('%s', 'now') AS BIGINT)",
+            Backend::Postgres => "CAST(EXTRACT(EPOCH FROM now()) AS BIGINT)",
+        }
+    }
+
     /// This instance is there.
-    pub async fn beat(&self, instance: &str, now: UnixSeconds) -> Result<()> {
+    pub async fn beat(&self, instance: &str) -> Result<()> {
         let _turn = self.turn().await;
-        sqlx::query(
-            "INSERT INTO instances (id, seen) VALUES ($1, $2) \
+        sqlx::query(AssertSqlSafe(format!(
+            "INSERT INTO instances (id, seen) VALUES ($1, {}) \
              ON CONFLICT (id) DO UPDATE SET seen = excluded.seen",
-        )
+            self.clock()
+        )))
         .bind(instance)
-        .bind(signed(now.0))
         .execute(&self.pool)
         .await?;
         Ok(())
@@ -69,15 +78,17 @@ impl Store {
         Ok(())
     }
 
-    /// The nodes of instances that were not heard of since then, and of those that are unknown.
-    pub async fn orphans(&self, before: UnixSeconds) -> Result<Vec<(NetworkId, NodeId, String)>> {
-        let rows = sqlx::query(
+    /// The nodes of instances that were not heard of for so many seconds, and of those that are
+    /// unknown.
+    pub async fn orphans(&self, silent: u64) -> Result<Vec<(NetworkId, NodeId, String)>> {
+        let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT nodes.network, nodes.id, nodes.instance FROM nodes \
              LEFT JOIN instances ON instances.id = nodes.instance \
              WHERE nodes.instance IS NOT NULL \
-             AND (instances.seen IS NULL OR instances.seen < $1) LIMIT 1000",
-        )
-        .bind(signed(before.0))
+             AND (instances.seen IS NULL OR instances.seen < {} - $1) LIMIT 1000",
+            self.clock()
+        )))
+        .bind(signed(silent))
         .fetch_all(&self.pool)
         .await?;
         rows.iter()

@@ -16,6 +16,7 @@ mod policies;
 mod regions;
 mod secrets;
 mod tokens;
+mod turns;
 mod write;
 
 use proto::ticket::{NetworkId, UnixSeconds};

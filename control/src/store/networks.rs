@@ -14,7 +14,7 @@ use crate::core::audit::Act;
 use crate::core::ipam::AddressPlan;
 use crate::core::policy_text;
 
-pub(super) const COLUMNS: &str = "id, name, v4, v6, revision, policy, created";
+pub(super) const COLUMNS: &str = "id, name, v4, v6, revision, policy, created, flow_logs";
 
 /// Changes that are kept for instances that are behind.
 const KEPT_CHANGES: u64 = 10_000;
@@ -34,6 +34,8 @@ pub struct KeptNetwork {
     pub policy: u64,
     /// When it was made.
     pub created: UnixSeconds,
+    /// One of so many flows its nodes tell of; none at 0.
+    pub flow_logs: u32,
 }
 
 impl KeptNetwork {
@@ -41,7 +43,7 @@ impl KeptNetwork {
     #[must_use]
     pub fn as_network(&self) -> Network {
         let (v4, v6) = (self.plan.v4(), self.plan.v6());
-        Network { id: self.id, name: self.name.clone(), v4, v6 }
+        Network { id: self.id, name: self.name.clone(), v4, v6, flow_logs: self.flow_logs }
     }
 }
 
@@ -56,6 +58,8 @@ pub(super) fn read_network(row: &AnyRow) -> Result<KeptNetwork> {
         revision: number(row, 4)?,
         policy: number(row, 5)?,
         created: seconds(row, 6)?,
+        flow_logs: u32::try_from(number(row, 7)?)
+            .map_err(|e| broken("a network's flow logs", e))?,
     })
 }
 

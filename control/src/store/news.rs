@@ -13,15 +13,19 @@ pub enum News {
     Network(NetworkId),
     /// There is another key that signs tickets.
     ControlKeys,
+    /// A secret is there, or is another.
+    Secrets,
 }
 
 const CONTROL_KEYS: &str = "control-keys";
+const SECRETS: &str = "secrets";
 
 impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network(id) => id.fmt(f),
             Self::ControlKeys => f.write_str(CONTROL_KEYS),
+            Self::Secrets => f.write_str(SECRETS),
         }
     }
 }
@@ -30,6 +34,10 @@ impl FromStr for News {
     type Err = NetworkIdError;
 
     fn from_str(text: &str) -> Result<Self, NetworkIdError> {
-        if text == CONTROL_KEYS { Ok(Self::ControlKeys) } else { text.parse().map(Self::Network) }
+        match text {
+            CONTROL_KEYS => Ok(Self::ControlKeys),
+            SECRETS => Ok(Self::Secrets),
+            network => network.parse().map(Self::Network),
+        }
     }
 }

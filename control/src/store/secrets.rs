@@ -42,8 +42,8 @@ pub struct PublicControlKey {
 impl Store {
     /// Opens the secrets; a database that has none gets them.
     pub async fn secrets(&self, seal: &SealKey, now: UnixSeconds) -> Result<Secrets> {
-        let session = match self.sealed(SESSION).await? {
-            Some(sealed) => seal.open(SESSION, &sealed)?,
+        let session = match self.secret(seal, SESSION).await? {
+            Some(secret) => secret,
             None => {
                 let secret = Zeroizing::new(random::<32>()?);
                 let sealed = seal.seal(SESSION, secret.as_ref(), SealNonce(random()?))?;
@@ -56,8 +56,8 @@ impl Store {
                 .bind(BASE64_STANDARD.encode(sealed))
                 .execute(&self.pool)
                 .await?;
-                let kept = self.sealed(SESSION).await?;
-                seal.open(SESSION, &kept.ok_or(StoreError::Missing("session secret"))?)?
+                let kept = self.secret(seal, SESSION).await?;
+                kept.ok_or(StoreError::Missing("session secret"))?
             }
         };
         let control = match self.ticket_keys(seal).await? {
@@ -71,12 +71,37 @@ impl Store {
         Ok(Secrets { session: SessionKey::new(&session), control })
     }
 
-    async fn sealed(&self, name: &str) -> Result<Option<Vec<u8>>> {
+    /// A secret by its name.
+    pub async fn secret(&self, seal: &SealKey, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let row = sqlx::query("SELECT sealed FROM secrets WHERE name = $1")
             .bind(name)
             .fetch_optional(&self.pool)
             .await?;
-        row.map(|row| decoded(&row, 0)).transpose()
+        row.map(|row| Ok(seal.open(name, &decoded(&row, 0)?)?)).transpose()
+    }
+
+    /// Keeps a secret in place of what had its name.
+    pub async fn keep_secret(&self, seal: &SealKey, name: &str, secret: &[u8]) -> Result<()> {
+        let sealed = seal.seal(name, secret, SealNonce(random()?))?;
+        let _turn = self.turn().await;
+        let mut tx = self.pool.begin().await?;
+        sqlx::query(
+            "INSERT INTO secrets (name, sealed) VALUES ($1, $2) \
+             ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed",
+        )
+        .bind(name)
+        .bind(BASE64_STANDARD.encode(sealed))
+        .execute(&mut *tx)
+        .await?;
+        self.publish(tx, News::Secrets).await
+    }
+
+    /// Forgets a secret.
+    pub async fn forget_secret(&self, name: &str) -> Result<()> {
+        let _turn = self.turn().await;
+        let forget = sqlx::query("DELETE FROM secrets WHERE name = $1").bind(name);
+        forget.execute(&self.pool).await?;
+        Ok(())
     }
 
     /// The keys for tickets; nothing if there is none yet.
@@ -187,14 +212,15 @@ impl Store {
         };
         super::audit::append(&mut tx, SERVER, now, act).await?;
         let mut count = 0;
-        let anew = |name: &'static str, sealed: Vec<u8>| -> Result<String> {
+        let anew = |name: &str, sealed: Vec<u8>| -> Result<String> {
             let secret = old.open(name, &sealed)?;
             Ok(BASE64_STANDARD.encode(new.seal(name, &secret, SealNonce(random()?))?))
         };
-        for row in sqlx::query("SELECT sealed FROM secrets").fetch_all(&mut *tx).await? {
+        for row in sqlx::query("SELECT name, sealed FROM secrets").fetch_all(&mut *tx).await? {
+            let name = text(&row, 0)?;
             sqlx::query("UPDATE secrets SET sealed = $1 WHERE name = $2")
-                .bind(anew(SESSION, decoded(&row, 0)?)?)
-                .bind(SESSION)
+                .bind(anew(&name, decoded(&row, 1)?)?)
+                .bind(name)
                 .execute(&mut *tx)
                 .await?;
             count += 1;

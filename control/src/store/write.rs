@@ -17,6 +17,8 @@ pub enum Subject {
     Policy,
     /// The relays.
     Regions,
+    /// What is set for the network.
+    Network,
 }
 
 /// See the module.
@@ -35,6 +37,7 @@ impl Subject {
             Self::Node(id) => ("node", id.to_string()),
             Self::Policy => ("policy", String::new()),
             Self::Regions => ("regions", String::new()),
+            Self::Network => ("network", String::new()),
         }
     }
 
@@ -43,6 +46,7 @@ impl Subject {
             "node" => subject.parse().ok().map(Self::Node),
             "policy" => Some(Self::Policy),
             "regions" => Some(Self::Regions),
+            "network" => Some(Self::Network),
             _ => None,
         }
     }
@@ -110,6 +114,18 @@ impl Write {
         if !self.subjects.contains(&subject) {
             self.subjects.push(subject);
         }
+    }
+
+    /// Has nodes tell of one of so many flows; of none at 0.
+    pub async fn set_flow_logs(&mut self, one_of: u32) -> Result<()> {
+        sqlx::query("UPDATE networks SET flow_logs = $2 WHERE id = $1")
+            .bind(self.network.id.to_string())
+            .bind(i64::from(one_of))
+            .execute(&mut *self.tx)
+            .await?;
+        self.network.flow_logs = one_of;
+        self.changed(Subject::Network);
+        Ok(())
     }
 
     /// Makes the change, and tells all instances. Gives the revision.

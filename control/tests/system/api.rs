@@ -37,7 +37,11 @@ fn body(method: &Method, path: &str) -> Option<Value> {
     if *method == Method::GET || *method == Method::DELETE {
         return None;
     }
-    let last = path.rsplit('/').next().unwrap_or("");
+    let mut from_the_end = path.rsplit('/');
+    let last = from_the_end.next().unwrap_or("");
+    if from_the_end.next() == Some("networks") {
+        return Some(json!({ "flow_logs": 10 }));
+    }
     Some(match last {
         "networks" => json!({ "name": "third" }),
         "keys" => json!({ "tags": ["tag:web"] }),

@@ -1,6 +1,7 @@
 //! The control plane as it is used: real HTTP, real SQLite, real PostgreSQL.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod acme;
 mod agent;
 mod api;
 mod enrolment;
@@ -13,3 +14,4 @@ mod secrets;
 mod slow;
 mod stream;
 mod tickets;
+mod turns;

@@ -51,7 +51,9 @@ async fn who_sends_slowly_is_let_go() {
     // Others are served meanwhile.
     let fine = scene.http.get(format!("{}/healthz", scene.url)).send().await.unwrap();
     assert_eq!(fine.status(), StatusCode::OK);
-    let (silent, slow) = tokio::join!(rest(silent), rest(slow));
+    let mute = connect(&scene).await;
+    let (silent, slow, mute) = tokio::join!(rest(silent), rest(slow), rest(mute));
+    assert_eq!(mute, "");
     assert!(!silent.contains("200 OK"), "{silent}");
     assert!(slow.starts_with("HTTP/1.1 503") && slow.contains("took too long"), "{slow}");
 }

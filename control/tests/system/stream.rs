@@ -206,6 +206,23 @@ async fn ephemeral_nodes_vanish_when_they_are_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_others_took_for_gone_is_there_again() {
+    for database in Database::each().await {
+        let (scene, web, _) = home(&database, OPEN).await;
+        let one = Agent::join(scene.client(), &web, 1).await;
+        let (store, hub) = (scene.server.app().store(), scene.server.app().hub());
+        let network = store.network("home").await.unwrap().id;
+        let now = UnixSeconds(1);
+        store.disconnect_node(network, one.id(), hub.instance(), now).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !store.node(network, one.id()).await.unwrap().node.online {
+            assert!(Instant::now() < deadline, "it stays offline, although it is heard");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flows_are_kept_and_found() {
     for database in Database::each().await {
         let (scene, web, _) = home(&database, OPEN).await;

@@ -1,7 +1,7 @@
 //! An Ethernet frame, and the headers that a switch goes by.
 
 use super::{
-    Sum, Words,
+    Sum, V4Pair, Words,
     bytes::{number, part},
 };
 use crate::{PacketBytes, protocol};
@@ -60,10 +60,14 @@ pub(crate) struct Outer {
     pub(crate) traffic_class: u8,
     /// Hops that it may still make.
     pub(crate) hops: u8,
-    pub(crate) source: Words,
-    pub(crate) destination: Words,
-    /// Source and destination, as on the wire.
-    pub(crate) ports: [u8; 4],
+    /// The addresses of IPv4.
+    pub(crate) pair: V4Pair,
+    /// Those of IPv6.
+    words: [Words; 2],
+    /// As on the wire. Apart, because they are written apart: a word that was written in halves is
+    /// slow to read.
+    pub(crate) source_port: [u8; 2],
+    pub(crate) destination_port: [u8; 2],
     /// Of the UDP header and what it carries.
     pub(crate) udp_length: u16,
     pub(crate) udp_checksum: [u8; 2],
@@ -100,9 +104,10 @@ impl Outer {
             v6: false,
             traffic_class: head[place::IP + 1],
             hops: head[place::IP + 8],
-            source: Words::from_v4(part(head, place::IP + 12)),
-            destination: Words::from_v4(part(head, place::IP + 16)),
-            ports: part(head, place::UDP_V4),
+            pair: V4Pair::from_bytes(part(head, place::IP + 12)),
+            words: [Words::NONE; 2],
+            source_port: part(head, place::UDP_V4),
+            destination_port: part(head, place::UDP_V4 + 2),
             udp_length,
             udp_checksum: part(head, place::UDP_V4 + 6),
         })
@@ -137,18 +142,28 @@ impl Outer {
             v6: true,
             traffic_class,
             hops: head[place::IP + 7],
-            source,
-            destination,
-            ports: part(head, place::UDP_V6),
+            pair: V4Pair::NONE,
+            words: [source, destination],
+            source_port: part(head, place::UDP_V6),
+            destination_port: part(head, place::UDP_V6 + 2),
             udp_length,
             udp_checksum,
         })
     }
 
     #[inline(always)]
+    pub(crate) const fn source(&self) -> Words {
+        if self.v6 { self.words[0] } else { self.pair.source() }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn destination(&self) -> Words {
+        if self.v6 { self.words[1] } else { self.pair.destination() }
+    }
+
+    #[inline(always)]
     pub(super) const fn source_port(&self) -> u16 {
-        let [a, b, _, _] = self.ports;
-        u16::from_be_bytes([a, b])
+        u16::from_be_bytes(self.source_port)
     }
 
     /// Where the datagram's payload begins.

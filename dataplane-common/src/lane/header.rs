@@ -90,6 +90,13 @@ impl LaneHeader {
         let ([m0, m1, m2], [a, b, c, d]) = (LANE_MAGIC, self.lane.0.to_be_bytes());
         [m0, m1, m2, self.kind as u8, a, b, c, d]
     }
+
+    /// The bytes of a packet of the end with this number, which is as on the wire.
+    #[inline(always)]
+    pub(super) const fn data_bytes([a, b, c, d]: [u8; 4]) -> [u8; LANE_HEADER_LEN] {
+        let [m0, m1, m2] = LANE_MAGIC;
+        [m0, m1, m2, LaneKind::Data as u8, a, b, c, d]
+    }
 }
 
 /// A datagram at the relay's port, by its first bytes.

@@ -1,8 +1,8 @@
 //! What becomes of a datagram at the relay's port.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
-use super::{AtPort, LaneEntry, Words};
+use super::{AtPort, LaneAddresses, LaneEntry, V4Pair, Words};
 use crate::{Address, DropReason, LaneId, Nanos};
 
 /// What a switch goes by.
@@ -37,26 +37,31 @@ pub struct Datagram {
     pub(crate) length: u32,
     /// What the lane's rate is charged: more than its length where it stands for several.
     pub(crate) cost: u32,
+    pub(crate) v6: bool,
+    /// The addresses of IPv4.
+    pub(crate) pair: V4Pair,
+    /// Those of IPv6.
     pub(crate) source: Words,
     pub(crate) local: Words,
-    /// Source and destination, as on the wire.
-    pub(crate) ports: [u8; 4],
+    /// The source's, as on the wire.
+    pub(crate) port: [u8; 2],
     pub(crate) hops: u8,
 }
 
 impl Datagram {
     /// A datagram that a socket has received from `source` at the relay's address `local`.
     #[must_use]
-    pub fn new(payload: &[u8], source: SocketAddr, local: SocketAddr) -> Self {
-        let [from, to] = [source, local].map(|end| Words::from(Address::from(end.ip())));
-        let [[a, b], [c, d]] = [source, local].map(|end| end.port().to_be_bytes());
+    pub fn new(payload: &[u8], source: SocketAddr, local: IpAddr) -> Self {
+        let [from, to] = [source.ip(), local].map(|ip| Words::from(Address::from(ip)));
         Self {
             first: payload.first_chunk().map(|first| u64::from_ne_bytes(*first)),
             length: length(payload),
             cost: length(payload),
+            v6: !from.is_v4() || !to.is_v4(),
+            pair: V4Pair::of(from, to),
             source: from,
             local: to,
-            ports: [a, b, c, d],
+            port: source.port().to_be_bytes(),
             // The host has not said, and would not have taken one that is worn out.
             hops: u8::MAX,
         }
@@ -104,11 +109,21 @@ pub fn judge<T: LaneTable>(datagram: &Datagram, table: &T) -> Judged<T::Entry> {
     let Some(entry) = table.find(id) else {
         return Judged::Drop(DropReason::LaneUnknown, None);
     };
-    let lane = entry.lane();
+    let lane = entry.hot();
     let drop = |reason| Judged::Drop(reason, Some(id));
-    let ports = u32::from_ne_bytes(lane.ports) ^ u32::from_ne_bytes(datagram.ports);
-    let ends = lane.from.differs(datagram.source) | lane.local.differs(datagram.local);
-    if ends | u64::from(ports) != 0 {
+    let port = u16::from_ne_bytes(lane.from_port) ^ u16::from_ne_bytes(datagram.port);
+    // A lane of IPv6 has no pair, which an IPv4 header of zeros would be taken for.
+    let (ends, is_none) = if datagram.v6 {
+        match entry.addresses() {
+            Some(LaneAddresses { from, local, .. }) => {
+                (from.differs(datagram.source) | local.differs(datagram.local), false)
+            }
+            None => (0, true),
+        }
+    } else {
+        (lane.pair.differs(datagram.pair), lane.pair.is_none())
+    };
+    if ends | u64::from(port) != 0 || is_none {
         // An empty place of the kernel's table has no number, and no address either.
         return match LaneId::from_number(id.0) {
             Some(_) => drop(DropReason::LaneSource),
@@ -118,8 +133,9 @@ pub fn judge<T: LaneTable>(datagram: &Datagram, table: &T) -> Judged<T::Entry> {
     if datagram.hops <= 1 {
         return drop(DropReason::LaneTtl);
     }
-    if !lane.rate.is_unlimited() {
-        match lane.rate.take(entry.spent(), datagram.cost, table.now()) {
+    let rate = lane.rate();
+    if !rate.is_unlimited() {
+        match rate.take(entry.spent(), datagram.cost, table.now()) {
             Some(until) => entry.spend(until),
             None => return drop(DropReason::LaneRate),
         }

@@ -8,21 +8,22 @@ pub const COARSEST_CLOCK: Nanos = Nanos(10_000_000);
 
 /// A rate, as the time that bytes take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
 pub struct Rate {
     /// Nanoseconds for 2^16 bytes; zero for no limit.
-    price: u32,
-    /// The most time that can be saved up, in nanoseconds.
-    burst: u32,
+    pub(super) price: u32,
+    /// The most time that can be saved up, in milliseconds.
+    pub(super) burst: u16,
 }
+
+const MILLISECOND: u64 = 1_000_000;
 
 impl Rate {
     /// As fast as it comes.
     pub const UNLIMITED: Self = Self { price: 0, burst: 0 };
 
-    /// This many bytes a second and, after a pause, this many at once: at least what the rate gives
-    /// in [`COARSEST_CLOCK`], at most what it gives in four seconds. A rate under 16 kB a second
-    /// counts as that, one above 65 TB as unlimited.
+    /// This many bytes a second and, after a pause, this many at once, or what the rate gives in the
+    /// rest of a millisecond: at least what it gives in [`COARSEST_CLOCK`], at most what it gives in
+    /// four seconds. A rate under 16 kB a second counts as that, one above 65 TB as unlimited.
     #[must_use]
     pub const fn new(bytes_per_second: u64, burst_bytes: u64) -> Self {
         const SECOND: u64 = 1_000_000_000;
@@ -37,7 +38,7 @@ impl Rate {
         } else {
             low(time)
         };
-        Self { price: word(price), burst: word(burst) }
+        Self { price: word(price), burst: half(burst.div_ceil(MILLISECOND)) }
     }
 
     /// Whether there is no limit: then nobody need look at a clock.
@@ -52,7 +53,7 @@ impl Rate {
     #[must_use]
     pub fn take(self, spent: Nanos, bytes: u32, now: Nanos) -> Option<Nanos> {
         let cost = (u64::from(bytes) * u64::from(self.price)) >> 16;
-        take(spent, cost, u64::from(self.burst), now)
+        take(spent, cost, u64::from(self.burst) * MILLISECOND, now)
     }
 }
 
@@ -72,6 +73,11 @@ pub(crate) fn take(spent: Nanos, cost: u64, burst: u64, now: Nanos) -> Option<Na
 #[allow(clippy::cast_possible_truncation, reason = "the callers bound it")]
 const fn word(number: u64) -> u32 {
     number as u32
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the caller bounds it")]
+const fn half(number: u64) -> u16 {
+    number as u16
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the caller bounds it")]

@@ -21,9 +21,11 @@ pub fn reflect<F: Frame>(frame: &mut F, port: u16) -> Option<()> {
             put_macs(head, macs);
             let [a, b] = Sum::mended(part(head, place::IP + 10), ONE_HOP);
             put(head, place::IP + 8, [outer.hops - 1, protocol::UDP, a, b]);
-            put(head, place::IP + 12, outer.destination.v4());
-            put(head, place::IP + 16, outer.source.v4());
-            put(head, place::UDP_V4, back(outer.ports));
+            let [a, b, c, d, back @ ..] = outer.pair.to_bytes();
+            put(head, place::IP + 12, back);
+            put(head, place::IP + 16, [a, b, c, d]);
+            put(head, place::UDP_V4, outer.destination_port);
+            put(head, place::UDP_V4 + 2, outer.source_port);
         }
         IPV6 => {
             let outer = Outer::parse_v6(frame, port).filter(|outer| outer.hops > 1)?;
@@ -31,15 +33,11 @@ pub fn reflect<F: Frame>(frame: &mut F, port: u16) -> Option<()> {
             let macs = swapped(head);
             put_macs(head, macs);
             put(head, place::IP + 7, [outer.hops - 1]);
-            put_v6_addresses(head, outer.destination, outer.source);
-            put(head, place::UDP_V6, back(outer.ports));
+            put_v6_addresses(head, outer.destination(), outer.source());
+            put(head, place::UDP_V6, outer.destination_port);
+            put(head, place::UDP_V6 + 2, outer.source_port);
         }
         _ => return None,
     }
     Some(())
-}
-
-#[inline(always)]
-const fn back([a, b, c, d]: [u8; 4]) -> [u8; 4] {
-    [c, d, a, b]
 }

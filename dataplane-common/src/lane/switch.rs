@@ -1,7 +1,7 @@
 //! From a frame to what is done with it.
 
 use super::{
-    Datagram, Frame, Judged, LaneEntry, Outer, RelayTable, Sender,
+    Datagram, Frame, Judged, LaneEntry, Outer, RelayTable, Sender, V4Pair,
     bytes::{part, put},
     frame::{IPV4, IPV6, ether_type, is_intact_v4, place},
     judge,
@@ -79,9 +79,11 @@ fn switch_ip<F: Frame, T: RelayTable>(frame: &mut F, outer: &Outer, table: &T) -
     };
     let datagram = Datagram {
         first,
-        source: outer.source,
-        local: outer.destination,
-        ports: outer.ports,
+        v6: outer.v6,
+        pair: outer.pair,
+        source: outer.source(),
+        local: outer.destination(),
+        port: outer.source_port,
         length: outer.payload_length(),
         cost: outer.payload_length(),
         hops: outer.hops,
@@ -89,27 +91,27 @@ fn switch_ip<F: Frame, T: RelayTable>(frame: &mut F, outer: &Outer, table: &T) -
     Some(match judge(&datagram, table) {
         Judged::Forward(entry) => forward(frame, outer, &entry),
         Judged::Up(_) => Action::Pass,
-        Judged::Control if table.is_local(&outer.destination.address()) => {
-            Action::Control(Sender::of(outer.source, outer.source_port()))
+        Judged::Control if table.is_local(&outer.destination().address()) => {
+            Action::Control(Sender::of(outer.source(), outer.source_port()))
         }
         Judged::Control => Action::Pass,
         Judged::Stun => return None,
         // Another host's, or one that this one bridges or routes to: none of ours.
-        Judged::Drop(..) if !table.is_local(&outer.destination.address()) => Action::Pass,
+        Judged::Drop(..) if !table.is_local(&outer.destination().address()) => Action::Pass,
         Judged::Drop(reason, lane) => Action::Drop(reason, lane),
     })
 }
 
 #[inline(always)]
 fn forward<F: Frame, E: LaneEntry>(frame: &mut F, outer: &Outer, entry: &E) -> Action {
-    let lane = entry.lane();
+    let lane = entry.hot();
     // IPv6 wants the checksum that the sender left out, and only user space sees all it covers. And
     // it has no checksum of the header: what is wrong there would be lost.
-    if !outer.v6 && lane.to_v6 == 1 && (outer.udp_checksum == [0, 0] || !is_intact_v4(frame)) {
+    if !outer.v6 && lane.is_to_v6() && (outer.udp_checksum == [0, 0] || !is_intact_v4(frame)) {
         return Action::Pass;
     }
     // Without room for a longer header nothing was changed yet.
-    if rewrite(frame, outer, lane).is_none() {
+    if rewrite(frame, outer, entry).is_none() {
         return Action::Pass;
     }
     let forwarded = Forwarded { id: lane.id, length: outer.payload_length(), egress: lane.egress };
@@ -132,11 +134,11 @@ fn answer<F: Frame, T: RelayTable>(frame: &mut F, table: &T) -> Action {
             IPV4 => Outer::parse_v4(frame, table.port())?,
             _ => Outer::parse_v6(frame, table.port())?,
         };
-        if !is_unicast(&outer) || !table.is_local(&outer.destination.address()) {
+        if !is_unicast(&outer) || !table.is_local(&outer.destination().address()) {
             return None;
         }
         let request = stun::parse(frame, outer.payload(), outer.payload_length())?;
-        if !table.take_answer(&outer.source.address()) {
+        if !table.take_answer(&outer.source().address()) {
             return Some(LIMITED);
         }
         reply(frame, &outer, &request)?;
@@ -152,8 +154,8 @@ fn answer<F: Frame, T: RelayTable>(frame: &mut F, table: &T) -> Action {
 /// Whether the sender can be answered; the host judges what cannot.
 #[inline(always)]
 fn is_unicast(outer: &Outer) -> bool {
-    let [[v6, ..], _] = outer.source.halves();
-    let [v4, ..] = outer.source.v4();
+    let [[v6, ..], _] = outer.source().halves();
+    let [v4, ..] = outer.source().v4();
     let one_host = if outer.v6 { v6 != 0 && v6 != 0xff } else { !matches!(v4, 0 | 127 | 224..) };
     one_host && outer.source_port() != 0
 }
@@ -173,18 +175,18 @@ fn reply<F: Frame>(frame: &mut F, outer: &Outer, request: &Request) -> Option<()
         put_macs(head, macs);
         put(head, place::ETHER_TYPE, IPV6.to_be_bytes());
         put_v6_header(head, 0, udp_length, HOPS);
-        put_v6_addresses(head, outer.destination, outer.source);
+        put_v6_addresses(head, outer.destination(), outer.source());
         put_udp(head, place::UDP_V6, outer, udp_length);
     } else {
         let head: &mut [u8; place::PAYLOAD_V4] = frame.head_mut()?;
         put_macs(head, macs);
         put(head, place::ETHER_TYPE, IPV4.to_be_bytes());
         put_v4_header(head, 0, udp_length, HOPS);
-        put_v4_addresses(head, outer.destination.v4(), outer.source.v4());
+        put_v4_addresses(head, V4Pair::of(outer.destination(), outer.source()));
         put_udp(head, place::UDP_V4, outer, udp_length);
     }
     let payload = outer.payload();
-    let source = outer.source.address();
+    let source = outer.source().address();
     let whole = stun::write_response(frame, payload, request, &source, outer.source_port())
         && frame.write(payload - 2, udp_checksum(frame, outer, udp_length));
     whole.then_some(())
@@ -192,8 +194,8 @@ fn reply<F: Frame>(frame: &mut F, outer: &Outer, request: &Request) -> Option<()
 
 #[inline(always)]
 fn put_udp(head: &mut [u8], udp: usize, outer: &Outer, udp_length: u16) {
-    let [a, b, c, d] = outer.ports;
-    put(head, udp, [c, d, a, b]);
+    put(head, udp, outer.destination_port);
+    put(head, udp + 2, outer.source_port);
     put(head, udp + 4, udp_length.to_be_bytes());
     put(head, udp + 6, [0, 0]);
 }
@@ -201,7 +203,7 @@ fn put_udp(head: &mut [u8], udp: usize, outer: &Outer, udp_length: u16) {
 /// The checksum of a short datagram whose own is still zero.
 #[inline(always)]
 fn udp_checksum<F: Frame>(frame: &F, outer: &Outer, udp_length: u16) -> [u8; 2] {
-    let mut sum = outer.source.sum().plus(outer.destination.sum());
+    let mut sum = outer.source().sum().plus(outer.destination().sum());
     sum = sum.number(u16::from(protocol::UDP)).number(udp_length);
     for at in (0..8 + stun::LONGEST_RESPONSE).step_by(4) {
         if at >= u32::from(udp_length) {

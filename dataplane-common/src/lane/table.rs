@@ -3,36 +3,30 @@
 use super::{COARSEST_CLOCK, take};
 use crate::{Address, DropReason, Nanos};
 
-/// What one lane has sent, on one CPU. A cache line. What was lost is told by reason;
-/// those for which no lane is known are in the table of all drops only.
+/// What one lane has sent: packets and bytes on one CPU, as the kernel's table has it, in words.
+pub type LaneSent = [u64; 2];
+
+/// What of it one CPU has dropped, by [`LaneCounters::REASONS`].
+pub type LaneDrops = [u64; LaneCounters::REASONS.len()];
+
+/// What one lane has sent. What was lost is told by reason; those for which no lane is known are in the
+/// table of all drops only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C, align(64))]
 pub struct LaneCounters {
     /// Datagrams that went on.
     pub packets: u64,
     /// Their bytes, from the lane header on.
     pub bytes: u64,
     /// Datagrams dropped, by [`LaneCounters::REASONS`].
-    pub drops: [u64; Self::REASONS.len()],
+    pub drops: LaneDrops,
 }
-
-const _: () = assert!(size_of::<LaneCounters>() == 64 && LaneCounters::WORDS <= 8);
 
 impl LaneCounters {
     /// The reasons that are counted for each lane.
     pub const REASONS: [DropReason; 4] =
         [DropReason::LaneSource, DropReason::LaneRate, DropReason::LaneTtl, DropReason::LaneEgress];
 
-    /// How many words it has, from its beginning.
-    pub const WORDS: usize = 2 + Self::REASONS.len();
-
-    /// The counters from their words, in the order of the fields.
-    #[must_use]
-    pub const fn from_words([packets, bytes, drops @ ..]: [u64; Self::WORDS]) -> Self {
-        Self { packets, bytes, drops }
-    }
-
-    /// Where a lane's are in the table, for this CPU.
+    /// Where a lane's are in the tables, for this CPU.
     #[inline(always)]
     #[must_use]
     pub const fn index(cpu: u32, lanes: u32, place: u32) -> u32 {

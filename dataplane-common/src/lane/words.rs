@@ -65,6 +65,58 @@ impl Words {
     }
 }
 
+/// Source and destination of an IPv4 header, as on the wire: one load, one comparison, one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub(crate) struct V4Pair(u64);
+
+impl V4Pair {
+    /// Of no datagram.
+    pub(crate) const NONE: Self = Self(0);
+
+    #[inline(always)]
+    pub(crate) const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_ne_bytes(bytes))
+    }
+
+    /// That of these two; none if they are not IPv4.
+    pub(crate) const fn of(source: Words, destination: Words) -> Self {
+        if !source.is_v4() || !destination.is_v4() {
+            return Self::NONE;
+        }
+        let ([a, b, c, d], [e, f, g, h]) = (source.v4(), destination.v4());
+        Self::from_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    #[inline(always)]
+    pub(crate) const fn to_bytes(self) -> [u8; 8] {
+        self.0.to_ne_bytes()
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Zero if both are one.
+    #[inline(always)]
+    pub(crate) const fn differs(self, other: Self) -> u64 {
+        self.0 ^ other.0
+    }
+
+    #[inline(always)]
+    pub(crate) const fn source(self) -> Words {
+        let [a, b, c, d, ..] = self.to_bytes();
+        Words::from_v4([a, b, c, d])
+    }
+
+    #[inline(always)]
+    pub(crate) const fn destination(self) -> Words {
+        let [.., a, b, c, d] = self.to_bytes();
+        Words::from_v4([a, b, c, d])
+    }
+}
+
 impl From<Address> for Words {
     fn from(address: Address) -> Self {
         let [high, low] = address.to_words();

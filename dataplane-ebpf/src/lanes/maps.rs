@@ -6,8 +6,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dataplane_common::{
-    Address, Allowance, Arrival, AskerNetwork, DROP_REASONS, LaneCounters, LaneSlot, MAX_ARRIVALS,
-    MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS, Nanos, Sender,
+    Address, Allowance, Arrival, AskerNetwork, DROP_REASONS, LaneAddresses, LaneDrops, LaneSent, LaneSlot, MAX_ARRIVALS,
+    MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS, Nanos, OfferedHead, Sender,
 };
 
 /// The port of lanes and STUN: written by the loader.
@@ -26,6 +26,12 @@ static TICK: u64 = 0;
 #[unsafe(no_mangle)]
 static CAPACITY: u32 = 0;
 
+/// The headers of the first frame of a source, and how many lanes it has: written by the loader.
+#[unsafe(no_mangle)]
+static FIRST_HEAD: OfferedHead = [0; 7];
+#[unsafe(no_mangle)]
+static ENDS: u16 = 0;
+
 /// Whole pages, so that elements of a cache line's size begin where one does.
 const IN_PAGES: usize = BPF_F_MMAPABLE as usize;
 
@@ -33,10 +39,18 @@ const IN_PAGES: usize = BPF_F_MMAPABLE as usize;
 #[btf_map]
 pub static LANES: Array<LaneSlot, 1, IN_PAGES> = Array::new();
 
+/// Their addresses in full, by the same places.
+#[btf_map]
+pub static LANE_ADDRESSES: Array<LaneAddresses, 1, IN_PAGES> = Array::new();
+
 /// What each lane has sent, by `LaneCounters::index`. Not a per-CPU map, which would take a pointer
 /// to follow for each packet, and before Linux 6.10 a call.
 #[btf_map]
-pub static LANE_COUNTERS: Array<LaneCounters, 1, IN_PAGES> = Array::new();
+pub static LANE_SENT: Array<LaneSent, 1, IN_PAGES> = Array::new();
+
+/// What of it was dropped, by the same index.
+#[btf_map]
+pub static LANE_DROPS: Array<LaneDrops, 1, IN_PAGES> = Array::new();
 
 /// STUN requests answered.
 #[btf_map]
@@ -61,6 +75,14 @@ pub static ARRIVALS: LruHashMap<Sender, Arrival, { MAX_ARRIVALS as usize }> = Lr
 /// The interfaces by which packets may leave, by their own index.
 #[btf_map]
 pub static INTERFACES: DevMapHash<{ MAX_INTERFACES as usize }> = DevMapHash::new();
+
+/// Whose frame a source makes next.
+#[btf_map]
+pub static OFFERED: PerCpuArray<u32, 1> = PerCpuArray::new();
+
+/// Frames that a sink has taken.
+#[btf_map]
+pub static SUNK: PerCpuArray<u64, 1> = PerCpuArray::new();
 
 /// The port of lanes and STUN: a constant to the verifier, as the others are.
 #[inline(always)]
@@ -88,4 +110,18 @@ pub fn tick() -> u64 {
 pub fn capacity() -> u32 {
     // SAFETY: as in `port`.
     unsafe { (&raw const CAPACITY).read_volatile() }
+}
+
+/// The headers of a source's first frame.
+#[inline(always)]
+pub fn first_head() -> OfferedHead {
+    // SAFETY: as in `port`.
+    unsafe { (&raw const FIRST_HEAD).read_volatile() }
+}
+
+/// How many lanes a source has.
+#[inline(always)]
+pub fn ends() -> u16 {
+    // SAFETY: as in `port`.
+    unsafe { (&raw const ENDS).read_volatile() }
 }

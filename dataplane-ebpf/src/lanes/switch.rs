@@ -12,7 +12,7 @@ use dataplane_common::{
 
 use crate::{
     frame::XdpFrame,
-    maps::{ANSWERS, ARRIVALS, DROPS, INTERFACES, LANE_COUNTERS, capacity},
+    maps::{ANSWERS, ARRIVALS, DROPS, INTERFACES, LANE_DROPS, LANE_SENT, capacity},
     table::Maps,
 };
 
@@ -53,12 +53,12 @@ fn forward(ctx: &XdpContext, Forwarded { id, length, egress }: Forwarded) -> u32
             Err(_) => return drop(DropReason::LaneEgress, Some(id)),
         }
     };
-    if let Some(counters) = counters(id) {
+    if let Some(sent) = LANE_SENT.get_ptr_mut(index(id)) {
         // SAFETY: the element is this CPU's own, and an XDP program is not interrupted by another
         // frame of the same CPU.
         unsafe {
-            (*counters).packets += 1;
-            (*counters).bytes += u64::from(length);
+            (*sent)[0] += 1;
+            (*sent)[1] += u64::from(length);
         }
     }
     action
@@ -69,20 +69,20 @@ fn drop(reason: DropReason, lane: Option<LaneId>) -> u32 {
     add(DROPS.get_ptr_mut(reason as u32), 1);
     if let Some(lane) = lane
         && let Some(place) = LaneCounters::place(reason)
-        && let Some(counters) = counters(lane)
+        && let Some(drops) = LANE_DROPS.get_ptr_mut(index(lane))
     {
         // SAFETY: as in `forward`.
-        unsafe { (*counters).drops[place] += 1 };
+        unsafe { (*drops)[place] += 1 };
     }
     XDP_DROP
 }
 
-/// What this CPU has counted of this lane.
+/// Where this CPU counts of this lane.
 #[inline(always)]
-fn counters(lane: LaneId) -> Option<*mut LaneCounters> {
+fn index(lane: LaneId) -> u32 {
     // SAFETY: the helper takes no arguments and only says where it runs.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    LANE_COUNTERS.get_ptr_mut(LaneCounters::index(cpu, capacity(), lane.place()))
+    LaneCounters::index(cpu, capacity(), lane.place())
 }
 
 #[inline(always)]

@@ -2,10 +2,10 @@
 
 use aya_ebpf::helpers::bpf_jiffies64;
 use dataplane_common::{
-    Address, AskerNetwork, Lane, LaneEntry, LaneId, LaneSlot, LaneTable, Nanos, RelayTable,
+    Address, AskerNetwork, HotLane, LaneAddresses, LaneEntry, LaneId, LaneSlot, LaneTable, Nanos, RelayTable,
 };
 
-use crate::maps::{ASKERS, LANES, LOCALS, allowance, port, tick};
+use crate::maps::{ASKERS, LANE_ADDRESSES, LANES, LOCALS, allowance, port, tick};
 
 /// The maps.
 pub struct Maps;
@@ -66,15 +66,21 @@ pub struct KernelEntry {
 
 impl LaneEntry for KernelEntry {
     #[inline(always)]
-    fn lane(&self) -> &Lane {
+    fn hot(&self) -> &HotLane {
         // SAFETY: an element of an array, which is always there. The loader takes its number away
         // before it writes to it: see `is_still`.
-        unsafe { &(*self.slot).lane }
+        unsafe { &(*self.slot).hot }
+    }
+
+    #[inline(always)]
+    fn addresses(&self) -> Option<&LaneAddresses> {
+        // SAFETY: as in `hot`.
+        LANE_ADDRESSES.get_ptr(self.id.place()).map(|addresses| unsafe { &*addresses })
     }
 
     #[inline(always)]
     fn spent(&self) -> Nanos {
-        // SAFETY: as in `lane`; a number that is read and written as a whole.
+        // SAFETY: as in `hot`; a number that is read and written as a whole.
         unsafe { (*self.slot).spent }
     }
 
@@ -86,7 +92,7 @@ impl LaneEntry for KernelEntry {
 
     #[inline(always)]
     fn is_still(&self) -> bool {
-        // SAFETY: as in `lane`; volatile, because it is read to see whether it has changed.
-        unsafe { (&raw const (*self.slot).lane.id).read_volatile() == self.id }
+        // SAFETY: as in `hot`; volatile, because it is read to see whether it has changed.
+        unsafe { (&raw const (*self.slot).hot.id).read_volatile() == self.id }
     }
 }

@@ -57,21 +57,8 @@ impl Wire {
     ///
     /// When the kernel refuses the frame.
     pub fn send(&mut self, frame: &[u8], times: u32) -> Result<(), Error> {
-        const BATCH: u32 = 64;
-        let context = context(frame, self.interface);
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            ctx_in: Some(&context),
-            repeat: times,
-            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
-            ..TestRunOptions::default()
-        };
-        let sent = self.program()?.test_run(options);
-        sent.map(drop).map_err(|error| Error::Run {
-            program: WIRE,
-            length: frame.len(),
-            reason: chain(&error),
-        })
+        let interface = self.interface;
+        send_live(self.program()?, WIRE, frame, interface, times)
     }
 
     fn load(interface: &str) -> Result<Self, Error> {
@@ -98,7 +85,33 @@ impl Wire {
     }
 }
 
-fn refused(interface: &str, reason: String) -> Error {
+/// Gives a frame to a program so many times, as if it had come by this interface, and to the kernel
+/// what it makes of it.
+pub(super) fn send_live(
+    program: &mut Xdp,
+    name: &'static str,
+    frame: &[u8],
+    interface: u32,
+    times: u32,
+) -> Result<(), Error> {
+    const BATCH: u32 = 64;
+    let context = context(frame, interface);
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        ctx_in: Some(&context),
+        repeat: times,
+        attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+        ..TestRunOptions::default()
+    };
+    let sent = program.test_run(options);
+    sent.map(drop).map_err(|error| Error::Run {
+        program: name,
+        length: frame.len(),
+        reason: chain(&error),
+    })
+}
+
+pub(super) fn refused(interface: &str, reason: String) -> Error {
     Error::AttachXdp { interface: interface.to_owned(), mode: XdpMode::Driver, reason }
 }
 

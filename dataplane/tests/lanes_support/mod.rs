@@ -170,7 +170,7 @@ pub(crate) fn message(kind: u8, id: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn end(remote: &str, relay: &str) -> LaneEnd {
-    LaneEnd::new(remote.parse().unwrap(), relay.parse().unwrap()).unwrap()
+    LaneEnd::new(remote.parse().unwrap(), relay.parse::<SocketAddr>().unwrap().ip()).unwrap()
 }
 
 /// The number of the lane with this place.
@@ -210,7 +210,7 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(lanes: impl IntoIterator<Item = Lane>) -> Self {
-        Self { lanes: lanes.into_iter().map(|lane| (lane.id, LaneCell::new(lane))).collect() }
+        Self { lanes: lanes.into_iter().map(|lane| (lane.id(), LaneCell::new(lane))).collect() }
     }
 
     /// What becomes of a frame, and what it is then.

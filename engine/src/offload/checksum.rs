@@ -1,5 +1,11 @@
 //! The Internet checksum (RFC 1071).
 
+/// The Internet checksum of some bytes.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> [u8; 2] {
+    finish(add(0, bytes))
+}
+
 /// Adds bytes to a sum. Only the last part of what is summed may have an odd length.
 pub(crate) fn add(sum: u64, bytes: &[u8]) -> u64 {
     // One's complement addition does not care for the order of bytes (RFC 1071, section 2B): words

@@ -1,6 +1,7 @@
 //! The middle of a mesh: a host with a control plane and a relay, to which every node has a link.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -10,9 +11,16 @@ use crate::host::Host;
 use crate::lab::Lab;
 use crate::process::Process;
 
-/// Where control plane and relay are, for every node alike.
+/// Where the first control plane and the first relay are, for every node alike.
 const ADDRESS: &str = "10.255.0.1";
+const RELAY_ADMIN: &str = "127.0.0.1:9443";
 const CONTROL: &str = "10.255.0.1:8443";
+/// Where the other instance of the control plane is.
+const OTHER: &str = "10.255.0.2:8443";
+/// Where relays are. The ports of their pages for operators follow the first's.
+const RELAYS: [&str; 3] = [ADDRESS, "10.255.0.2", "10.255.0.3"];
+/// What seals a database of several instances.
+const SEAL: &str = "bmVhcndpcmUncyB0ZXN0cyBzZWFsIHdpdGggdGhpcyE=";
 
 /// What runs in the middle.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +38,11 @@ pub struct Hub {
     pub host: Host,
     programs: Programs,
     directory: Directory,
+    /// A PostgreSQL for several instances; else there is one, on SQLite.
+    database: Option<String>,
     control: Option<Process>,
-    relay: Option<Process>,
+    other: Option<Process>,
+    relays: Vec<Process>,
     token: String,
     nodes: std::cell::Cell<u8>,
 }
@@ -50,27 +61,50 @@ impl Hub {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(lab: &Lab, options: HubOptions, programs: Programs) -> Result<Self> {
+        Self::start_on(lab, options, programs, None)
+    }
+
+    /// As [`Self::start_with`], with two instances of the control plane on this PostgreSQL.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(
+        lab: &Lab,
+        options: HubOptions,
+        programs: Programs,
+        database: Option<String>,
+    ) -> Result<Self> {
         let host = lab.host("hub")?;
-        host.ip(["address", "add", &format!("{ADDRESS}/32"), "dev", "lo"])?;
+        for address in RELAYS {
+            host.ip(["address", "add", &format!("{address}/32"), "dev", "lo"])?;
+        }
         host.sysctl("net.ipv4.ip_forward", if options.forwards { "1" } else { "0" })?;
         let directory = Directory::new("hub")?;
-        let signed = rcgen::generate_simple_self_signed(vec![ADDRESS.to_owned()])
+        let signed = rcgen::generate_simple_self_signed(RELAYS.map(str::to_owned))
             .context("making a certificate")?;
         fs::write(directory.file("cert.pem"), signed.cert.pem())?;
         fs::write(directory.file("key.pem"), signed.signing_key.serialize_pem())?;
+        fs::write(directory.file("seal.key"), SEAL)?;
+        fs::set_permissions(directory.file("seal.key"), fs::Permissions::from_mode(0o600))?;
         let mut hub = Self {
             host,
             programs,
             directory,
+            database,
             control: None,
-            relay: None,
+            other: None,
+            relays: Vec::new(),
             token: String::new(),
             nodes: std::cell::Cell::new(0),
         };
         hub.start_control()?;
-        let data = hub.directory.file("data");
-        let words = ["token", "--data", data.to_str().context("UTF-8")?];
+        let place = hub.place()?;
+        let words: Vec<&str> =
+            ["token"].into_iter().chain(place.iter().map(String::as_str)).collect();
         hub.token = hub.run_control(&words)?.trim().to_owned();
+        if hub.database.is_some() {
+            hub.other = Some(hub.instance(OTHER)?);
+        }
         hub.admin(&["networks", "create", "home"])?;
         hub.policy(r#"{ "acls": [{ "action": "accept", "src": ["*"], "dst": ["*:*"] }] }"#)?;
         if options.relay {
@@ -84,14 +118,51 @@ impl Hub {
     /// # Errors
     /// When it does not serve.
     pub fn start_control(&mut self) -> Result<()> {
+        self.control = Some(self.instance(CONTROL)?);
+        Ok(())
+    }
+
+    /// An instance of the control plane that listens here.
+    fn instance(&self, listen: &str) -> Result<Process> {
         let mut command = self.host.command(self.programs.get("nearwire-control", "control")?);
-        command.args(["serve", "--listen", CONTROL, "--data"]).arg(self.directory.file("data"));
+        command.args(["serve", "--listen", listen]).args(self.place()?);
         command.arg("--certificate").arg(self.directory.file("cert.pem"));
         command.arg("--private-key").arg(self.directory.file("key.pem"));
         let process = self.host.spawn_command(command)?;
         process.wait_for_line("serving", PATIENCE)?;
-        self.control = Some(process);
-        Ok(())
+        Ok(process)
+    }
+
+    /// The words that tell where the database is.
+    fn place(&self) -> Result<Vec<String>> {
+        let text = |file: &str| {
+            let file = self.directory.file(file);
+            file.to_str().map(str::to_owned).context("UTF-8")
+        };
+        let mut words = vec!["--data".to_owned(), text("data")?];
+        if let Some(database) = &self.database {
+            words.extend(["--database".to_owned(), database.clone()]);
+            words.extend(["--seal-key-file".to_owned(), text("seal.key")?]);
+        }
+        Ok(words)
+    }
+
+    /// Sends whoever comes to the first instance to the other, or no more.
+    ///
+    /// # Errors
+    /// Without nftables.
+    pub fn turn_to_the_other(&self, turned: bool) -> Result<()> {
+        let (from, port) = CONTROL.split_once(':').context("a port")?;
+        let rule = format!("ip daddr {from} tcp dport {port} dnat to {OTHER}");
+        // What comes from nodes, and what comes from here.
+        let rules = format!(
+            "table ip turn {{ \
+                chain in {{ type nat hook prerouting priority -100; {rule}; }}; \
+                chain here {{ type nat hook output priority -100; {rule}; }}; \
+            }}"
+        );
+        let rules = if turned { rules.as_str() } else { "delete table ip turn" };
+        self.host.run(["nft", rules]).map(drop)
     }
 
     /// Kills the control plane.
@@ -99,9 +170,62 @@ impl Hub {
         self.control = None;
     }
 
+    /// Changes what the control plane keeps of its nodes, as time would: by way of a backup.
+    ///
+    /// # Errors
+    /// When it cannot be backed up, restored, or started again.
+    pub fn change_nodes(&mut self, change: impl Fn(&mut Value)) -> Result<()> {
+        self.stop_control();
+        let (data, backup) = (self.directory.file("data"), self.directory.file("backup"));
+        let words = |what| -> Result<[String; 4]> {
+            let text = |path: &std::path::Path| path.to_str().map(str::to_owned).context("UTF-8");
+            Ok([String::from(what), "--data".to_owned(), text(&data)?, text(&backup)?])
+        };
+        self.run_control(&words("backup")?.each_ref().map(String::as_str))?;
+        let changed: Vec<String> = fs::read_to_string(&backup)?
+            .lines()
+            .map(|line| {
+                let mut row: Value = serde_json::from_str(line)?;
+                if row[0] == "nodes"
+                    && let Some(record) = row.pointer_mut("/1/11")
+                {
+                    let mut node = serde_json::from_str(record.as_str().context("a record")?)?;
+                    change(&mut node);
+                    *record = Value::String(node.to_string());
+                }
+                Ok(row.to_string())
+            })
+            .collect::<Result<_>>()?;
+        fs::write(&backup, changed.join("\n"))?;
+        for file in fs::read_dir(&data)? {
+            let file = file?.path();
+            if file.to_string_lossy().contains(".db") {
+                fs::remove_file(file)?;
+            }
+        }
+        self.run_control(&words("restore")?.each_ref().map(String::as_str))?;
+        fs::remove_file(&backup)?;
+        self.start_control()
+    }
+
     /// Kills the relay.
     pub fn stop_relay(&mut self) {
-        self.relay = None;
+        self.relays.truncate(0);
+    }
+
+    /// Kills one of several relays, the first of which is zero.
+    pub fn stop_one_relay(&mut self, which: usize) {
+        drop(self.relays.remove(which));
+    }
+
+    /// How many nodes have the relay for their home.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn homes(&self) -> Result<u64> {
+        let said = self.host.run(["curl", "-sSf", &format!("http://{RELAY_ADMIN}/status")])?;
+        let status: Value = serde_json::from_str(&said.stdout)?;
+        status.pointer("/totals/homes").and_then(Value::as_u64).context("no number of homes")
     }
 
     /// Starts the relay, and names it to the control plane.
@@ -109,15 +233,43 @@ impl Hub {
     /// # Errors
     /// When it does not serve.
     pub fn start_relay(&mut self) -> Result<()> {
+        self.start_relays(1)
+    }
+
+    /// As [`Self::start_relay`], so many, each of a region of its own.
+    ///
+    /// # Errors
+    /// As [`Self::start_relay`].
+    pub fn start_relays(&mut self, count: usize) -> Result<()> {
+        self.stop_relay();
+        let mut regions = Vec::new();
+        for (number, address) in RELAYS.into_iter().take(count).enumerate() {
+            let (process, fingerprint) = self.relay(number, address)?;
+            self.relays.push(process);
+            let name = if number == 0 { "hub".to_owned() } else { format!("hub{number}") };
+            regions.push(json!({ "id": number + 1, "name": name, "relays": [{
+                "host": "relay.test", "addresses": [address], "tls_port": 443, "quic_port": 443,
+                "certificates": [fingerprint],
+            }] }));
+        }
+        let file = self.directory.file("regions.json");
+        fs::write(&file, json!({ "regions": regions }).to_string())?;
+        self.admin(&["relays", "put", file.to_str().context("UTF-8")?])?;
+        Ok(())
+    }
+
+    /// A relay at an address, and its certificate's fingerprint.
+    fn relay(&self, number: usize, address: &str) -> Result<(Process, String)> {
         let keys = self.admin_json(&["relays", "control-keys"])?;
-        let key = keys.pointer("/keys/0/text").or_else(|| keys.pointer("/items/0/text"));
-        let key = key.or_else(|| keys.pointer("/0/text")).and_then(Value::as_str);
-        let key = key.with_context(|| format!("no control key in {keys}"))?.to_owned();
+        let key = keys.pointer("/keys/0/text").and_then(Value::as_str);
+        let key = key.with_context(|| format!("no control key in {keys}"))?;
+        let (host, first) = RELAY_ADMIN.split_once(':').context("a port")?;
+        let admin = format!("{host}:{}", first.parse::<usize>()? + number);
+        let listen = format!("{address}:443");
         let mut command = self.host.command(self.programs.get("nearwire-relay", "relay")?);
-        let address = format!("{ADDRESS}:443");
-        command.args(["--quic", &address, "--tls", &address, "--admin", "127.0.0.1:9443"]);
-        command.args(["--lanes", &format!("{ADDRESS}:3478"), "--xdp", "off"]);
-        command.args(["--control-keys", &key, "--self-signed", "relay.test"]);
+        command.args(["--quic", &listen, "--tls", &listen, "--admin", &admin]);
+        command.args(["--lanes", &format!("{address}:3478"), "--xdp", "off"]);
+        command.args(["--control-keys", key, "--self-signed", "relay.test"]);
         command.env("NO_COLOR", "1");
         let process = self.host.spawn_command(command)?;
         let line = process.wait_for_line("certificate_sha256", PATIENCE)?;
@@ -125,21 +277,19 @@ impl Hub {
         let fingerprint: String =
             digest.trim_matches('"').chars().take_while(char::is_ascii_hexdigit).collect();
         ensure!(fingerprint.len() == 64, "no fingerprint in {line:?}");
-        self.relay = Some(process);
-        let regions = json!({ "regions": [{ "id": 1, "name": "hub", "relays": [{
-            "host": "relay.test", "addresses": [ADDRESS], "tls_port": 443, "quic_port": 443,
-            "certificates": [fingerprint],
-        }] }] });
-        let file = self.directory.file("regions.json");
-        fs::write(&file, regions.to_string())?;
-        self.admin(&["relays", "put", file.to_str().context("UTF-8")?])?;
-        Ok(())
+        Ok((process, fingerprint))
     }
 
     /// The address of the control plane.
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://{CONTROL}")
+    }
+
+    /// The address of its other instance.
+    #[must_use]
+    pub fn other_url(&self) -> String {
+        format!("https://{OTHER}")
     }
 
     /// The file with its certificate.
@@ -170,9 +320,17 @@ impl Hub {
     /// # Errors
     /// When it is refused.
     pub fn policy(&self, text: &str) -> Result<()> {
+        self.policy_of("home", text)
+    }
+
+    /// As [`Self::policy`], in another network.
+    ///
+    /// # Errors
+    /// As [`Self::policy`].
+    pub fn policy_of(&self, network: &str, text: &str) -> Result<()> {
         let file = self.directory.file("policy.hujson");
         fs::write(&file, text)?;
-        self.admin(&["policy", "put", "home", file.to_str().context("UTF-8")?])?;
+        self.admin(&["policy", "put", network, file.to_str().context("UTF-8")?])?;
         Ok(())
     }
 
@@ -181,7 +339,15 @@ impl Hub {
     /// # Errors
     /// When it is refused.
     pub fn auth_key(&self, more: &[&str]) -> Result<String> {
-        let made = self.admin_json(&[&["keys", "create", "home"], more].concat())?;
+        self.auth_key_of("home", more)
+    }
+
+    /// As [`Self::auth_key`], of another network.
+    ///
+    /// # Errors
+    /// As [`Self::auth_key`].
+    pub fn auth_key_of(&self, network: &str, more: &[&str]) -> Result<String> {
+        let made = self.admin_json(&[&["keys", "create", network], more].concat())?;
         let secret = made.get("secret").and_then(Value::as_str);
         Ok(secret.with_context(|| format!("no secret in {made}"))?.to_owned())
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{Directory, Hub, PATIENCE, Programs};
@@ -63,19 +64,57 @@ impl MeshNode {
         command.arg("mount --bind \"$0\" /etc/resolv.conf; exec \"$@\"");
         command.arg(resolv_conf).arg(&self.program);
         command.arg("daemon").args(["--interface", &self.interface, "--shards", "2"]);
+        command.args(["--metrics", Self::METRICS]);
         command.arg("--state").arg(self.directory.file("state"));
         command.arg("--socket").arg(self.directory.file("sock"));
         command.env("NEARWIRE_PIN_DIR", "none").env("NO_COLOR", "1");
+        let clock = self.directory.file("clock");
+        if clock.exists() {
+            command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
+            command.env("FAKETIME_TIMESTAMP_FILE", clock);
+            for setting in ["FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC"] {
+                command.env(setting, "1");
+            }
+        }
         let process = self.host.spawn_command(command)?;
         process.wait_for_line("serving", PATIENCE)?;
         self.daemon = Some(process);
         Ok(())
     }
 
+    /// Sets the wall clock of the daemon, at once if it was set before its start: so many days ahead
+    /// of everybody else's, or behind.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn set_clock(&self, days: i32) -> Result<()> {
+        let (clock, next) = (self.directory.file("clock"), self.directory.file("clock.next"));
+        std::fs::write(&next, format!("{days:+}d\n")).context("setting a clock")?;
+        std::fs::rename(next, clock).context("setting a clock")
+    }
+
     /// The file that programs of this host, and they alone, see as `/etc/resolv.conf`.
     #[must_use]
     pub fn resolv_conf(&self) -> PathBuf {
         self.directory.file("resolv.conf")
+    }
+
+    /// The file with its keys and settings.
+    #[must_use]
+    pub fn state_file(&self) -> PathBuf {
+        self.directory.file("state").join("state.json")
+    }
+
+    /// Where it answers Prometheus.
+    pub const METRICS: &'static str = "127.0.0.1:9586";
+
+    /// Has the daemon stand still, as a machine that sleeps, or go on.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn stand_still(&self, still: bool) -> Result<()> {
+        let daemon = self.daemon.as_ref().context("there is no daemon")?;
+        daemon.signal(if still { Signal::STOP } else { Signal::CONT })
     }
 
     /// Runs a command that finds names as the daemon's host does.
@@ -87,6 +126,17 @@ impl MeshNode {
         let mut command = self.host.command("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", daemon.id())).args(words);
         self.host.spawn_command(command)?.wait(PATIENCE)
+    }
+
+    /// Kills the daemon, which has no time to tidy up.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn kill_daemon(&mut self) -> Result<()> {
+        let daemon = self.daemon.take().context("there is no daemon")?;
+        daemon.signal(Signal::KILL)?;
+        wait_until(PATIENCE, "the daemon's end", || !daemon.is_running());
+        Ok(())
     }
 
     /// Ends the daemon.
@@ -127,8 +177,16 @@ impl MeshNode {
     /// # Errors
     /// When it does not get there.
     pub fn up(&self, hub: &Hub, key: &str, more: &[&str]) -> Result<String> {
-        let (url, ca) = (hub.url(), hub.ca());
-        let words = ["up", "--control", &url, "--ca", &ca, "--hostname", &self.name];
+        self.up_at(&hub.url(), hub, key, more)
+    }
+
+    /// As [`Self::up`], at an instance of this address.
+    ///
+    /// # Errors
+    /// As [`Self::up`].
+    pub fn up_at(&self, url: &str, hub: &Hub, key: &str, more: &[&str]) -> Result<String> {
+        let ca = hub.ca();
+        let words = ["up", "--control", url, "--ca", &ca, "--hostname", &self.name];
         self.nearwire(&[&words[..], &["--auth-key", key], more].concat())
     }
 

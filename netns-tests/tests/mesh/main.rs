@@ -1,9 +1,15 @@
 //! A mesh from `nearwire up` on: real control plane, relay and nodes, each in a namespace of its own.
 
-mod many;
+mod clock;
+mod fleet;
+mod lanes;
+mod moves;
 mod names;
 mod outage;
+mod outside;
 mod paths;
 mod policy;
+mod renewal;
 mod rotation;
 mod scene;
+mod watching;

@@ -23,6 +23,10 @@ fn a_mesh_works_on_while_the_control_plane_is_away_and_hears_of_it_when_it_is_ba
     a.start_daemon()?;
     a.wait_for("offline after a start", |status| status["state"] == "offline");
     ping(&a.host, &at_b)?;
+    // Another enrolment, which nobody answers, takes nothing away.
+    assert!(a.up(&hub, "a key", &[]).is_err());
+    a.wait_for("offline as before", |status| status["state"] == "offline");
+    ping(&a.host, &at_b)?;
 
     hub.start_control()?;
     for node in [&a, &b] {

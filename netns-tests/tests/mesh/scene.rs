@@ -1,8 +1,10 @@
 //! Two nodes that are up.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
-use netns_tests::Lab;
 use netns_tests::mesh::{Hub, HubOptions, MeshNode};
+use netns_tests::{Lab, Pinger, wait_until};
 
 pub(crate) struct Scene {
     pub(crate) a: MeshNode,
@@ -36,4 +38,21 @@ impl Scene {
         }
         Ok(Self { a, b, hub, lab })
     }
+}
+
+/// How long after `since` the last answer came; none may come for half a second, within so long.
+#[track_caller]
+pub(crate) fn cut_after(pinger: &Pinger, since: Instant, patience: Duration) -> Duration {
+    // The count stands still for half a second: it was cut at most that long before.
+    let mut last = (pinger.answered(), since);
+    wait_until(patience, "the cut", || {
+        let answered = pinger.answered();
+        if answered != last.0 {
+            last = (answered, Instant::now());
+        }
+        last.1.elapsed() >= Duration::from_millis(500)
+    });
+    let cut = last.1.saturating_duration_since(since);
+    println!("cut after {cut:?}");
+    cut
 }

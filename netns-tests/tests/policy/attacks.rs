@@ -50,7 +50,10 @@ fn a_spoofed_source_inside_the_tunnel() -> Result<()> {
     let trap = trap(&scene, "10.9.0.2:53")?;
     let spoofed = |from: [u8; 4]| v4_from(from, 17, 0, &udp(53));
     // The tunnel lets any source pass here, so it is the policy that asks who it is.
-    let cases = [("another's address", DropReason::PolicyNoRule, spoofed([10, 9, 0, 9]))];
+    let cases = [
+        ("another's address", DropReason::PolicyNoRule, spoofed([10, 9, 0, 9])),
+        ("another's, IPv6", DropReason::PolicyNoRule, v6(fd09(9), 17, &udp(53))),
+    ];
     refused((&scene.client, &client), &server, &cases)?;
     // As tunnels are: the peer's own address and no other.
     server.set(["peer", client.public_key(), "allowed-ips", "10.9.0.1/32"])?;
@@ -121,10 +124,10 @@ fn extension_headers_that_hide_a_port() -> Result<()> {
         ("behind hop-by-hop, options", DropReason::PolicyNoRule, chain(&[0, 60, 60], &udp(54))),
         ("behind too many", DropReason::PolicyExtensionHeaders, chain(&[60; 9], &udp(53))),
         ("a chain without an end", DropReason::PolicyTruncated, chain(&[60, 60], &[])),
-        // RFC 7112: the whole chain must be in the first fragment.
+        // RFC 7112: the whole chain must be in the first fragment; here none may follow that header.
         (
             "a fragment of headers alone",
-            DropReason::PolicyTinyFragment,
+            DropReason::PolicyExtensionHeaders,
             v6(fd09(1), 44, &[60, 0, 0, 1, 0, 0, 0, 3, 17, 0, 1, 4, 0, 0, 0, 0]),
         ),
     ];
@@ -147,12 +150,25 @@ fn forged_icmp_errors() -> Result<()> {
     };
     let never_sent = v4_from(SERVER, 17, 0, &udp(4444));
     let not_ours = v4_from(CLIENT, 17, 0, &udp(53));
+    // Of these, one like it was.
+    let pong = v4_from(SERVER, 1, 0, &[0, 0, 0, 0, 0, 7, 0, 1]);
+    let about6 = |kind: u8, code: u8, quoted: &[u8]| {
+        let mut message = vec![kind, code, 0, 0, 0, 0, 5, 0];
+        message.extend(quoted);
+        v6(fd09(1), 58, &message)
+    };
+    let never_sent6 = v6(fd09(2), 17, &udp(4444));
     let unrelated = DropReason::PolicyUnrelatedError;
     let cases = [
         ("unreachable", unrelated, about(3, 3, &never_sent)),
         ("too big", unrelated, about(3, 4, &never_sent)),
         ("about the sender's own", unrelated, about(3, 4, &not_ours)),
         ("about half a header", unrelated, about(11, 0, &never_sent[..12])),
+        ("a redirect", unrelated, about(5, 1, &pong)),
+        ("a quench", unrelated, about(4, 0, &pong)),
+        ("unreachable, IPv6", unrelated, about6(1, 4, &never_sent6)),
+        ("too big, IPv6", unrelated, about6(2, 0, &never_sent6)),
+        ("a redirect, IPv6", unrelated, about6(137, 0, &never_sent6)),
     ];
     refused((&scene.client, &client), &server, &cases)
 }

@@ -8,11 +8,12 @@ mod packets;
 mod scene;
 
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
 
 use anyhow::Result;
 use dataplane_common::DropReason;
-use netns_tests::wait_until;
 use netns_tests::wireguard::{Implementation, Tunnel};
+use netns_tests::{Pinger, ping_sized, wait_until};
 use packets::{fd09, tcp, udp, v4, v6};
 use scene::{
     BRIEFLY, POLICY, PolicyFile, SOON, Scene, allowed, dropped, listen, nearwire, reach, status,
@@ -25,6 +26,8 @@ fn what_the_rules_allow_passes_and_nothing_else() -> Result<()> {
     let (_client, server) = scene.tunnels(&policy)?;
     for (ping, to) in [("-4", "10.9.0.2"), ("-6", "fd09::2")] {
         scene.client.run(["ping", ping, "-c", "2", "-i", "0.2", to])?;
+        // In three parts, of which the later follow the first.
+        ping_sized(&scene.client, to, 3000)?;
     }
     let mut listeners = Vec::new();
     for port in [80, 81, 8000, 8999, 9000] {
@@ -165,6 +168,42 @@ fn a_change_takes_effect_at_once_on_live_flows() -> Result<()> {
     });
     assert!(!passes(3)?);
     assert!(dropped(&server, DropReason::PolicyRevoked) > 0);
+    Ok(())
+}
+
+#[test]
+fn a_change_cuts_datagrams_and_echoes_both_ways_and_nothing_else() -> Result<()> {
+    let scene = Scene::new("cut")?;
+    let policy = PolicyFile::new("cut", POLICY)?;
+    let (_client, server) = scene.tunnels(&policy)?;
+    let names = scene.server.enter(|| UdpSocket::bind("10.9.0.2:53"))??;
+    let asker = scene.client.enter(|| UdpSocket::bind("10.9.0.1:0"))??;
+    for socket in [&names, &asker] {
+        socket.set_read_timeout(Some(BRIEFLY))?;
+    }
+    let to = |from: &UdpSocket, other: &UdpSocket| -> Result<bool> {
+        // What may not leave the host may be refused at once.
+        let _ = from.send_to(b"datagram", other.local_addr()?);
+        Ok(other.recv(&mut [0; 16]).is_ok())
+    };
+    assert!(to(&asker, &names)? && to(&names, &asker)?);
+    let every = Duration::from_millis(10);
+    let echoes = Pinger::start(&scene.client, "10.9.0.2", every)?;
+    let others = Pinger::start(&scene.client, "fd09::2", every)?;
+    for pinger in [&echoes, &others] {
+        pinger.wait_for_more(20, SOON)?;
+    }
+
+    policy.write(&POLICY.replace("*:53", "*:54").replace("10.9.0.2:*", "10.9.0.8:*"))?;
+    let applied = nearwire(&scene.server, &["policy", "apply", server.name(), policy.path()])?;
+    assert!(applied.status.success(), "{}", applied.stderr);
+    let answered = echoes.answered();
+    others.wait_for_more(50, SOON)?;
+    // One may have been on its way back when the change came about.
+    assert!(echoes.answered() <= answered + 1, "echoes go on");
+    assert!(!to(&asker, &names)?, "the peer's datagrams go on");
+    assert!(!to(&names, &asker)?, "the host's datagrams go on");
+    assert_eq!(others.finish()?.lost(), 0);
     Ok(())
 }
 

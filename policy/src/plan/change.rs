@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::{
     Autogroup, Grant, Plan, Planned, grants_of,
-    parties::{GrantId, PartyId},
+    parties::{Difference, GrantId, NodeChange, PartyId},
     roster::{Slot, picked_by},
 };
 use crate::{Document, Node, NodeClash, NodeIdentity, NodeName, Nodes, Rule, RuleId, Selector};
@@ -17,12 +17,10 @@ impl Plan {
     ///
     /// When another node has one of its addresses; then nothing changes.
     pub fn set_node(&mut self, node: Node) -> Result<BTreeSet<NodeName>, NodeClash> {
-        for (_, seat) in self.roster.slots() {
-            let taken = |address: &&std::net::IpAddr| seat.node.addresses.contains(address);
-            if seat.node.name != node.name
-                && let Some(&address) = node.addresses.iter().find(taken)
-            {
-                let other = seat.node.name.clone();
+        for &address in &node.addresses {
+            let holder = self.roster.holder(address).and_then(|slot| self.roster.seat(slot));
+            if let Some(other) = holder.filter(|holder| holder.node.name != node.name) {
+                let other = other.node.name.clone();
                 return Err(NodeClash::Address { address, node: node.name, other });
             }
         }
@@ -42,21 +40,28 @@ impl Plan {
         }
         let both = || old_node.iter().chain(&new);
         let selectors: HashSet<Selector> = both().flat_map(picked_by).collect();
-        let prefixes: Vec<_> = both().flat_map(Node::prefixes).collect();
+        let mut change = NodeChange {
+            addresses: both().flat_map(|node| &node.addresses).copied().collect(),
+            prefixes: both().flat_map(Node::prefixes).collect(),
+            nodes: old.into_iter().collect(),
+        };
 
         let mut dirty = BTreeSet::new();
-        let mut concerned = self.parties.overlapping(&prefixes);
+        let mut concerned = self.parties.overlapping(&change.prefixes);
         if let Some(slot) = old {
             self.roster.remove(slot);
         }
         if let Some(node) = &new {
-            self.roster.insert(node.clone());
+            change.nodes.insert(self.roster.insert(node.clone()));
             if let NodeIdentity::User(user) = &node.identity {
                 self.let_reach_own(&Selector::User(user.clone()), &mut dirty);
             }
         }
         concerned.extend(self.parties.naming(&selectors));
-        self.refresh(concerned, &mut dirty);
+        let (document, roster) = (&self.document, &self.roster);
+        let follow = |party| self.parties.follow(party, &change, document, roster);
+        let differences = concerned.into_iter().map(follow).collect();
+        self.take_in(differences, &mut dirty);
         self.names(dirty)
     }
 
@@ -92,11 +97,7 @@ impl Plan {
         let kept = self.kept_rules(&document, &changed);
         let mut dirty = BTreeSet::new();
         let staying: HashSet<RuleId> = kept.iter().flatten().copied().collect();
-        for id in std::mem::take(&mut self.order) {
-            if !staying.contains(&id) {
-                self.drop_grants(id, &mut dirty);
-            }
-        }
+        let before = std::mem::take(&mut self.order);
 
         // Parties are found by whom they name, which is another for a group with other users.
         let concerned = self.parties.naming(&changed);
@@ -117,6 +118,10 @@ impl Plan {
                     self.mark(grant, &mut dirty);
                 }
             }
+        }
+        // The old rules last: most parties are those of the new ones too, and stay what they are.
+        for id in before.into_iter().filter(|id| !staying.contains(id)) {
+            self.drop_grants(id, &mut dirty);
         }
         self.names(dirty)
     }
@@ -181,15 +186,21 @@ impl Plan {
     /// Works out the parties anew, and whose filters that changes.
     fn refresh(&mut self, parties: BTreeSet<PartyId>, dirty: &mut BTreeSet<Slot>) {
         let (document, roster) = (&self.document, &self.roster);
-        let differences: Vec<_> = parties
-            .into_iter()
-            .map(|party| self.parties.refresh(party, document, roster))
-            .collect();
+        let refresh = |party| self.parties.refresh(party, document, roster);
+        let differences = parties.into_iter().map(refresh).collect();
+        self.take_in(differences, dirty);
+    }
+
+    /// The nodes whose filters are others after parties changed.
+    fn take_in(&self, differences: Vec<Difference>, dirty: &mut BTreeSet<Slot>) {
+        let moved: HashSet<PartyId> =
+            differences.iter().filter(|one| one.addresses).map(|one| one.party).collect();
         for difference in differences {
             for (grant, is_source) in self.parties.grants(difference.party) {
                 let Some(grant) = self.grant(*grant) else { continue };
                 let other = if *is_source { grant.destinations } else { grant.sources };
-                if !self.parties.set(other).is_empty() {
+                // One that has just become empty was not before.
+                if !self.parties.set(other).is_empty() || moved.contains(&other) {
                     dirty.extend(&difference.nodes);
                 }
                 if difference.addresses {

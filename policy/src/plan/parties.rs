@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -22,7 +23,7 @@ pub(super) struct GrantId(pub(super) u32);
 struct Party {
     selectors: Arc<[Selector]>,
     set: Arc<AddressSet>,
-    touched: Vec<Slot>,
+    touched: BTreeSet<Slot>,
     /// The grants that name it, and whether as their source.
     grants: Vec<(GrantId, bool)>,
 }
@@ -47,6 +48,16 @@ pub(super) struct Difference {
     pub(super) nodes: Vec<Slot>,
 }
 
+/// How nodes differ after a change of one.
+pub(super) struct NodeChange {
+    /// The addresses that it had or has.
+    pub(super) addresses: BTreeSet<IpAddr>,
+    /// Those, and the networks behind it.
+    pub(super) prefixes: BTreeSet<Prefix>,
+    /// Its places.
+    pub(super) nodes: BTreeSet<Slot>,
+}
+
 impl Parties {
     pub(super) fn new() -> Self {
         Self {
@@ -67,7 +78,7 @@ impl Parties {
         &self.parties[party.0 as usize].grants
     }
 
-    pub(super) fn touched(&self, party: PartyId) -> &[Slot] {
+    pub(super) fn touched(&self, party: PartyId) -> &BTreeSet<Slot> {
         &self.parties[party.0 as usize].touched
     }
 
@@ -103,7 +114,7 @@ impl Parties {
         let party = Party {
             selectors: Arc::clone(selectors),
             set: Arc::default(),
-            touched: Vec::new(),
+            touched: BTreeSet::new(),
             grants: Vec::new(),
         };
         let id = match self.free.pop() {
@@ -198,39 +209,89 @@ impl Parties {
         document: &Document,
         roster: &Roster,
     ) -> Difference {
+        let party = self.party(id);
+        let set = Arc::new(roster.resolve(&party.selectors, document));
+        let changes = set.changes(&party.set);
+        let mut nodes = roster.on_the_way(&set);
+        nodes.extend(&party.touched);
+        self.become_set(id, set, changes, nodes, roster)
+    }
+
+    /// As [`Parties::refresh`], where just these nodes with these prefixes came, went or are others.
+    pub(super) fn follow(
+        &mut self,
+        id: PartyId,
+        change: &NodeChange,
+        document: &Document,
+        roster: &Roster,
+    ) -> Difference {
+        let party = self.party(id);
+        let mut set = Arc::clone(&party.set);
+        for address in &change.addresses {
+            let inside = roster.speaks_of(*address, &party.selectors, document);
+            if let Some(changed) = set.with(*address, inside) {
+                set = Arc::new(changed);
+            }
+        }
+        let changes = set.changes(&party.set);
+        let mut nodes = change.nodes.clone();
+        // Who has a piece of the set behind it has other pieces now.
+        for prefix in changes.0.iter().chain(&changes.1).chain(&change.prefixes) {
+            nodes.extend(roster.over(*prefix));
+        }
+        self.become_set(id, set, changes, nodes, roster)
+    }
+
+    /// Gives a party its addresses, from which these prefixes are gone, and in which these are new.
+    /// Only these nodes may be touched otherwise than before.
+    fn become_set(
+        &mut self,
+        id: PartyId,
+        set: Arc<AddressSet>,
+        (gone, new): (Vec<Prefix>, Vec<Prefix>),
+        nodes: BTreeSet<Slot>,
+        roster: &Roster,
+    ) -> Difference {
         let party = &mut self.parties[id.0 as usize];
-        let set = roster.resolve(&party.selectors, document);
-        let addresses = set != *party.set;
+        for prefix in &gone {
+            self.by_prefix.remove(*prefix, id.0);
+        }
+        for prefix in &new {
+            self.by_prefix.insert(*prefix, id.0);
+        }
+        let addresses = !gone.is_empty() || !new.is_empty();
         if addresses {
-            for prefix in party.set.prefixes() {
-                self.by_prefix.remove(*prefix, id.0);
-            }
-            for prefix in set.prefixes() {
-                self.by_prefix.insert(*prefix, id.0);
-            }
-            party.set = Arc::new(set);
+            party.set = set;
         }
-        let now = roster.touched(&party.set);
-        let before =
-            std::mem::replace(&mut party.touched, now.iter().map(|(slot, _)| *slot).collect());
-        let mut nodes = Vec::new();
-        for slot in before {
-            if now.binary_search_by_key(&slot, |(slot, _)| *slot).is_err() {
-                self.touching[slot.0 as usize].remove(&id);
-                nodes.push(slot);
-            }
+        let last = nodes.last().map_or(0, |slot| slot.0 as usize + 1);
+        if self.touching.len() < last {
+            self.touching.resize_with(last, BTreeMap::new);
         }
-        for (slot, part) in now {
-            if self.touching.len() <= slot.0 as usize {
-                self.touching.resize_with(slot.0 as usize + 1, BTreeMap::new);
-            }
+        let touches = |slot: &Slot| {
+            let part = roster.part(*slot, &party.set);
             let touching = &mut self.touching[slot.0 as usize];
-            if touching.get(&id) != Some(&part) {
-                touching.insert(id, part);
-                nodes.push(slot);
+            if touching.get(&id) == part.as_ref() {
+                return false;
             }
-        }
+            match part {
+                Some(part) => {
+                    if touching.insert(id, part).is_none() {
+                        party.touched.insert(*slot);
+                    }
+                }
+                None => {
+                    touching.remove(&id);
+                    party.touched.remove(slot);
+                }
+            }
+            true
+        };
+        let nodes = nodes.into_iter().filter(touches).collect();
         Difference { party: id, addresses, nodes }
+    }
+
+    fn party(&self, id: PartyId) -> &Party {
+        &self.parties[id.0 as usize]
     }
 }
 

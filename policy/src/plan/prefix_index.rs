@@ -55,7 +55,8 @@ impl PrefixIndex {
             .map(|(prefix, owners)| (*prefix, owners.as_slice()))
     }
 
-    pub(super) fn contains(&self, prefix: Prefix) -> bool {
-        self.owners.contains_key(&prefix.order())
+    /// Those at just this prefix.
+    pub(super) fn at(&self, prefix: Prefix) -> &[u32] {
+        self.owners.get(&prefix.order()).map_or(&[], |(_, owners)| owners)
     }
 }

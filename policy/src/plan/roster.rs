@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -20,6 +21,9 @@ pub(super) struct Seat {
     pub(super) node: Node,
     /// Its addresses and the networks behind it.
     pub(super) own: Arc<AddressSet>,
+    /// The same one by one. An address counts although it lies in a network behind the same node:
+    /// its prefix is longer than those of others that lie between.
+    prefixes: BTreeSet<Prefix>,
 }
 
 pub(super) struct Roster {
@@ -66,11 +70,12 @@ impl Roster {
         for selector in picked_by(&node) {
             self.picked.entry(selector).or_default().insert(slot);
         }
-        for prefix in distinct_prefixes(&node) {
-            self.owners.insert(prefix, slot.0);
+        let prefixes: BTreeSet<Prefix> = node.prefixes().collect();
+        for prefix in &prefixes {
+            self.owners.insert(*prefix, slot.0);
         }
         let own = Arc::new(node.prefixes().collect());
-        self.seats[slot.0 as usize] = Some(Seat { node, own });
+        self.seats[slot.0 as usize] = Some(Seat { node, own, prefixes });
         slot
     }
 
@@ -84,7 +89,7 @@ impl Roster {
                 picked.remove(&slot);
             }
         }
-        for prefix in distinct_prefixes(&seat.node) {
+        for prefix in seat.prefixes {
             self.owners.remove(prefix, slot.0);
         }
         Some(seat.node)
@@ -131,36 +136,85 @@ impl Roster {
         }
     }
 
-    /// The nodes that packets to or from the set pass, each with its part of the set. Where routes
-    /// overlap, the longest counts.
-    pub(super) fn touched(&self, set: &AddressSet) -> Vec<(Slot, Arc<AddressSet>)> {
-        let mut parts: Vec<(Slot, Prefix)> = Vec::new();
-        for &prefix in set.prefixes() {
-            for (inner, owners) in self.owners.enclosed(prefix) {
-                parts.extend(owners.iter().map(|&slot| (Slot(slot), inner)));
+    /// Whether the selectors speak of this address.
+    pub(super) fn speaks_of(
+        &self,
+        address: IpAddr,
+        selectors: &[Selector],
+        document: &Document,
+    ) -> bool {
+        let holder = self.holder(address);
+        let picks = |selector: &Selector| {
+            let picked = self.picked.get(selector);
+            holder.zip(picked).is_some_and(|(holder, picked)| picked.contains(&holder))
+        };
+        selectors.iter().any(|selector| match selector {
+            Selector::Any => true,
+            Selector::Prefix(prefix) => prefix.contains(address),
+            Selector::Range(range) => {
+                range.prefixes().iter().any(|prefix| prefix.contains(address))
             }
-            if !self.owners.contains(prefix)
-                && let Some((_, owners)) = self.owners.enclosing(prefix).next()
-            {
-                parts.extend(owners.iter().map(|&slot| (Slot(slot), prefix)));
+            Selector::Host(name) => {
+                document.hosts.get(name).is_some_and(|prefix| prefix.contains(address))
+            }
+            Selector::Group(name) => {
+                let mut users = document.groups.get(name).into_iter().flatten();
+                users.any(|user| picks(&Selector::User(user.clone())))
+            }
+            Selector::Autogroup(Autogroup::Internet) => self.internet.contains(address),
+            Selector::User(_) | Selector::Tag(_) | Selector::Autogroup(_) => picks(selector),
+        })
+    }
+
+    /// The node that has the address, which no two have.
+    pub(super) fn holder(&self, address: IpAddr) -> Option<Slot> {
+        let mut owners = self.owners.at(Prefix::host(address)).iter().map(|slot| Slot(*slot));
+        let has = |slot: &Slot| {
+            self.seat(*slot).is_some_and(|seat| seat.node.addresses.contains(&address))
+        };
+        owners.find(has)
+    }
+
+    /// The nodes that packets to or from an address of the set may pass.
+    pub(super) fn on_the_way(&self, set: &AddressSet) -> BTreeSet<Slot> {
+        let mut slots = BTreeSet::new();
+        for prefix in set.prefixes() {
+            let inner = self.owners.enclosed(*prefix);
+            let longest = self.owners.enclosing(*prefix).next();
+            for (_, owners) in inner.chain(longest) {
+                slots.extend(owners.iter().copied().map(Slot));
             }
         }
-        parts.sort_unstable();
-        let of_one = |parts: &[(Slot, Prefix)]| {
-            let (slot, _) = parts[0];
-            let part: AddressSet = parts.iter().map(|(_, prefix)| *prefix).collect();
-            // Most often it is all that the node has: one copy does.
-            let own = self.seat(slot).map(|seat| &seat.own).filter(|own| ***own == part);
-            (slot, own.map_or_else(|| Arc::new(part), Arc::clone))
-        };
-        parts.chunk_by(|(one, _), (other, _)| one == other).map(of_one).collect()
+        slots
     }
-}
 
-/// An address counts although it lies in a network behind the same node: its prefix is longer than
-/// those of others that lie between.
-fn distinct_prefixes(node: &Node) -> BTreeSet<Prefix> {
-    node.prefixes().collect()
+    /// The nodes with all of the prefix behind them.
+    pub(super) fn over(&self, prefix: Prefix) -> impl Iterator<Item = Slot> {
+        let wider = self.owners.enclosing(prefix).flat_map(|(_, owners)| owners);
+        self.owners.at(prefix).iter().chain(wider).copied().map(Slot)
+    }
+
+    /// A node's part of the set, of which packets to or from it pass the node. Where routes overlap,
+    /// the longest counts.
+    pub(super) fn part(&self, slot: Slot, set: &AddressSet) -> Option<Arc<AddressSet>> {
+        let seat = self.seat(slot)?;
+        let mut part = Vec::new();
+        for own in &seat.prefixes {
+            if set.holds(own) {
+                part.push(*own);
+                continue;
+            }
+            let longest = |inner: &&Prefix| {
+                self.owners.at(**inner).is_empty()
+                    && self.owners.enclosing(**inner).next().is_some_and(|(over, _)| over == *own)
+            };
+            part.extend(set.within(own).iter().filter(longest));
+        }
+        let part = AddressSet::new(part);
+        // Most often it is all that the node has: one copy does.
+        let shared = if *seat.own == part { Arc::clone(&seat.own) } else { Arc::new(part) };
+        (!shared.is_empty()).then_some(shared)
+    }
 }
 
 /// The selectors that pick this node.

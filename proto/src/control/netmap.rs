@@ -22,6 +22,14 @@ pub struct Network {
     pub v4: Ipv4Net,
     /// Where their IPv6 addresses come from.
     pub v6: Ipv6Net,
+    /// One of so many flows the nodes tell of; none at 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flow_logs: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What a node may do.

@@ -126,21 +126,28 @@ impl HubHandle {
         (Self { messages, bell, ended }, inbox)
     }
 
-    /// Tells the hub; an error means that it has ended.
-    pub(super) async fn tell(&self, message: ToHub) -> Result<(), Ended> {
-        match self.messages.try_send(message) {
-            Ok(()) => {}
-            // Boxed, so that those who never wait keep no room for it.
-            Err(TrySendError::Full(message)) => {
-                Box::pin(self.messages.send(message)).await.map_err(|_| Ended)?;
+    /// Tells the hub, at once if there is room; an error means that it has ended.
+    ///
+    /// No `async fn`, which would keep room for a message in each client that is silent.
+    pub(super) fn tell(
+        &self,
+        message: ToHub,
+    ) -> impl Future<Output = Result<(), Ended>> + Send + use<'_> {
+        let waiting = match self.messages.try_send(message) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Full(message)) => Ok(Some(Box::pin(self.messages.send(message)))),
+            Err(TrySendError::Closed(_)) => Err(Ended),
+        };
+        async move {
+            if let Some(waiting) = waiting? {
+                waiting.await.map_err(|_| Ended)?;
             }
-            Err(TrySendError::Closed(_)) => return Err(Ended),
+            // Only who finds it asleep rings: an awake hub looks before it sleeps.
+            if self.bell.sleeping.swap(false, Ordering::SeqCst) {
+                self.bell.rope.notify_one();
+            }
+            Ok(())
         }
-        // Only who finds it asleep rings: an awake hub looks before it sleeps.
-        if self.bell.sleeping.swap(false, Ordering::SeqCst) {
-            self.bell.rope.notify_one();
-        }
-        Ok(())
     }
 
     pub(super) async fn report(&self) -> Result<Report, Ended> {

@@ -139,18 +139,17 @@ impl KernelSwitch {
     /// The end as the kernel is to have it: not bound to the other one if the way there is not known,
     /// so that its data is passed up.
     fn lane(&self, end: &End) -> Option<Lane> {
-        let port = self.bound.port();
         let way = end.entry.to.and_then(|to| {
             self.end(to.lane).filter(|other| other.entry.from == to.to).and_then(|other| other.way)
         });
         let Some(way) = way else {
-            return LaneEntry { to: None, ..end.entry }.to_lane(end.id, port);
+            return LaneEntry { to: None, ..end.entry }.to_lane(end.id);
         };
         let mtu = match way {
             Egress::Neighbour { interface, .. } => self.mtus.get(&interface).copied(),
             Egress::Back => None,
         };
-        let lane = end.entry.to_lane(end.id, port)?;
+        let lane = end.entry.to_lane(end.id)?;
         Some(lane.leaving_by(way).with_mtu(mtu.unwrap_or(MTU)))
     }
 

@@ -14,14 +14,13 @@ use proto::relay::Refusal;
 use serde_json::json;
 
 use super::admission::Turned;
-use super::certificate::CertificateReport;
 use super::hub_handle::Report;
 
 /// Everything, at one moment.
 pub(super) struct Snapshot {
     pub(super) report: Report,
     pub(super) turned: Turned,
-    pub(super) certificate: CertificateReport,
+    pub(super) certificate: certificates::Report,
 }
 
 impl std::fmt::Debug for Snapshot {

@@ -4,10 +4,8 @@
 //! (`hub`). tokio carries what is encrypted: it admits connections, moves their bytes, and speaks
 //! with the hub by a bounded channel. What the hub hands to a connection is bounded by the core.
 
-mod acme;
 mod admin;
 mod admission;
-mod certificate;
 mod config;
 mod hub;
 mod hub_handle;
@@ -36,7 +34,6 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-pub use acme::Acme;
 pub use config::{Config, ControlKeyText, Lines, Options};
 pub use mesh::{MeshConfig, make_key};
 pub use tls::IdentitySource;
@@ -85,7 +82,7 @@ impl Server {
     /// Opens all sockets and serves. Must be called within a tokio runtime.
     pub async fn start(config: Config) -> Result<Self> {
         io_limits::raise(config.settings.clients)?;
-        let identity = Identity::load(&config.identity)?;
+        let identity = Identity::load(&config.identity).await?;
         let fingerprint = identity.fingerprint();
         let lanes = config.lanes.map(udp::Udp::open).transpose()?;
         let lane_address = lanes.as_ref().map(udp::Udp::local_address).transpose()?;
@@ -139,7 +136,7 @@ impl Server {
             let (certificate, drain_time) = (identity.current.clone(), config.drain_time);
             tasks.spawn(admin::serve(admin, admin::Page { door, certificate, drain_time }));
         }
-        tasks.spawn(tls::keep(identity));
+        tasks.spawn(identity.keep());
         Ok(Self { hub, mesh, quic, addresses, fingerprint, tasks, gone })
     }
 

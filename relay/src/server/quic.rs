@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use proto::relay::{Batch, DATA_HEADER_LEN, EXPORTER_LABEL, RelayFrame};
 use quinn::crypto::rustls::QuicServerConfig;
@@ -251,7 +251,13 @@ async fn send(connection: &Connection, packet: &Packet) -> Sent {
     for batch in batches {
         let mut bytes = Vec::with_capacity(DATA_HEADER_LEN + batch.bytes().len());
         RelayFrame::Received(packet.from, batch).write(&mut bytes);
-        match connection.send_datagram_wait(Bytes::from(bytes)).await {
+        let sent = if bytes.len() <= connection.datagram_send_buffer_space() {
+            connection.send_datagram(bytes.into())
+        } else {
+            // Boxed as above.
+            Box::pin(connection.send_datagram_wait(bytes.into())).await
+        };
+        match sent {
             // The path has just become narrower: what is lost of one batch is a loss like others.
             Ok(()) | Err(SendDatagramError::TooLarge) => {}
             Err(SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled) => {

@@ -28,7 +28,8 @@ pub(super) async fn read_frames(
 ) {
     let mut size = *READ.start();
     loop {
-        if !hand_over(&mut held, id, binding, door).await {
+        // Boxed, so that a silent client keeps no room for it.
+        if !Box::pin(hand_over(&mut held, id, binding, door)).await {
             return;
         }
         held.reserve(size);
@@ -56,8 +57,7 @@ async fn hand_over(held: &mut BytesMut, id: ClientId, binding: &Binding, door: &
                     }
                     let _ = held.split_to(taken);
                     whole = 0;
-                    // Boxed, so that a silent client keeps no room for it.
-                    if !Box::pin(renew(proof, id, binding, door)).await {
+                    if !renew(proof, id, binding, door).await {
                         return false;
                     }
                 } else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use certificates::ACME_TLS;
 use proto::relay::{EXPORTER_LABEL, Head, UPGRADE};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +14,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::admission::{Client, Door};
-use super::certificate::ACME_TLS;
 use super::hub_handle::{ToConnection, ToHub};
 use super::line::LineReceiver;
 use super::stream::{frame_into, read_frames, write_all};

@@ -1,116 +1,39 @@
 //! A certificate from pebble, the authority with which Let's Encrypt has clients tested.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use relay::server::Options;
+use throwaway_pebble::{Authority, EXTERNAL_ACCOUNT, Plan, free_address};
 
 use super::certificates::{Directory, other_certificate};
-use super::client::{Client, PATIENCE, Way};
+use super::client::{Client, Way};
 use super::scene::{Scene, holder, options};
-
-const EAB_KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
-
-/// Ends with its test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A certificate authority, and a name server that knows every name as this machine.
-struct Authority {
-    listen: SocketAddr,
-    root: PathBuf,
-    _running: [Running; 2],
-}
 
 /// A port that is free now.
 fn port() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("bound")
+    free_address().expect("a port")
 }
 
-fn start(command: &mut Command) -> Running {
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Running(child.expect("Debian's package pebble is installed (`cargo xtask test` does)"))
+fn authority(directory: &Directory, plan: Plan) -> Authority {
+    Authority::start(&directory.path, plan).expect("a certificate authority")
 }
 
-impl Authority {
-    /// Starts one that looks at this port, and gives certificates for so long.
-    fn new(directory: &Directory, listen: SocketAddr, looks_at: SocketAddr, seconds: u64) -> Self {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
-        let root = directory.file("root.pem", &made.cert.pem());
-        let key = directory.file("root-key.pem", &made.signing_key.serialize_pem());
-        let (dns, management) = (port(), port());
-        let config = serde_json::json!({ "pebble": {
-            "listenAddress": listen,
-            "managementListenAddress": port(),
-            "certificate": root,
-            "privateKey": key,
-            "httpPort": 5002,
-            "tlsPort": looks_at.port(),
-            "externalAccountBindingRequired": true,
-            "externalAccountMACKeys": { "kid-1": EAB_KEY },
-            "certificateValidityPeriod": seconds,
-        }});
-        let config = directory.file("pebble.json", &config.to_string());
-        let dns_text = dns.to_string();
-        let running = [
-            start(Command::new("pebble-challtestsrv").args([
-                "-dns01",
-                &dns_text,
-                "-management",
-                &management.to_string(),
-                "-defaultIPv6",
-                "",
-                "-http01",
-                "",
-                "-https01",
-                "",
-                "-tlsalpn01",
-                "",
-            ])),
-            start(
-                Command::new("pebble")
-                    .arg("-config")
-                    .arg(config)
-                    .args(["-dnsserver", &dns_text])
-                    .env("PEBBLE_VA_NOSLEEP", "1"),
-            ),
-        ];
-        for listens in [dns, listen] {
-            let deadline = Instant::now() + PATIENCE;
-            while TcpStream::connect(listens).is_err() {
-                assert!(Instant::now() < deadline, "nothing listens on {listens}");
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        }
-        Self { listen, root, _running: running }
-    }
-
-    /// A relay that asks this authority.
-    fn options(&self, directory: &Directory, tls: SocketAddr) -> Options {
-        Options {
-            tls: Some(tls),
-            self_signed: None,
-            acme_names: Some(vec!["Relay.test".to_owned()]),
-            acme_state: Some(state(directory)),
-            acme_contact: Some("admin@relay.test".to_owned()),
-            acme_directory: Some(format!("https://{}/dir", self.listen)),
-            acme_root: Some(self.root.clone()),
-            acme_eab_id: Some("kid-1".to_owned()),
-            acme_eab_key: Some(directory.file("eab", EAB_KEY)),
-            ..options()
-        }
+/// A relay that asks this authority.
+fn asks(authority: &Authority, directory: &Directory, tls: SocketAddr) -> Options {
+    Options {
+        tls: Some(tls),
+        self_signed: None,
+        acme_names: Some(vec!["Relay.test".to_owned()]),
+        acme_state: Some(state(directory)),
+        acme_contact: Some("admin@relay.test".to_owned()),
+        acme_directory: Some(authority.directory()),
+        acme_root: Some(authority.root().to_owned()),
+        acme_eab_id: Some(EXTERNAL_ACCOUNT.0.to_owned()),
+        acme_eab_key: Some(authority.external_key().to_owned()),
+        ..options()
     }
 }
 
@@ -126,8 +49,8 @@ fn rights(path: &Path) -> u32 {
 async fn a_certificate_is_got_and_renewed_while_clients_stay() {
     let directory = Directory::new();
     let tls = port();
-    let authority = Authority::new(&directory, port(), tls, 12);
-    let scene = Scene::with(authority.options(&directory, tls)).await;
+    let authority = authority(&directory, Plan { listen: port(), looks_at: tls, seconds: 12 });
+    let scene = Scene::with(asks(&authority, &directory, tls)).await;
     assert_eq!(scene.server.fingerprint(), None);
     let first = other_certificate(&scene, None).await;
     let mut clients = [
@@ -154,12 +77,13 @@ async fn a_certificate_is_got_and_renewed_while_clients_stay() {
 async fn what_was_got_is_kept_for_our_eyes_and_an_account_may_be_forgotten() {
     let directory = Directory::new();
     let (listen, tls) = (port(), port());
-    let authority = Authority::new(&directory, listen, tls, 7_776_000);
-    let options = authority.options(&directory, tls);
+    let plan = Plan { listen, looks_at: tls, seconds: 7_776_000 };
+    let first_authority = authority(&directory, plan);
+    let options = asks(&first_authority, &directory, tls);
     let scene = Scene::with(options.clone()).await;
     let first = other_certificate(&scene, None).await;
     scene.server.drain(Duration::ZERO).await;
-    drop(authority);
+    drop(first_authority);
     assert_eq!(rights(&state(&directory)), 0o700);
     let kept: Vec<_> = std::fs::read_dir(state(&directory))
         .expect("is there")
@@ -175,8 +99,8 @@ async fn what_was_got_is_kept_for_our_eyes_and_an_account_may_be_forgotten() {
     // An authority that knows nothing of our account makes a new one.
     let certificate = kept.iter().find(|file| file.extension().is_some_and(|kind| kind == "pem"));
     std::fs::remove_file(certificate.expect("a certificate")).expect("removes it");
-    let again = Authority::new(&directory, listen, tls, 7_776_000);
-    let scene = Scene::with(again.options(&directory, tls)).await;
+    let again = authority(&directory, plan);
+    let scene = Scene::with(asks(&again, &directory, tls)).await;
     assert_eq!(scene.server.fingerprint(), None);
     let second = other_certificate(&scene, Some(&first.fingerprint)).await;
     Client::new(&second, Way::Tls, holder(1, 1)).await;
@@ -187,8 +111,9 @@ async fn a_name_that_cannot_be_proven_is_told_to_operators() {
     let directory = Directory::new();
     let tls = port();
     // The authority looks where nobody is.
-    let authority = Authority::new(&directory, port(), port(), 7_776_000);
-    let scene = Scene::with(authority.options(&directory, tls)).await;
+    let authority =
+        authority(&directory, Plan { listen: port(), looks_at: port(), seconds: 7_776_000 });
+    let scene = Scene::with(asks(&authority, &directory, tls)).await;
     assert!(scene.page("/healthz").await.starts_with("HTTP/1.1 503 "));
     scene.until("/counters/certificate_failures", 1).await;
     let trouble = scene.json().await["certificate"]["trouble"].to_string();

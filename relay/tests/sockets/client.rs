@@ -10,9 +10,7 @@ use proto::relay::{
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use relay_client::{Event, Session, SessionError};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -54,62 +52,8 @@ pub(crate) struct Client {
     incoming: mpsc::UnboundedReceiver<Incoming>,
 }
 
-/// Takes the relay whose certificate has this fingerprint.
-#[derive(Debug)]
-struct Pinned(String);
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
-        if hex::encode(digest) == self.0 {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(rustls::Error::General("another certificate".to_owned()))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-fn provider() -> CryptoProvider {
-    rustls::crypto::ring::default_provider()
-}
-
 fn tls(relay: &Relay, alpn: &[u8]) -> rustls::ClientConfig {
-    let pinned = Arc::new(Pinned(relay.fingerprint.clone()));
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(pinned)
-        .with_no_client_auth();
+    let mut config = tls_trust::pinned(std::slice::from_ref(&relay.fingerprint)).expect("TLS 1.3");
     config.alpn_protocols = vec![alpn.to_vec()];
     config
 }

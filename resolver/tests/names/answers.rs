@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use netns_tests::wait_until;
 
-use super::world::{NOBODY, OURS, SOON, WORLD, World, asking, snapshot};
+use super::world::{NOBODY, OURS, SOON, WORLD, World, asking, dnsmasq, snapshot};
 
 #[test]
 fn names_of_the_mesh_are_answered_and_the_rest_is_forwarded() -> Result<()> {
@@ -105,20 +105,10 @@ fn a_loop_ends() -> Result<()> {
     let mut world = World::new("loop")?;
     world.shell("echo nameserver 127.0.0.1 > /etc/resolv.conf")?;
     // It asks us, and we are told to ask it.
-    let other = world.spawn(&[
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--no-resolv",
-        "--no-hosts",
-        "--bind-interfaces",
-        "--listen-address=127.0.0.1",
-        "--user=root",
-        "--pid-file",
-        "--log-queries",
-        "--log-facility=-",
-        &format!("--server={OURS}"),
-    ])?;
+    let server = format!("--server={OURS}");
+    let words = dnsmasq("127.0.0.1", &[&server]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let other = world.spawn(&words)?;
     other.wait_for_line("started", SOON)?;
     world.start()?;
     let started = Instant::now();

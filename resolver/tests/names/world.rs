@@ -24,6 +24,25 @@ pub(crate) const NOBODY: &str = "10.9.0.9";
 /// What hosts have before we come.
 pub(crate) const BEFORE: &str = "# mine\nnameserver 10.9.0.1\nsearch lan\noptions timeout:2\n";
 
+/// The words that start a dnsmasq that listens at one address and knows nothing but what `more` says.
+pub(crate) fn dnsmasq(listen: &str, more: &[&str]) -> Vec<String> {
+    let listen = format!("--listen-address={listen}");
+    let words = [
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        "--bind-interfaces",
+        &listen,
+        "--user=root",
+        "--pid-file",
+        "--log-queries",
+        "--log-facility=-",
+    ];
+    words.iter().chain(more).map(ToString::to_string).collect()
+}
+
 pub(crate) struct World {
     // In the order in which they have to go.
     pub(crate) names: Option<Process>,
@@ -60,23 +79,15 @@ impl World {
         host.ip(["address", "add", OURS, "dev", tun.name(), "scope", "host"])?;
         let txt =
             format!("--txt-record=long.example{}", format!(",{}", "x".repeat(200)).repeat(20));
-        let upstream = world.spawn([
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-            "--bind-interfaces",
-            "--listen-address=10.9.0.1",
-            "--user=root",
-            "--pid-file",
-            "--log-queries",
-            "--log-facility=-",
-            "--local=/lan/example/",
-            "--host-record=www.example,192.0.2.1",
-            "--host-record=nas.lan,192.0.2.7",
-            &txt,
-        ])?;
+        let upstream = world.spawn(dnsmasq(
+            "10.9.0.1",
+            &[
+                "--local=/lan/example/",
+                "--host-record=www.example,192.0.2.1",
+                "--host-record=nas.lan,192.0.2.7",
+                &txt,
+            ],
+        ))?;
         upstream.wait_for_line("started", SOON)?;
         let script = format!(
             "S={}; mount -t tmpfs none $S; mkdir -p $S/up $S/work $S/state\n\
@@ -254,6 +265,7 @@ pub(crate) fn snapshot(revision: u64, nodes: &[(&str, u8)]) -> Snapshot {
             name: "home".to_owned(),
             v4: "100.64.0.0/10".parse().expect("a range"),
             v6: "fd00:7::/48".parse().expect("a range"),
+            flow_logs: 0,
         },
         me: Me {
             id: id(1),

@@ -10,6 +10,7 @@ mod latency;
 mod load;
 mod memory;
 mod programs;
+mod saturation;
 mod scene;
 mod switch;
 mod throughput;

@@ -1,10 +1,11 @@
 //! The relays of one region for one key of the node: `Homing` with connections around it.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proto::control::{Region, RegionId, Relay};
 use proto::key::PublicKey;
+use proto::lane::LaneId;
 use proto::relay::Batch;
 use proto::ticket::SignedTicket;
 use relay_client::{Action, ConnectionId, Event, Homing, Path};
@@ -12,10 +13,16 @@ use tokio::sync::mpsc;
 
 use super::LineId;
 use super::connect::{Admission, Incoming, Line, run};
+use super::lanes::{Heard, LaneOf, Lanes};
 use crate::mesh::secret::Secret;
 
 /// Which region, and by which of the node's keys.
 pub(super) type ClientId = (RegionId, PublicKey);
+
+/// The name of the way by a lane, beside those of connections.
+const LANE: &str = "lane";
+/// How long after a lane was asked for, and did not come, it is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 pub(super) struct Client {
     id: ClientId,
@@ -25,6 +32,10 @@ pub(super) struct Client {
     homing: Homing,
     lines: HashMap<ConnectionId, Line>,
     places: HashMap<ConnectionId, usize>,
+    /// Whether connections have ended.
+    ended: bool,
+    /// When lanes were asked for.
+    asked: HashMap<(ConnectionId, PublicKey), Instant>,
     /// Whether the node is at home here, or only sends to those who are.
     is_home: bool,
     pub(super) used: Instant,
@@ -47,6 +58,8 @@ impl Client {
             homing: Homing::new(region.relays.len(), random, now),
             lines: HashMap::new(),
             places: HashMap::new(),
+            ended: false,
+            asked: HashMap::new(),
             is_home,
             used: now,
         }
@@ -56,8 +69,21 @@ impl Client {
         self.relays == region.relays
     }
 
-    /// A new ticket for the same key.
-    pub(super) fn renew(&mut self, ticket: SignedTicket) {
+    /// Whether it was refused, or was to be, by a node key that is none any more: a new one does not wait.
+    pub(super) fn is_stale(&self, identity: &Secret) -> bool {
+        self.identity != *identity && self.homing.home().is_none()
+    }
+
+    /// A new ticket for the same key, or another node key.
+    pub(super) fn renew(&mut self, ticket: SignedTicket, identity: &Secret) {
+        if self.identity != *identity {
+            self.identity = identity.clone();
+            for line in self.lines.values_mut() {
+                if let Ok(key) = identity.signing_key() {
+                    line.session.identify(key);
+                }
+            }
+        }
         if self.ticket != ticket {
             self.ticket = ticket;
             for line in self.lines.values_mut() {
@@ -78,8 +104,12 @@ impl Client {
         Some((relay.host.clone(), self.lines.get(&id)?.carrier))
     }
 
-    /// Lets time pass, and does what is to be done.
-    pub(super) fn act(&mut self, endpoint: &quinn::Endpoint, incoming: &mpsc::Sender<Incoming>) {
+    /// Lets time pass, and does what is to be done; whether connections have ended since the last time.
+    pub(super) fn act(
+        &mut self,
+        endpoint: &quinn::Endpoint,
+        incoming: &mpsc::Sender<Incoming>,
+    ) -> bool {
         self.homing.handle_timeout(Instant::now());
         while let Some(action) = self.homing.poll_action() {
             match action {
@@ -99,33 +129,76 @@ impl Client {
                     self.say(id, |line| line.session.home(home));
                 }
                 Action::Ping(id, number) => self.say(id, |line| line.session.ping(number)),
-                // No lanes: the path engine has them.
-                Action::OpenLane(..) => {}
-                Action::Close(id) => {
-                    self.lines.remove(&id);
-                    self.places.remove(&id);
-                }
+                Action::OpenLane(id, peer) => self.ask_lane(id, peer),
+                Action::Close(id) => self.forget(id),
             }
         }
+        std::mem::take(&mut self.ended)
     }
 
-    /// Sends by the home; false if there is none now.
-    pub(super) fn send(&mut self, to: PublicKey, batch: Batch<'_>) -> bool {
-        let Some(Path::Connection(id) | Path::Lane(id, _)) = self.homing.path(&to) else {
-            return false;
+    /// Sends by the home, by a lane if there is one; says by what, or nothing if there is no home now.
+    pub(super) fn send(
+        &mut self,
+        to: PublicKey,
+        batch: Batch<'_>,
+        lanes: &mut Lanes,
+    ) -> Option<&'static str> {
+        let path = self.homing.path(&to)?;
+        let (Path::Connection(id) | Path::Lane(id, _)) = path;
+        let way = match path {
+            Path::Lane(_, lane) => {
+                lanes.send(self.lane(id, lane), batch);
+                LANE
+            }
+            Path::Connection(_) => {
+                let line = self.lines.get_mut(&id)?;
+                line.send(to, batch);
+                let carrier = line.carrier;
+                self.ask_lane(id, to);
+                carrier
+            }
         };
-        let Some(line) = self.lines.get_mut(&id) else { return false };
-        line.send(to, batch);
         let now = Instant::now();
         self.homing.sent(id, now);
         self.used = now;
-        true
+        Some(way)
+    }
+
+    /// Whether this is a connection of ours.
+    pub(super) fn has(&self, id: ConnectionId) -> bool {
+        self.lines.contains_key(&id)
+    }
+
+    /// A lane of a connection.
+    fn lane(&self, connection: ConnectionId, lane: LaneId) -> LaneOf {
+        LaneOf { client: self.id, connection, lane }
+    }
+
+    /// Asks for a lane, if that was not done a moment ago.
+    fn ask_lane(&mut self, id: ConnectionId, peer: PublicKey) {
+        let now = Instant::now();
+        let asked = self.asked.get(&(id, peer));
+        if asked.is_some_and(|at| now.saturating_duration_since(*at) < ASK_AGAIN) {
+            return;
+        }
+        self.asked.insert((id, peer), now);
+        self.say(id, |line| line.session.open_lane(peer));
+    }
+
+    /// What became of a lane's end.
+    pub(super) fn lane_heard(&mut self, of: LaneOf, heard: &Heard<'_>) {
+        match heard {
+            Heard::Packet(..) => self.homing.heard(of.connection, Instant::now()),
+            Heard::Bound(bound) => self.homing.lane_bound(of.connection, of.lane, *bound),
+            Heard::Lost => self.homing.lane_closed(of.connection, of.lane),
+        }
     }
 
     /// Takes what a connection brought; gives packets to `deliver`.
     pub(super) fn take(
         &mut self,
         incoming: Incoming,
+        lanes: &mut Lanes,
         mut deliver: impl FnMut(PublicKey, Batch<'_>),
     ) {
         let now = Instant::now();
@@ -153,7 +226,7 @@ impl Client {
                         self.homing.heard(id, now);
                         deliver(from, batch);
                     }
-                    Ok(Some(event)) => self.hear(id, &event, now),
+                    Ok(Some(event)) => self.hear(id, &event, lanes, now),
                     Ok(None) => {}
                     Err(error) => {
                         tracing::warn!("a relay of region {}: {error}", self.id.0.0);
@@ -165,23 +238,38 @@ impl Client {
         }
     }
 
-    fn hear(&mut self, id: ConnectionId, event: &Event<'_>, now: Instant) {
+    fn hear(&mut self, id: ConnectionId, event: &Event<'_>, lanes: &mut Lanes, now: Instant) {
         match event {
             Event::Admitted(_) => self.homing.admitted(id, now),
             Event::Pong(number) => self.homing.pong(id, *number, now),
             Event::Drain(within) => self.homing.draining(id, *within, now),
-            // Whoever is not there may come; lanes are not asked for.
-            Event::PeerGone(_)
-            | Event::Received(..)
-            | Event::LaneOpened(_)
-            | Event::LaneRefused(..)
-            | Event::LaneClosed(_) => {}
+            Event::LaneOpened(opened) => {
+                self.homing.lane_opened(id, opened.peer, opened.lane);
+                let near = self.lines.get(&id).map(|line| line.remote);
+                lanes.open(self.lane(id, opened.lane), opened, near);
+            }
+            Event::LaneClosed(lane) => {
+                self.homing.lane_closed(id, *lane);
+                lanes.close(self.lane(id, *lane));
+            }
+            // The connection goes on carrying what the lane would.
+            Event::LaneRefused(peer, why) => {
+                tracing::debug!(%peer, ?why, "no lane");
+            }
+            // Whoever is not there may come.
+            Event::PeerGone(_) | Event::Received(..) => {}
         }
     }
 
-    fn ended(&mut self, id: ConnectionId, now: Instant) {
+    fn forget(&mut self, id: ConnectionId) {
         self.lines.remove(&id);
         self.places.remove(&id);
+        self.asked.retain(|(of, _), _| *of != id);
+        self.ended = true;
+    }
+
+    fn ended(&mut self, id: ConnectionId, now: Instant) {
+        self.forget(id);
         self.homing.ended(id, now);
     }
 

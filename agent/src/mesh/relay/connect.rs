@@ -12,10 +12,13 @@ use proto::ticket::SignedTicket;
 use quinn::crypto::rustls::QuicClientConfig;
 use relay_client::Session;
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
 use super::{LineId, trust};
+use crate::io::divert::MARK;
 use crate::mesh::secret::Secret;
 
 /// How long QUIC may take before TLS is tried.
@@ -39,6 +42,8 @@ pub(super) struct Line {
     pub(super) session: Session,
     /// What carries it, for people to read.
     pub(super) carrier: &'static str,
+    /// Where the relay is.
+    pub(super) remote: SocketAddr,
     quic: Option<quinn::Connection>,
     writer: mpsc::Sender<Vec<u8>>,
 }
@@ -107,7 +112,9 @@ async fn connected(
     let stream = tokio::time::timeout(TLS_PATIENCE, tls(relay)).await.context("no answer")??;
     let mut exporter = [0; 32];
     stream.get_ref().1.export_keying_material(&mut exporter, EXPORTER_LABEL, Some(&[]))?;
-    let written = say_connected(admission, exporter, None, "TLS", id, to).await?;
+    let remote = stream.get_ref().0.peer_addr()?;
+    let by = Carrier { name: "TLS", remote, quic: None };
+    let written = say_connected(admission, exporter, by, id, to).await?;
     let (reader, writer) = tokio::io::split(stream);
     tokio::select! {
         written = write(writer, written) => written,
@@ -147,7 +154,8 @@ async fn over_quic(
     quic.export_keying_material(&mut exporter, EXPORTER_LABEL, &[])
         .map_err(|_| anyhow::anyhow!("TLS exports nothing"))?;
     let (stream, reader) = quic.open_bi().await?;
-    let written = say_connected(admission, exporter, Some(quic.clone()), "QUIC", id, to).await?;
+    let by = Carrier { name: "QUIC", remote: quic.remote_address(), quic: Some(quic.clone()) };
+    let written = say_connected(admission, exporter, by, id, to).await?;
     let long = async {
         loop {
             read(quic.accept_uni().await?, id, to).await?;
@@ -170,26 +178,44 @@ async fn over_quic(
     }
 }
 
+/// What carries a connection.
+struct Carrier {
+    name: &'static str,
+    remote: SocketAddr,
+    quic: Option<quinn::Connection>,
+}
+
 async fn say_connected(
     admission: &Admission,
     exporter: [u8; 32],
-    quic: Option<quinn::Connection>,
-    carrier: &'static str,
+    by: Carrier,
     id: LineId,
     to: &mpsc::Sender<Incoming>,
 ) -> anyhow::Result<mpsc::Receiver<Vec<u8>>> {
     let session = Session::new(admission.identity.signing_key()?, admission.ticket, exporter);
     let (writer, written) = mpsc::channel(WAITING);
-    let mut line = Line { session, carrier, quic, writer };
+    let Carrier { name, remote, quic } = by;
+    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    let mut line = Line { session, carrier: name, remote, quic, writer };
     line.flush();
     to.send(Incoming::Connected(id, Box::new(line))).await?;
     Ok(written)
 }
 
+/// Marks a socket that carries the tunnel, so that it does not go by the tunnel.
+pub(super) fn marked(socket: SockRef<'_>) {
+    if let Err(error) = socket.set_mark(MARK) {
+        tracing::warn!(%error, "packets to relays are not marked: with an exit node they would circle");
+    }
+}
+
 async fn tls(
     relay: &Relay,
 ) -> anyhow::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
-    let tcp = tokio::net::TcpStream::connect(address(relay, relay.tls_port).await?).await?;
+    let address = address(relay, relay.tls_port).await?;
+    let tcp = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    marked(SockRef::from(&tcp));
+    let tcp = tcp.connect(address).await?;
     tcp.set_nodelay(true)?;
     let connector =
         tokio_rustls::TlsConnector::from(Arc::new(trust::tls(&relay.certificates, false)?));

@@ -5,28 +5,35 @@
 
 mod client;
 mod connect;
+mod lanes;
+mod plan;
 mod port;
+mod sending;
 mod trust;
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv6Addr, SocketAddr};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use proto::control::{Region, RegionId};
+use proto::control::RegionId;
 use proto::key::PublicKey;
-use proto::ticket::SignedTicket;
+use proto::relay::Batch;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use relay_client::ConnectionId;
-use serde::{Deserialize, Serialize};
+use socket2::SockRef;
 use tokio::sync::{mpsc, watch};
 
-use super::secret::Secret;
+use crate::io::udp::Received;
 use client::{Client, ClientId};
-use connect::Incoming;
+use connect::{Incoming, marked};
+use lanes::{Heard, Lanes, Run};
+pub(crate) use plan::{Plan, RelayHome, RelayPeer};
 pub(crate) use port::PeerNumber;
 use port::RelayPort;
+use sending::{Sent, send};
 
 /// A foreign region that nothing was sent to for so long is left.
 const UNUSED: Duration = Duration::from_secs(300);
@@ -40,65 +47,40 @@ struct LineId {
     connection: ConnectionId,
 }
 
-/// What there is to be connected to, and for whom.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) regions: Vec<Region>,
-    pub(crate) home: Option<RegionId>,
-    /// By which keys the node is served, the one to send by first.
-    pub(crate) tickets: Vec<(PublicKey, SignedTicket)>,
-    pub(crate) identity: Option<Secret>,
-    pub(crate) peers: BTreeMap<PeerNumber, RelayPeer>,
-    /// The WireGuard port of this node.
-    pub(crate) engine: u16,
-}
-
-/// A peer, as relays know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RelayPeer {
-    /// Its key, then others that mean it too.
-    pub(crate) keys: Vec<PublicKey>,
-    pub(crate) home: Option<RegionId>,
-}
-
-/// Where the node is at home.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RelayHome {
-    pub(crate) region: u16,
-    pub(crate) relay: String,
-    /// What carries the connection: `QUIC` or `TLS`.
-    pub(crate) carrier: String,
-}
-
 /// The end that the node holds; the task ends with it.
 pub(crate) struct Relays {
     plans: watch::Sender<Plan>,
     home: watch::Receiver<Option<RelayHome>>,
+    ways: watch::Receiver<Ways>,
     port: u16,
 }
+
+/// By what packets to each peer left the last time: a lane, QUIC or TLS.
+type Ways = HashMap<PeerNumber, &'static str>;
 
 impl Relays {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let port = RelayPort::open().context("cannot open a socket for relayed packets")?;
         let number = port.number()?;
-        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        let endpoint = quinn::Endpoint::client(any)
-            .or_else(|_| quinn::Endpoint::client(([0, 0, 0, 0], 0).into()))
-            .context("cannot open a socket for QUIC")?;
+        let endpoint = quic_endpoint().context("cannot open a socket for QUIC")?;
+        let lanes = Lanes::open_socket().context("cannot open a socket for lanes")?;
         let (plans, plan) = watch::channel(Plan::default());
         let (said, home) = watch::channel(None);
+        let (say_ways, ways) = watch::channel(Ways::default());
         let (incoming, inbox) = mpsc::channel(1024);
         let task = Task {
             port,
             endpoint,
+            lanes,
             plan: Plan::default(),
             numbers: HashMap::new(),
             clients: HashMap::new(),
             incoming,
             home: said,
+            ways: say_ways,
         };
         tokio::spawn(task.run(plan, inbox));
-        Ok(Self { plans, home, port: number })
+        Ok(Self { plans, home, ways, port: number })
     }
 
     /// Where the engine sends packets for a peer.
@@ -113,26 +95,49 @@ impl Relays {
     pub(crate) fn home(&self) -> Option<RelayHome> {
         self.home.borrow().clone()
     }
+
+    /// By what packets to a peer left the last time: `lane`, `QUIC` or `TLS`.
+    pub(crate) fn way(&self, peer: PeerNumber) -> Option<&'static str> {
+        self.ways.borrow().get(&peer).copied()
+    }
 }
 
 struct Task {
     port: RelayPort,
     endpoint: quinn::Endpoint,
+    lanes: Lanes,
     plan: Plan,
     numbers: HashMap<PublicKey, PeerNumber>,
     clients: HashMap<ClientId, Client>,
     incoming: mpsc::Sender<Incoming>,
     home: watch::Sender<Option<RelayHome>>,
+    ways: watch::Sender<Ways>,
+}
+
+fn quic_endpoint() -> std::io::Result<quinn::Endpoint> {
+    let any = |v6: bool| if v6 { "[::]:0" } else { "0.0.0.0:0" };
+    let bind = |v6| std::net::UdpSocket::bind(any(v6));
+    let socket = bind(true).or_else(|_| bind(false))?;
+    marked(SockRef::from(&socket));
+    let runtime = Arc::new(quinn::TokioRuntime);
+    quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)
 }
 
 impl Task {
     async fn run(mut self, mut plans: watch::Receiver<Plan>, mut inbox: mpsc::Receiver<Incoming>) {
+        let mut received = Received::new();
         loop {
+            let mut ended = false;
             for client in self.clients.values_mut() {
-                client.act(&self.endpoint, &self.incoming);
+                ended |= client.act(&self.endpoint, &self.incoming);
             }
+            if ended {
+                self.end_lanes();
+            }
+            self.keep_lanes();
             self.say_home();
-            let due = self.clients.values().filter_map(Client::poll_timeout).min();
+            let due = self.clients.values().filter_map(Client::poll_timeout);
+            let due = due.chain(self.lanes.poll_timeout()).min();
             let due = due.unwrap_or_else(|| Instant::now() + LOOK);
             let engine = self.plan.engine;
             tokio::select! {
@@ -144,16 +149,22 @@ impl Task {
                     self.adopt(plan);
                 }
                 Some(incoming) = inbox.recv() => self.take(incoming),
-                received = self.port.receive(engine) => match received {
+                taken = self.port.receive(engine) => match taken {
                     Ok((peer, packets)) => {
-                        let (plan, clients) = (&self.plan, &mut self.clients);
-                        if let Some(batch) = packets.batch()
-                            && let Some(missing) = send(plan, clients, peer, batch)
-                        {
-                            self.visit(missing);
+                        if let Some(batch) = packets.batch() {
+                            let (clients, lanes) = (&mut self.clients, &mut self.lanes);
+                            match send(&self.plan, clients, lanes, peer, batch) {
+                                Sent::By(way) => say_way(&self.ways, peer, way),
+                                Sent::Missing(client) => self.visit(client),
+                                Sent::Nowhere => {}
+                            }
                         }
                     }
                     Err(error) => tracing::debug!(%error, "relayed packets are not received"),
+                },
+                came = self.lanes.receive(&mut received) => match came {
+                    Ok(()) => self.hear_lanes(&received),
+                    Err(error) => tracing::debug!(%error, "packets of lanes are not received"),
                 },
                 () = tokio::time::sleep_until(due.into()) => {}
             }
@@ -169,14 +180,21 @@ impl Task {
         let region = |id: RegionId| plan.regions.iter().find(|region| region.id == id);
         self.clients.retain(|(id, key), client| {
             let ticket = plan.tickets.iter().find(|(of, _)| of == key);
-            let kept = region(*id).is_some_and(|region| client.is_of(region));
-            if let (Some((_, ticket)), true) = (ticket, kept) {
-                client.renew(*ticket);
+            let stale = plan.identity.as_ref().is_some_and(|identity| client.is_stale(identity));
+            let kept = !stale && region(*id).is_some_and(|region| client.is_of(region));
+            if let (Some((_, ticket)), Some(identity), true) = (ticket, &plan.identity, kept) {
+                client.renew(*ticket, identity);
             }
             let is_foreign = Some(*id) != plan.home;
             let unused = is_foreign && client.used.elapsed() > UNUSED;
             ticket.is_some() && kept && !unused
         });
+        self.end_lanes();
+        if self.plan.local != plan.local {
+            self.lanes.rebind();
+        }
+        let numbers = &plan.peers;
+        self.ways.send_modify(|ways| ways.retain(|peer, _| numbers.contains_key(peer)));
         self.plan = plan;
         if let Some(home) = self.plan.home {
             let keys: Vec<_> = self.plan.tickets.iter().map(|(key, _)| *key).collect();
@@ -209,11 +227,45 @@ impl Task {
         | Incoming::Frame(LineId { client, .. }, _)) = &incoming;
         let Some(client) = self.clients.get_mut(client) else { return };
         let (port, numbers, engine) = (&self.port, &self.numbers, self.plan.engine);
-        client.take(incoming, |from, batch| {
+        client.take(incoming, &mut self.lanes, |from, batch| {
             if let Some(&number) = numbers.get(&from) {
                 port.deliver(number, batch, engine);
             }
         });
+    }
+
+    /// Lets go of lanes whose connection has ended.
+    fn end_lanes(&mut self) {
+        let clients = &self.clients;
+        self.lanes.keep(|of, id| clients.get(&of).is_some_and(|client| client.has(id)));
+    }
+
+    /// Sends what lanes need.
+    fn keep_lanes(&mut self) {
+        for of in self.lanes.transmit() {
+            if let Some(client) = self.clients.get_mut(&of.client) {
+                client.lane_heard(of, &Heard::Bound(false));
+            }
+        }
+    }
+
+    fn hear_lanes(&mut self, received: &Received) {
+        let (port, numbers, engine) = (&self.port, &self.numbers, self.plan.engine);
+        let deliver = |from: PublicKey, batch: Batch<'_>| {
+            if let Some(&number) = numbers.get(&from) {
+                port.deliver(number, batch, engine);
+            }
+        };
+        let (clients, mut run) = (&mut self.clients, Run::default());
+        self.lanes.hear(received, |of, heard| {
+            if let Some(client) = clients.get_mut(&of.client) {
+                client.lane_heard(of, &heard);
+                if let Heard::Packet(from, packet) = heard {
+                    run.add(from, packet, deliver);
+                }
+            }
+        });
+        run.flush(deliver);
     }
 
     fn say_home(&self) {
@@ -234,22 +286,6 @@ impl Task {
     }
 }
 
-/// Sends packets to a peer's home region; gives where a connection is missing, if one is.
-fn send(
-    plan: &Plan,
-    clients: &mut HashMap<ClientId, Client>,
-    peer: PeerNumber,
-    batch: proto::relay::Batch<'_>,
-) -> Option<ClientId> {
-    let peer = plan.peers.get(&peer)?;
-    let to = *peer.keys.first()?;
-    let region = peer.home.or(plan.home)?;
-    for (key, _) in &plan.tickets {
-        if let Some(client) = clients.get_mut(&(region, *key))
-            && client.send(to, batch)
-        {
-            return None;
-        }
-    }
-    plan.tickets.first().map(|(key, _)| (region, *key))
+fn say_way(ways: &watch::Sender<Ways>, peer: PeerNumber, way: &'static str) {
+    ways.send_if_modified(|ways| ways.insert(peer, way) != Some(way));
 }

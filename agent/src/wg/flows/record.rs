@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dataplane_common::{Direction, FlowKey, Generation};
+use proto::control::{FlowEvent, FlowRecord};
+use proto::ticket::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
 /// What happened to a flow.
@@ -42,6 +44,9 @@ pub(crate) struct Record {
     pub(crate) direction: Way,
     /// The protocol's name, or its number.
     pub(crate) protocol: String,
+    /// Its number, which those who read a log can do without.
+    #[serde(skip)]
+    pub(super) number: u8,
     /// Who sent the first packet.
     pub(crate) source: IpAddr,
     /// From this port; an echo's identifier for ICMP; absent for protocols without ports.
@@ -107,6 +112,36 @@ impl fmt::Display for Record {
     }
 }
 
+impl Record {
+    /// As the control plane is told of it; nothing of a flow that only is open.
+    pub(crate) fn told(&self) -> Option<FlowRecord> {
+        let at = humantime::parse_rfc3339(&self.time).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(FlowRecord {
+            at: UnixSeconds(at.as_secs()),
+            event: self.event.told()?,
+            protocol: self.number,
+            source: self.source,
+            source_port: self.source_port,
+            destination: self.destination,
+            destination_port: self.destination_port,
+            packets: self.sent.packets.saturating_add(self.received.packets),
+            bytes: self.sent.bytes.saturating_add(self.received.bytes),
+            reason: self.reason.clone(),
+        })
+    }
+}
+
+impl Happened {
+    pub(crate) const fn told(self) -> Option<FlowEvent> {
+        match self {
+            Self::Open => None,
+            Self::Start => Some(FlowEvent::Start),
+            Self::End => Some(FlowEvent::End),
+            Self::Denied => Some(FlowEvent::Denied),
+        }
+    }
+}
+
 fn seconds(milliseconds: u64) -> String {
     format!("{}.{:03} s", milliseconds / 1000, milliseconds % 1000)
 }
@@ -141,6 +176,7 @@ impl Record {
             event,
             direction,
             protocol: policy::protocol::name(key.protocol()),
+            number: key.protocol(),
             source: source.0,
             source_port: source.1,
             destination: destination.0,

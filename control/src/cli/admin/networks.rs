@@ -23,6 +23,11 @@ pub(super) enum Networks {
     Get {
         network: String,
     },
+    /// Have nodes tell of one of so many flows, for `admin flows`; of none at 0
+    FlowLogs {
+        network: String,
+        one_of: u32,
+    },
     /// Delete a network with its nodes
     Delete {
         network: String,
@@ -38,6 +43,10 @@ pub(super) async fn run(server: &Server, what: Networks) -> Result<Value> {
         }
         Networks::Get { network } => {
             server.ask(Method::GET, &["networks", &network], &[], None).await
+        }
+        Networks::FlowLogs { network, one_of } => {
+            let body = Some(json!({ "flow_logs": one_of }));
+            server.ask(Method::PATCH, &["networks", &network], &[], body).await
         }
         Networks::Delete { network } => {
             server.ask(Method::DELETE, &["networks", &network], &[], None).await

@@ -41,7 +41,8 @@ fn node(number: u8, kind: u8) -> Node {
         2 => Owner::User("alice@x".to_owned()),
         _ => Owner::User("bob@x".to_owned()),
     };
-    let seed = Zeroizing::new([number; 32]);
+    // By this bit alone the node key is another.
+    let seed = Zeroizing::new([number + 100 * (kind >> 3 & 1); 32]);
     Node {
         id: NodeId([number; 16]),
         name: format!("node{number}"),
@@ -50,7 +51,7 @@ fn node(number: u8, kind: u8) -> Node {
         standing: if kind & 32 == 0 { Standing::Approved } else { Standing::Pending },
         ephemeral: false,
         node_key: SigningKey::from_seed(&seed).unwrap().verifying_key(),
-        key: PublicKey::from([kind.max(1); 32]),
+        key: PublicKey::from([(kind & !8).max(1); 32]),
         key_since: NOW,
         next_key: None,
         offered: vec!["192.168.7.0/24".parse().unwrap()],
@@ -69,8 +70,13 @@ fn node(number: u8, kind: u8) -> Node {
 
 fn tenant(nodes: Vec<Node>, rules: u8) -> Tenant {
     let plan = AddressPlan::usual([1; 5]);
-    let network =
-        Network { id: NetworkId([5; 16]), name: "home".to_owned(), v4: plan.v4(), v6: plan.v6() };
+    let network = Network {
+        id: NetworkId([5; 16]),
+        name: "home".to_owned(),
+        v4: plan.v4(),
+        v6: plan.v6(),
+        flow_logs: 0,
+    };
     Tenant::new(network, plan, 1, nodes, document(rules), Vec::new()).unwrap()
 }
 
@@ -119,8 +125,11 @@ impl Agent {
             .map(|netmap| serde_json::from_str::<policy::Filter>(netmap.filter.get()).unwrap());
         assert_eq!(filters[0], filters[1]);
         assert_eq!(have.regions, want.regions);
-        let keys =
-            |netmap: &Netmap| netmap.ticket.as_ref().map(|ticket| ticket.ticket.claims().node);
+        assert_eq!(have.network, want.network);
+        let keys = |netmap: &Netmap| {
+            let claims = netmap.ticket.as_ref().map(|ticket| *ticket.ticket.claims());
+            claims.map(|claims| (claims.node, claims.identity))
+        };
         assert_eq!(keys(have), keys(&want));
     }
 }
@@ -133,7 +142,7 @@ proptest! {
     fn deltas_lead_to_what_a_snapshot_says(
         first in prop::collection::vec(any::<u8>(), 1..8),
         rules in 0u8..64,
-        steps in prop::collection::vec((0u8..10, 0u8..10, any::<u8>(), any::<u16>()), 1..30),
+        steps in prop::collection::vec((0u8..11, 0u8..10, any::<u8>(), any::<u16>()), 1..30),
     ) {
         let nodes: Vec<Node> = (0u8..).zip(&first).map(|(n, kind)| node(n, *kind)).collect();
         let mut agents: BTreeMap<NodeId, Agent> = BTreeMap::new();
@@ -154,6 +163,10 @@ proptest! {
                     name: "here".to_owned(),
                     relays: Vec::new(),
                 }]),
+                3 => Change::Network(Network {
+                    flow_logs: kind.into(),
+                    ..tenant.network().clone()
+                }),
                 _ => Change::Node(Box::new(node(which, kind))),
             };
             if agents.get(&id).is_some_and(|agent| agent.ended) {

@@ -6,7 +6,8 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 
 use dataplane_common::{
-    Datagram, DropReason, Judged, Lane, LaneCell, LaneEnd, LaneId, LaneTable, Nanos, Rate, judge,
+    Datagram, DropReason, HotLane, Judged, Lane, LaneAddresses, LaneCell, LaneEnd, LaneId,
+    LaneTable, Nanos, Rate, judge,
 };
 
 /// How long a lane may be ahead of its rate: longer than a scheduler's pause, short for a queue.
@@ -63,28 +64,27 @@ pub enum Verdict {
 }
 
 impl LaneEntry {
-    /// The same, as kernel and user space judge by it; `port` is the relay's. `None` if addresses of
-    /// two families were proven to be one.
+    /// The same, as kernel and user space judge by it. `None` if addresses of two families were proven
+    /// to be one.
     #[must_use]
-    pub fn to_lane(&self, id: LaneId, port: u16) -> Option<Lane> {
-        let end = LaneEnd::new(self.from, relay_address(self.from, self.local, port))?;
+    pub fn to_lane(&self, id: LaneId) -> Option<Lane> {
+        let end = LaneEnd::new(self.from, relay_address(self.from, self.local))?;
         let burst = (self.rate.get() / 1_000 * BURST_MILLISECONDS).max(LEAST_BURST);
         let lane = Lane::unbound(id, end).with_rate(Rate::new(self.rate.get(), burst));
         let Some(Forward { to, via, lane: onward }) = self.to else { return Some(lane) };
-        Some(lane.bound_to(onward, LaneEnd::new(to, relay_address(to, via, port))?))
+        Some(lane.bound_to(onward, LaneEnd::new(to, relay_address(to, via))?))
     }
 }
 
 /// The relay's address that is spoken to from there.
-fn relay_address(from: SocketAddr, local: Option<IpAddr>, port: u16) -> SocketAddr {
+fn relay_address(from: SocketAddr, local: Option<IpAddr>) -> IpAddr {
     let unknown: IpAddr =
         if from.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    (local.unwrap_or(unknown), port).into()
+    local.unwrap_or(unknown)
 }
 
 /// The table of lanes, each at the place that its id tells.
 pub struct Switch {
-    port: u16,
     start: Instant,
     places: Vec<Option<Bound>>,
     bound: usize,
@@ -99,16 +99,16 @@ struct Bound {
 struct At<'a>(&'a Switch, Nanos);
 
 impl Switch {
-    /// A table without lanes, for the port of lanes.
+    /// A table without lanes.
     #[must_use]
-    pub const fn new(port: u16, now: Instant) -> Self {
-        Self { port, start: now, places: Vec::new(), bound: 0 }
+    pub const fn new(now: Instant) -> Self {
+        Self { start: now, places: Vec::new(), bound: 0 }
     }
 
     /// Does what the relay says.
     pub fn change(&mut self, change: SwitchChange) {
         match change {
-            SwitchChange::Insert(id, entry) => match entry.to_lane(id, self.port) {
+            SwitchChange::Insert(id, entry) => match entry.to_lane(id) {
                 Some(lane) => self.insert(lane, entry.to),
                 None => self.remove(id),
             },
@@ -117,14 +117,14 @@ impl Switch {
     }
 
     fn insert(&mut self, lane: Lane, to: Option<Forward>) {
-        let place = lane.id.place() as usize;
+        let place = lane.id().place() as usize;
         if place >= self.places.len() {
             self.places.resize_with(place + 1, || None);
         }
         let at = &mut self.places[place];
         match at {
             // To bind it again does not fill its bucket.
-            Some(bound) if bound.cell.lane.id == lane.id => {
+            Some(bound) if bound.cell.lane.id() == lane.id() => {
                 (bound.cell.lane, bound.to) = (lane, to);
             }
             _ => {
@@ -143,7 +143,7 @@ impl Switch {
 
     fn find(&self, id: LaneId) -> Option<&Bound> {
         let bound = self.places.get(id.place() as usize)?.as_ref()?;
-        (bound.cell.lane.id == id).then_some(bound)
+        (bound.cell.lane.id() == id).then_some(bound)
     }
 
     /// Judges datagrams with one header, of one length but for the last, from this address to that
@@ -158,11 +158,11 @@ impl Switch {
         now: Instant,
     ) -> Verdict {
         let first = &run[..stride.min(run.len())];
-        let local = relay_address(from, local, self.port);
+        let local = relay_address(from, local);
         let datagram = Datagram::new(first, from, local).of_run(run);
         match judge(&datagram, &At(self, self.nanos(now))) {
             Judged::Forward(bound) | Judged::Up(bound) => {
-                bound.to.map_or(Verdict::Up(bound.cell.lane.id), Verdict::Forward)
+                bound.to.map_or(Verdict::Up(bound.cell.lane.id()), Verdict::Forward)
             }
             Judged::Control => Verdict::Control,
             Judged::Stun => Verdict::Stun,
@@ -203,8 +203,12 @@ impl<'a> LaneTable for At<'a> {
 }
 
 impl dataplane_common::LaneEntry for &Bound {
-    fn lane(&self) -> &Lane {
-        &self.cell.lane
+    fn hot(&self) -> &HotLane {
+        self.cell.lane.hot()
+    }
+
+    fn addresses(&self) -> Option<&LaneAddresses> {
+        Some(self.cell.lane.addresses())
     }
 
     fn spent(&self) -> Nanos {

@@ -3,17 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
+use certificates::Files;
+use certificates::acme::Said;
 
 use super::Options;
 use crate::core::{ControlKeys, Settings};
-use crate::server::acme::Acme;
 use crate::server::mesh::MeshConfig;
 use crate::server::tls::IdentitySource;
 use crate::server::xdp::XdpChoice;
-
-/// The certificate authority that is asked if none is named.
-const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// A configuration that is whole.
 #[derive(Clone, Debug)]
@@ -111,13 +109,11 @@ impl Options {
         if let (Some(first), Some(second)) = (first, said.next()) {
             bail!("`{first}` and {} exclude each other: remove one", name(second));
         }
-        if first != Some("acme-names") {
-            self.no_acme()?;
-        }
+        let acme = self.acme()?;
         match (&self.certificate, &self.private_key) {
             (Some(certificate), Some(key)) => {
                 let (certificate, key) = (certificate.clone(), key.clone());
-                return Ok(IdentitySource::Files { certificate, key });
+                return Ok(IdentitySource::Files(Files { certificate, key }));
             }
             (Some(_), None) => bail!(
                 "{} is set but `private-key` is not: name the file with its key",
@@ -133,41 +129,32 @@ impl Options {
             ensure!(!names.is_empty(), "{} has no name: say one", name("self-signed"));
             return Ok(IdentitySource::SelfSigned(names.clone()));
         }
-        match &self.acme_names {
-            Some(names) => self.acme(names).map(IdentitySource::Acme),
-            None => bail!(
+        acme.ok_or_else(|| {
+            anyhow!(
                 "there is no certificate: set `certificate` and `private-key`, or `acme-names`, or \
                  `self-signed` for development"
-            ),
-        }
+            )
+        })
     }
 
-    /// ACME's other keys mean nothing without names.
-    fn no_acme(&self) -> Result<()> {
-        let others = [
-            ("acme-state", self.acme_state.is_some()),
-            ("acme-contact", self.acme_contact.is_some()),
-            ("acme-directory", self.acme_directory.is_some()),
-            ("acme-root", self.acme_root.is_some()),
-            ("acme-eab-id", self.acme_eab_id.is_some()),
-            ("acme-eab-key", self.acme_eab_key.is_some()),
-        ];
-        if let Some((key, _)) = others.into_iter().find(|(_, set)| *set) {
-            bail!("{} is set but `acme-names` is not: say for which names", self.lines.name(key));
-        }
-        Ok(())
-    }
-
-    fn acme(&self, names: &[String]) -> Result<Acme> {
-        let name = |key| self.lines.name(key);
-        ensure!(!names.is_empty(), "{} has no name: say one", name("acme-names"));
-        for wanted in names {
+    fn acme(&self) -> Result<Option<IdentitySource>> {
+        let name = |key| self.lines.name(key).to_string();
+        let said = Said {
+            names: self.acme_names.clone(),
+            contact: self.acme_contact.clone(),
+            directory: self.acme_directory.clone(),
+            root: self.acme_root.clone(),
+            eab_id: self.acme_eab_id.clone(),
+            eab_key: self.acme_eab_key.clone(),
+        };
+        let Some(acme) = said.check("tls", &name)? else {
             ensure!(
-                is_host_name(wanted),
-                "{} has {wanted:?}: TLS-ALPN-01 proves host names only, no addresses and no `*`",
-                name("acme-names")
+                self.acme_state.is_none(),
+                "{} is set but `acme-names` is not: say for which names",
+                name("acme-state")
             );
-        }
+            return Ok(None);
+        };
         let Some(state) = self.acme_state.clone().filter(|state| state.is_absolute()) else {
             bail!(
                 "{} must name a directory, from the root on: the account key and the certificates \
@@ -175,38 +162,7 @@ impl Options {
                 name("acme-state")
             );
         };
-        let directory = self.acme_directory.clone().unwrap_or_else(|| LETS_ENCRYPT.to_owned());
-        ensure!(
-            directory.starts_with("https://"),
-            "{} is {directory:?}: ACME is spoken over https:// only",
-            name("acme-directory")
-        );
-        let contact = self.acme_contact.as_deref().map(|address| {
-            ensure!(
-                address.contains('@') && !address.contains(':'),
-                "{} is {address:?}: say a mail address, like admin@example.com",
-                name("acme-contact")
-            );
-            Ok(format!("mailto:{address}"))
-        });
-        let external = match (&self.acme_eab_id, &self.acme_eab_key) {
-            (Some(id), Some(key)) => Some((id.clone(), key.clone())),
-            (None, None) => None,
-            (Some(_), None) => {
-                bail!("{} is set but `acme-eab-key` is not: both or none", name("acme-eab-id"))
-            }
-            (None, Some(_)) => {
-                bail!("{} is set but `acme-eab-id` is not: both or none", name("acme-eab-key"))
-            }
-        };
-        Ok(Acme {
-            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
-            state,
-            contact: contact.transpose()?,
-            directory,
-            root: self.acme_root.clone(),
-            external,
-        })
+        Ok(Some(IdentitySource::Acme { acme, state }))
     }
 
     /// The three keys of a region, which belong together.
@@ -308,17 +264,3 @@ impl Options {
 
 /// Each end of a lane takes a number.
 const MOST_LANES: usize = dataplane_common::MAX_LANE_ENDS as usize / 2;
-
-fn is_host_name(name: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    name.len() <= 253
-        && name.contains('.')
-        && name.split('.').all(label)
-        && name.parse::<std::net::IpAddr>().is_err()
-}

@@ -120,6 +120,7 @@ impl Hub {
         let all = self.outbox.take();
         let departures = all.iter().map(Waiting::departure);
         let refused = self.udp.as_ref().map_or(0, |udp| udp.send_all(departures));
+        self.outbox.give_back(all);
         self.lanes.drop(DropReason::LaneSend, refused);
     }
 

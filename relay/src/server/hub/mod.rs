@@ -70,11 +70,9 @@ pub(super) fn start(
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)
         .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
     let now = clock();
-    // Without a port there are no lanes.
-    let port = udp.as_ref().map(Udp::local_address).transpose()?.map_or(0, |at| at.port());
     let hub = Hub {
         relay: Relay::new(settings, &seed, now.at),
-        switch: Switch::new(port, now.at),
+        switch: Switch::new(now.at),
         kernel,
         xdp,
         stun: Stun::new(now.at),

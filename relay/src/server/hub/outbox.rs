@@ -13,10 +13,16 @@ const DESTINATIONS: usize = RECEIVE_BATCH;
 const SEGMENTS: usize = 64;
 /// Bytes of one send: an IP packet's length, less its headers.
 const BYTES: usize = 65_000;
+/// The largest room that is kept.
+const ROOM: usize = 16 << 10;
 
 /// What waits.
 #[derive(Default)]
-pub(super) struct Outbox(Vec<Waiting>);
+pub(super) struct Outbox {
+    waiting: Vec<Waiting>,
+    /// Room of what has left, for what comes.
+    rooms: Vec<Vec<u8>>,
+}
 
 /// Datagrams of one length for one destination; only the last may be shorter.
 pub(super) struct Waiting {
@@ -28,9 +34,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    fn new(departure: &Departure<'_>) -> Self {
+    fn new(departure: &Departure<'_>, mut room: Vec<u8>) -> Self {
         let Departure { to, via, ecn, segment, bytes } = *departure;
-        Self { to, via, ecn, segment: segment.min(bytes.len()), bytes: bytes.to_vec() }
+        room.extend_from_slice(bytes);
+        Self { to, via, ecn, segment: segment.min(bytes.len()), bytes: room }
     }
 
     pub(super) fn departure(&self) -> Departure<'_> {
@@ -53,18 +60,22 @@ impl Waiting {
 impl Outbox {
     /// Keeps datagrams, but for many at once, which the caller sends; gives what must leave before.
     pub(super) fn add(&mut self, next: &Departure<'_>) -> Option<Waiting> {
-        let found = self.0.iter().position(|waiting| waiting.to == next.to);
+        let waiting = &mut self.waiting;
+        let found = waiting.iter().position(|waiting| waiting.to == next.to);
         match found {
-            Some(at) if !next.is_many() && self.0[at].takes(next) => {
-                self.0[at].bytes.extend_from_slice(next.bytes);
+            Some(at) if !next.is_many() && waiting[at].takes(next) => {
+                waiting[at].bytes.extend_from_slice(next.bytes);
                 None
             }
-            Some(at) if next.is_many() => Some(self.0.swap_remove(at)),
-            Some(at) => Some(std::mem::replace(&mut self.0[at], Waiting::new(next))),
+            Some(at) if next.is_many() => Some(waiting.swap_remove(at)),
+            Some(at) => {
+                let new = Waiting::new(next, self.rooms.pop().unwrap_or_default());
+                Some(std::mem::replace(&mut waiting[at], new))
+            }
             None if next.is_many() => None,
             None => {
-                let first = (self.0.len() >= DESTINATIONS).then(|| self.0.swap_remove(0));
-                self.0.push(Waiting::new(next));
+                let first = (waiting.len() >= DESTINATIONS).then(|| waiting.swap_remove(0));
+                waiting.push(Waiting::new(next, self.rooms.pop().unwrap_or_default()));
                 first
             }
         }
@@ -72,7 +83,20 @@ impl Outbox {
 
     /// All that waits.
     pub(super) fn take(&mut self) -> Vec<Waiting> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Gives back what has left, for its room.
+    pub(super) fn give_back(&mut self, mut left: Vec<Waiting>) {
+        for Waiting { mut bytes, .. } in left.drain(..) {
+            if self.rooms.len() < DESTINATIONS && bytes.capacity() <= ROOM {
+                bytes.clear();
+                self.rooms.push(bytes);
+            }
+        }
+        if self.waiting.is_empty() {
+            self.waiting = left;
+        }
     }
 }
 

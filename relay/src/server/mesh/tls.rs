@@ -8,9 +8,7 @@ use anyhow::{Context, Result};
 use proto::mesh::MESH_ALPN;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 
 /// The name in certificates between relays.
 pub(super) const NAME: &str = "mesh.nearwire";
@@ -21,47 +19,6 @@ const LONG: u32 = 256;
 /// The core finds a dead link long before; this ends what it has let go.
 const SILENCE: Duration = Duration::from_secs(5);
 const SOCKET_BUFFER: usize = 7 << 20;
-
-/// Any certificate is good, if its owner has its key: the end of the connection is proven by its
-/// [hello](proto::mesh::Hello), which covers what this very TLS session exports.
-#[derive(Debug)]
-struct ProvenLater(CryptoProvider);
-
-impl ServerCertVerifier for ProvenLater {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
 
 /// Opens the endpoint, which takes and dials.
 pub(super) fn endpoint(address: SocketAddr) -> Result<Endpoint> {
@@ -96,14 +53,10 @@ fn taking() -> Result<QuicServerConfig> {
     QuicServerConfig::try_from(config).context("preparing TLS for QUIC")
 }
 
+/// Any certificate is good, if its owner has its key: the end of the connection is proven by its
+/// [hello](proto::mesh::Hello), which covers what this very TLS session exports.
 fn dialling() -> Result<QuicClientConfig> {
-    let provider = rustls::crypto::ring::default_provider();
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider.clone()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .context("offering TLS 1.3")?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ProvenLater(provider)))
-        .with_no_client_auth();
+    let mut config = tls_trust::anybody().context("offering TLS 1.3")?;
     config.alpn_protocols = vec![MESH_ALPN.to_vec()];
     QuicClientConfig::try_from(config).context("preparing TLS for QUIC")
 }

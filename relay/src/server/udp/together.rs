@@ -38,7 +38,7 @@ impl Udp {
         let via = match singles {
             [] => return 0,
             [one] => return self.send(one),
-            [first, ..] => first.via,
+            [first, ..] => self.source(first.via),
         };
         let bytes: Vec<_> = singles.iter().map(|single| [IoSlice::new(single.bytes)]).collect();
         let to: Vec<_> = singles

@@ -1,12 +1,15 @@
-//! The switch against a program that only sends back what comes: alone by test-run, and over veth.
+//! The switch against a program that only sends back what comes: alone by test-run, and over veth with
+//! as many frames as another core can offer.
+
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use dataplane::{Lane, LaneEnd, LaneId};
 use netns_tests::Lab;
 
-use super::load::{Load, Target};
-use super::scene::{Cable, Scene};
-use super::{Bench, Found, switch};
+use super::load::Load;
+use super::saturation::{self, Runs};
+use super::{Bench, Found, switch, throughput};
 use crate::bench::samples::{Measure, NEARWIRE};
 use crate::bench::{Reach, Row};
 
@@ -14,41 +17,62 @@ const REFLECTOR: &str = "a bare XDP_TX reflector";
 /// Fewer than the hops that a packet may make: each run gets what the one before has made.
 const REPEAT: u32 = 250;
 /// What other programs do to the machine only ever adds: the best of so many.
-const OFTEN: usize = 400;
-/// How often they take turns over veth.
-const ROUNDS: usize = 3;
+const OFTEN: usize = 100;
 /// Bytes behind the header of a lane.
 const SIZE: u16 = 100;
+/// Lanes by test-run, each the next one's other end.
+const CIRCLES: [u32; 2] = [2, 2_000];
 
-fn rate(how: &str) -> Measure {
-    Measure::new(format!("the switch in XDP, {how}: packets a second per core"), "/s")
+fn by_test_run(lanes: u32) -> Measure {
+    let of = if lanes == 2 { "1 pair" } else { "1,000 pairs" };
+    Measure::new(format!("the switch in XDP, test-run, {of}: packets a second per core"), "/s")
 }
 
-const TEST_RUN: &str = "test-run";
-const VETH: &str = "over veth";
+fn over_veth(load: Load) -> Measure {
+    let words = throughput::words(load);
+    let name =
+        format!("the switch in XDP over veth, core full, {words}: packets a second per core");
+    Measure::new(name, "/s")
+}
+
+fn loads() -> impl Iterator<Item = Load> {
+    throughput::singles(&[throughput::SMALL, throughput::LARGE])
+}
 
 pub(super) fn measure(bench: &mut Bench) {
-    bench.attempt("test-run", |_| by_test_run());
-    for _ in 0..ROUNDS {
-        bench.attempt("over veth", over_veth);
+    for lanes in CIRCLES {
+        bench.attempt(&format!("test-run, {lanes} lanes"), |_| test_run(lanes));
+    }
+    for load in loads() {
+        let title = format!("over veth, {}", throughput::words(load));
+        bench.attempt(&title, |_| {
+            let mut found = Vec::new();
+            for (who, runs) in [(NEARWIRE, Runs::Switch), (REFLECTOR, Runs::Reflector)] {
+                let sunk = saturation::measure(runs, load)?;
+                let (rate, busy) = (sunk.packets_per_core, 100.0 * sunk.busy);
+                eprintln!("    {who}: {rate:.0} packets a second per core, {busy:.0} % busy");
+                found.push((over_veth(load), who, rate));
+            }
+            Ok(found)
+        });
     }
 }
 
-/// Two lanes that send a frame round in a circle.
-fn by_test_run() -> Result<Vec<Found>> {
-    let [one, other] = ["192.0.2.1:3478", "192.0.2.9:3478"].map(str::parse);
+/// Lanes that send a frame round in a circle.
+fn test_run(lanes: u32) -> Result<Vec<Found>> {
+    let [one, other] = ["192.0.2.1:3478", "192.0.2.9:3478"].map(str::parse::<SocketAddr>);
     let (one, other) = (one.context("an address")?, other.context("an address")?);
-    let end = |from, to| LaneEnd::new(from, to).context("two families");
-    let ids = [LaneId::new(0, 1), LaneId::new(1, 1)];
+    let end = |from, to: SocketAddr| LaneEnd::new(from, to.ip()).context("two families");
+    let id = |place: u32| LaneId::new(place % lanes, 1);
     // In no interface's way: a test-run needs none.
     let host = Lab::new("relay-ceiling")?.host("relay")?;
     let mut switch = host.enter(|| switch::load(switch::PORT))??;
-    let sides = [(ids[0], one, other, ids[1]), (ids[1], other, one, ids[0])];
-    for (id, from, to, next) in sides {
-        let lane = Lane::unbound(id, end(from, to)?).bound_to(next, end(from, to)?);
-        switch.insert(lane)?;
+    for place in 0..lanes {
+        let (from, to) = if place % 2 == 0 { (one, other) } else { (other, one) };
+        let lane = Lane::unbound(id(place), end(from, to)?);
+        switch.insert(lane.bound_to(id(place + 1), end(from, to)?))?;
     }
-    let frame = switch::frame(one, other, ids[0], SIZE)?;
+    let frame = switch::frame(one, other, id(0), SIZE)?;
     let (mut switched, mut reflected) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..OFTEN {
         switched = switched.min(nanoseconds(|| switch.time(&frame, REPEAT))?);
@@ -59,8 +83,8 @@ fn by_test_run() -> Result<Vec<Found>> {
     eprintln!("    switch {switched} ns, reflector {reflected} ns");
     let per_second = |time: f64| 1e9 / time;
     Ok(vec![
-        (rate(TEST_RUN), NEARWIRE, per_second(switched)),
-        (rate(TEST_RUN), REFLECTOR, per_second(reflected)),
+        (by_test_run(lanes), NEARWIRE, per_second(switched)),
+        (by_test_run(lanes), REFLECTOR, per_second(reflected)),
     ])
 }
 
@@ -68,30 +92,16 @@ fn nanoseconds(run: impl FnOnce() -> Result<std::time::Duration, dataplane::Erro
     Ok(run()?.as_secs_f64() * 1e9)
 }
 
-fn over_veth(bench: &Bench) -> Result<Vec<Found>> {
-    let mut found = Vec::new();
-    for (who, way, size) in
-        [(NEARWIRE, "switch", SIZE), (REFLECTOR, "reflect", SIZE + switch::LANE_HEADER)]
-    {
-        let scene = Scene::new(Cable::Wire)?;
-        let attached = match who {
-            NEARWIRE => switch::lanes(&scene)?,
-            _ => switch::reflector(&scene)?,
-        };
-        let target = Target { scene: &scene, process: None, way, at: switch::AT };
-        let carried =
-            target.carry(&bench.programs, &[Load { pairs: 1, size: size.into(), segments: 1 }])?;
-        drop(attached);
-        for carried in carried {
-            let rate_found = carried.packets_per_core().context(who)?;
-            eprintln!("    {who}: {rate_found:.0} packets a second per core");
-            found.push((rate(VETH), who, rate_found));
-        }
+pub(super) fn rows(bench: &Bench) -> Vec<Row> {
+    let beside = |measure: &Measure, reach| {
+        bench.samples.beside(measure, REFLECTOR, Some(Reach::AtLeast(reach)))
+    };
+    let mut rows: Vec<Row> =
+        CIRCLES.into_iter().map(|lanes| beside(&by_test_run(lanes), 0.5)).collect();
+    for load in loads() {
+        let ours = over_veth(load);
+        rows.push(beside(&ours, 0.8));
+        rows.extend(throughput::beside_switch(bench, &ours, load));
     }
-    Ok(found)
-}
-
-pub(super) fn rows(Bench { samples, .. }: &Bench) -> Vec<Row> {
-    let beside = |how, reach| samples.beside(&rate(how), REFLECTOR, Some(Reach::AtLeast(reach)));
-    vec![beside(TEST_RUN, 0.5), beside(VETH, 0.8)]
+    rows
 }

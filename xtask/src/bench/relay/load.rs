@@ -35,6 +35,7 @@ pub(super) struct Carried {
     #[serde(flatten)]
     pub(super) load: Load,
     packets: u64,
+    seconds: f64,
     cpu_seconds: f64,
 }
 
@@ -67,6 +68,11 @@ impl Carried {
         ensure!(self.packets > 0, "nothing came through");
         ensure!(self.cpu_seconds > 0.0, "the relay took no CPU time");
         Ok(self.packets as f64 / self.cpu_seconds)
+    }
+
+    /// What part of the time the relay's core was busy.
+    pub(super) fn busy(&self) -> f64 {
+        self.cpu_seconds / self.seconds
     }
 }
 

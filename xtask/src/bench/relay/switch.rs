@@ -3,20 +3,23 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
-use dataplane::{Allowance, Lane, LaneEnd, LaneId, LaneOptions, LaneSwitch, XdpMode};
+use dataplane::{Allowance, Egress, Lane, LaneEnd, LaneId, LaneOptions, LaneSwitch, Rate, XdpMode};
 use proto::lane::{LANE_HEADER_LEN, data_header};
+use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
 
-use super::scene::{CLIENTS, Listens, RELAY, Scene};
+use super::scene::{CLIENTS, Listens, RELAY};
 
 /// Of lanes, as `proto::lane` has it.
 pub(super) const PORT: u16 = 3478;
 /// What stands before a packet of a lane, in bytes.
 pub(super) const LANE_HEADER: u16 = 8;
 const _: () = assert!(LANE_HEADER as usize == LANE_HEADER_LEN);
-/// The clients' first port; `relay-load` has the same.
+/// The first end's port.
 const FIRST_PORT: u16 = 20_000;
 /// Pairs for which there are lanes.
 pub(super) const PAIRS: u16 = 1_000;
+/// Bytes a second of each lane: a limit to look at, which none reaches.
+const RATE: u64 = 100_000_000_000;
 
 /// Where the switch takes datagrams.
 pub(super) const AT: Listens = Listens::Udp(PORT);
@@ -29,34 +32,34 @@ pub(super) fn load(port: u16) -> Result<LaneSwitch> {
     Ok(switch)
 }
 
-/// The switch with a lane for each pair, on the relay's interface as long as this is kept.
-pub(super) fn lanes(scene: &Scene) -> Result<LaneSwitch> {
-    attached(scene, |switch, device| {
-        for pair in 0..PAIRS {
-            let ends = [2 * pair, 2 * pair + 1];
-            for [here, there] in [ends, [ends[1], ends[0]]] {
-                let lane = Lane::unbound(id(here), end(here)?).bound_to(id(there), end(there)?);
-                switch.insert(lane)?;
-            }
+/// The switch with a lane for each pair, on this interface of this namespace as long as it is kept.
+pub(super) fn with_lanes(device: &str) -> Result<LaneSwitch> {
+    let mut switch = load(PORT)?;
+    // As the relay does it: each lane has its rate and says by which interface packets leave.
+    let rate = Rate::new(RATE, RATE / 10);
+    let any = socket(AddressFamily::INET, SocketType::DGRAM, None).context("a socket")?;
+    let interface = name_to_index(&any, device).context("the interface's index")?;
+    let egress = Egress::Neighbour {
+        interface,
+        source: [2, 0, 0, 0, 0, 1],
+        destination: [2, 0, 0, 0, 0, 2],
+    };
+    for pair in 0..PAIRS {
+        let ends = [2 * pair, 2 * pair + 1];
+        for [here, there] in [ends, [ends[1], ends[0]]] {
+            let lane = Lane::unbound(id(here), end(here)?).bound_to(id(there), end(there)?);
+            switch.insert(lane.with_rate(rate).leaving_by(egress))?;
         }
-        Ok(switch.attach(device, XdpMode::Driver)?)
-    })
+    }
+    switch.attach(device, XdpMode::Driver)?;
+    Ok(switch)
 }
 
 /// The reflector, in the same way.
-pub(super) fn reflector(scene: &Scene) -> Result<LaneSwitch> {
-    attached(scene, |switch, device| Ok(switch.attach_reflector(device, XdpMode::Driver)?))
-}
-
-fn attached(
-    scene: &Scene,
-    attach: impl FnOnce(&mut LaneSwitch, &str) -> Result<()> + Send,
-) -> Result<LaneSwitch> {
-    scene.relay.enter(|| {
-        let mut switch = load(PORT)?;
-        attach(&mut switch, &scene.devices[0])?;
-        Ok(switch)
-    })?
+pub(super) fn with_reflector(device: &str) -> Result<LaneSwitch> {
+    let mut switch = load(PORT)?;
+    switch.attach_reflector(device, XdpMode::Driver)?;
+    Ok(switch)
 }
 
 /// A datagram of a lane in IPv4 on Ethernet. Its checksums are mended and looked at by nobody, so any
@@ -81,12 +84,20 @@ pub(super) fn frame(from: SocketAddr, to: SocketAddr, lane: LaneId, size: u16) -
     Ok(frame)
 }
 
-/// The id of an end: `relay-load` makes the same.
+/// A datagram of the first end, whose lane header and all are so long.
+pub(super) fn first_frame(size: u16) -> Result<Vec<u8>> {
+    frame(remote(0), (RELAY, PORT).into(), id(0), size)
+}
+
 fn id(end: u16) -> LaneId {
     LaneId::new(end.into(), 1)
 }
 
+fn remote(end: u16) -> SocketAddr {
+    (CLIENTS, FIRST_PORT + end).into()
+}
+
 fn end(number: u16) -> Result<LaneEnd> {
-    let remote = (CLIENTS, FIRST_PORT + number).into();
-    LaneEnd::new(remote, (RELAY, PORT).into()).context("two families")
+    let remote = remote(number);
+    LaneEnd::new(remote, RELAY.into()).context("two families")
 }

@@ -4,19 +4,20 @@ use anyhow::Result;
 
 use super::contestant::{COTURN, Contestant, IROH, IROH_TLS};
 use super::load::{Carried, Load};
+use super::scene::Scene;
 use super::{Bench, Found};
 use crate::bench::samples::Measure;
 use crate::bench::{Reach, Row};
 
-const SMALL: u32 = 100;
-const LARGE: u32 = 1_400;
+pub(super) const SMALL: u32 = 100;
+pub(super) const LARGE: u32 = 1_400;
 /// What a datagram of QUIC has room for on a path of 1,500 bytes.
 const LARGE_IN_QUIC: u32 = 1_300;
 const PAIRS: [u32; 2] = [1, 1_000];
 /// Segments of a batch of iroh's.
 const BATCH: u32 = 10;
 
-fn measure_of(name: &str, load: Load) -> Measure {
+pub(super) fn measure_of(name: &str, load: Load) -> Measure {
     Measure::new(format!("{name}, {}: packets a second per core", words(load)), "/s")
 }
 
@@ -24,7 +25,7 @@ fn bits_of(name: &str, load: Load) -> Measure {
     Measure::new(format!("{name}, {}: bits a second per core", words(load)), "Gbit/s")
 }
 
-fn words(Load { pairs, size, segments }: Load) -> String {
+pub(super) fn words(Load { pairs, size, segments }: Load) -> String {
     let pairs = match pairs {
         1 => "1 pair".to_owned(),
         1_000 => "1,000 pairs".to_owned(),
@@ -38,7 +39,7 @@ fn words(Load { pairs, size, segments }: Load) -> String {
     }
 }
 
-fn singles(sizes: &[u32]) -> impl Iterator<Item = Load> {
+pub(super) fn singles(sizes: &[u32]) -> impl Iterator<Item = Load> {
     let load = |size| PAIRS.map(|pairs| Load { pairs, size, segments: 1 });
     sizes.iter().flat_map(move |&size| load(size))
 }
@@ -55,38 +56,69 @@ fn loads(contestant: Contestant) -> Vec<Load> {
 
 pub(super) fn measure(bench: &mut Bench) {
     for contestant in bench.asked(&Contestant::ALL) {
-        let title = format!("throughput, {}", contestant.name());
-        bench.attempt(&title, |bench| {
-            let loads = loads(contestant);
-            let carried = contestant.measured(&bench.programs, &[], |relay| {
-                relay.scene.moderate()?;
-                relay.carry(&bench.programs, &loads)
-            })?;
-            let found = carried.iter().map(|carried| found(contestant, carried));
-            Ok(found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
-        });
+        if UNMODERATED.contains(&contestant) {
+            carry(bench, contestant, &unmoderated(contestant.name()), |_| Ok(()));
+        }
+        carry(bench, contestant, contestant.name(), Scene::moderate);
     }
 }
 
-fn found(contestant: Contestant, carried: &Carried) -> Result<[Found; 2]> {
-    let (load, who) = (carried.load, contestant.who());
-    let packets = carried.packets_per_core()?;
-    let bits = packets * f64::from(load.size) * 8.0 / 1e9;
-    eprintln!("    {}: {:.0} packets a second per core", words(load), packets);
-    let name = contestant.name();
-    Ok([(measure_of(name, load), who, packets), (bits_of(name, load), who, bits)])
+/// Measures one, with a relay of its own: what clients have left behind would be in the next ones' way.
+fn carry(
+    bench: &mut Bench,
+    contestant: Contestant,
+    name: &str,
+    prepare: impl FnOnce(&Scene) -> Result<()>,
+) {
+    bench.attempt(&format!("throughput, {name}"), |bench| {
+        let carried = contestant.measured(&bench.programs, &[], |relay| {
+            prepare(relay.scene)?;
+            relay.carry(&bench.programs, &loads(contestant))
+        })?;
+        found(contestant, name, &carried)
+    });
+}
+
+/// Those that are measured, besides, with interfaces that take frames as they come.
+const UNMODERATED: [Contestant; 3] = [Contestant::LaneXdp, Contestant::Coturn, Contestant::Lane];
+
+fn unmoderated(name: &str) -> String {
+    format!("{name}, unmoderated")
+}
+
+fn found(contestant: Contestant, name: &str, all: &[Carried]) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for carried in all {
+        let (load, who) = (carried.load, contestant.who());
+        let packets = carried.packets_per_core()?;
+        let bits = packets * f64::from(load.size) * 8.0 / 1e9;
+        let busy = 100.0 * carried.busy();
+        let words = words(load);
+        eprintln!("    {name}, {words}: {packets:.0} packets a second per core, {busy:.0} % busy");
+        found.push((measure_of(name, load), who, packets));
+        found.push((bits_of(name, load), who, bits));
+    }
+    Ok(found)
 }
 
 /// Who is beside, in batches of how many, and what has to be reached.
 type Other = (Contestant, u32, Option<f64>);
 
+/// For a switch in the kernel with its core full.
+const BESIDE_SWITCH: &[Other] = &[
+    (Contestant::Coturn, 1, Some(10.0)),
+    (Contestant::Iroh, 1, Some(10.0)),
+    (Contestant::Iroh, BATCH, Some(4.0)),
+];
+
 const BESIDE: &[(Contestant, &[Other])] = &[
+    // One core of load leaves this one idle most of the time, so nothing is to be reached here.
     (
         Contestant::LaneXdp,
         &[
-            (Contestant::Coturn, 1, Some(10.0)),
-            (Contestant::Iroh, 1, Some(10.0)),
-            (Contestant::Iroh, BATCH, Some(4.0)),
+            (Contestant::Coturn, 1, None),
+            (Contestant::Iroh, 1, None),
+            (Contestant::Iroh, BATCH, None),
         ],
     ),
     (Contestant::Lane, &[(Contestant::Coturn, 1, Some(2.0))]),
@@ -94,24 +126,40 @@ const BESIDE: &[(Contestant, &[Other])] = &[
     (Contestant::Tls, &[(Contestant::IrohTls, 1, Some(1.5)), (Contestant::Iroh, 1, None)]),
 ];
 
-pub(super) fn rows(Bench { samples, .. }: &Bench) -> Vec<Row> {
+pub(super) fn rows(bench: &Bench) -> Vec<Row> {
+    let samples = &bench.samples;
     let mut rows = Vec::new();
     for (ours, others) in BESIDE {
         for load in loads(*ours) {
-            for (other, segments, reach) in *others {
-                let theirs = measure_of(other.name(), Load { segments: *segments, ..load });
-                let name = match (*other, *segments) {
-                    (Contestant::Coturn, _) => COTURN,
-                    (Contestant::IrohTls, _) => IROH_TLS,
-                    (_, 1) => IROH,
-                    _ => "iroh-relay --dev, batches of 10",
-                };
-                let ours = measure_of(ours.name(), load);
-                let reach = reach.map(Reach::AtLeast);
-                rows.push(samples.against(&ours, name, &theirs, other.who(), reach));
-            }
+            rows.extend(beside(bench, &measure_of(ours.name(), load), load, others));
             rows.push(samples.alone(&bits_of(ours.name(), load), None));
         }
     }
+    for ours in UNMODERATED.into_iter().filter(|ours| *ours != Contestant::Coturn) {
+        for load in loads(ours) {
+            let [ours, theirs] = [ours, Contestant::Coturn]
+                .map(|contestant| measure_of(&unmoderated(contestant.name()), load));
+            rows.push(samples.against(&ours, COTURN, &theirs, COTURN, None));
+        }
+    }
     rows
+}
+
+/// A measure of the switch in the kernel beside the others that carry the same.
+pub(super) fn beside_switch(bench: &Bench, ours: &Measure, load: Load) -> Vec<Row> {
+    beside(bench, ours, load, BESIDE_SWITCH)
+}
+
+fn beside(bench: &Bench, ours: &Measure, load: Load, others: &[Other]) -> Vec<Row> {
+    let row = |(other, segments, reach): &Other| {
+        let theirs = measure_of(other.name(), Load { segments: *segments, ..load });
+        let name = match (*other, *segments) {
+            (Contestant::Coturn, _) => COTURN,
+            (Contestant::IrohTls, _) => IROH_TLS,
+            (_, 1) => IROH,
+            _ => "iroh-relay --dev, batches of 10",
+        };
+        bench.samples.against(ours, name, &theirs, other.who(), reach.map(Reach::AtLeast))
+    };
+    others.iter().map(row).collect()
 }

@@ -88,7 +88,7 @@ impl Scene {
         let now = Now { at: Instant::now(), wall: EPOCH };
         Self {
             relay: Relay::new(settings, &[9; 32], now.at),
-            switch: Switch::new(3478, now.at),
+            switch: Switch::new(now.at),
             start: now.at,
             now,
             delivered: Vec::new(),

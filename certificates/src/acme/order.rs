@@ -7,30 +7,20 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount,
     NewOrder, Order, OrderStatus, RetryPolicy,
 };
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
-use super::store::Store;
-use super::{Acme, read};
-use crate::server::certificate::{Certificate, Current, provider};
+use super::{Acme, Proof, Store};
+use crate::{Certificate, provider};
 
 /// How long an authority may look at an order.
 const PATIENCE: RetryPolicy = RetryPolicy::new().timeout(std::time::Duration::from_secs(120));
 const ACCOUNT_GONE: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
-/// Gets a certificate and keeps it.
-pub(super) async fn certificate(
-    current: &Current,
-    acme: &Acme,
-    store: &Store,
-) -> Result<Certificate> {
+/// Gets a certificate and keeps it. The proofs stay shown.
+pub(super) async fn certificate(acme: &Acme, store: &impl Store) -> Result<Certificate> {
     let mut order = begin(acme, store).await?;
-    let answers = Answers { current, names: &acme.names };
-    prove(&mut order, answers.current).await?;
-    wait_until_ready(&mut order).await?;
-    drop(answers);
+    prove(&mut order, store).await?;
+    wait_until_ready(&mut order, acme.shown_at).await?;
     let key = rcgen::KeyPair::generate().context("making a private key")?;
     let mut wanted = rcgen::CertificateParams::new(acme.names.clone())
         .context("writing the names of `acme-names` into a request")?;
@@ -38,31 +28,29 @@ pub(super) async fn certificate(
     let request = wanted.serialize_request(&key).context("writing the request")?;
     order.finalize_csr(request.der()).await.context("sending the request")?;
     let chain = order.poll_certificate(&PATIENCE).await.context("waiting for the certificate")?;
-    let parsed = CertificateDer::pem_slice_iter(chain.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .context("reading the certificate that was given")?;
-    let private = PrivatePkcs8KeyDer::from(key.serialize_der());
-    let certificate = Certificate::new(parsed, private.into())?;
-    store.keep_certificate(&Zeroizing::new(key.serialize_pem()), &chain)?;
+    let private = Zeroizing::new(key.serialize_pem());
+    let both = Zeroizing::new([private.as_bytes(), chain.as_bytes()].concat());
+    let certificate = Certificate::from_pem(&both).context("reading what was given")?;
+    store.keep_certificate(&both).await?;
     Ok(certificate)
 }
 
 /// An order of our account, or of a new one if the authority has forgotten ours.
-async fn begin(acme: &Acme, store: &Store) -> Result<Order> {
+async fn begin(acme: &Acme, store: &impl Store) -> Result<Order> {
     let names: Vec<_> = acme.names.iter().cloned().map(Identifier::Dns).collect();
     let wanted = NewOrder::new(&names);
     let gone = |error: &Error| matches!(error, Error::Api(problem) if problem.r#type.as_deref() == Some(ACCOUNT_GONE));
     match account(acme, store).await?.new_order(&wanted).await {
         Err(error) if gone(&error) => {
             tracing::warn!("the certificate authority has forgotten our account: a new one");
-            store.forget_account()?;
+            store.forget_account().await?;
             account(acme, store).await?.new_order(&wanted).await.context("making an order")
         }
         other => other.context("making an order"),
     }
 }
 
-async fn account(acme: &Acme, store: &Store) -> Result<Account> {
+async fn account(acme: &Acme, store: &impl Store) -> Result<Account> {
     // The client of instant-acme takes the process's; the first who says so wins, and all say ring.
     let _ = provider().install_default();
     let builder = match &acme.root {
@@ -71,12 +59,14 @@ async fn account(acme: &Acme, store: &Store) -> Result<Account> {
         })?,
         None => Account::builder().context("trusting the system's certificate authorities")?,
     };
-    if let Some(kept) = store.account()? {
+    if let Some(kept) = store.account().await? {
         return builder.from_credentials(kept).await.context("reaching the directory");
     }
     let external = match &acme.external {
         Some((id, file)) => {
-            let text = Zeroizing::new(read(file, "acme-eab-key")?);
+            let text = std::fs::read_to_string(file).map(Zeroizing::new).with_context(|| {
+                format!("reading {} (`acme-eab-key`): is it there and ours?", file.display())
+            })?;
             let key = BASE64_URL_SAFE_NO_PAD
                 .decode(text.trim().trim_end_matches('='))
                 .with_context(|| format!("{} (`acme-eab-key`) is no base64url", file.display()))?;
@@ -94,26 +84,12 @@ async fn account(acme: &Acme, store: &Store) -> Result<Account> {
         .create(&wanted, acme.directory.clone(), external.as_ref())
         .await
         .context("making an account")?;
-    store.keep_account(&credentials)?;
+    store.keep_account(&credentials).await?;
     Ok(account)
 }
 
-/// Takes the answers back, however the order ends.
-struct Answers<'a> {
-    current: &'a Current,
-    names: &'a [String],
-}
-
-impl Drop for Answers<'_> {
-    fn drop(&mut self) {
-        for name in self.names {
-            self.current.answer(name, None);
-        }
-    }
-}
-
-/// Answers for every name, then lets the authority look.
-async fn prove(order: &mut Order, current: &Current) -> Result<()> {
+/// Shows the proof of every name, then lets the authority look.
+async fn prove(order: &mut Order, store: &impl Store) -> Result<()> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization.context("reading what is to be proven")?;
@@ -126,30 +102,14 @@ async fn prove(order: &mut Order, current: &Current) -> Result<()> {
             .challenge(ChallengeType::TlsAlpn01)
             .context("the authority offers no TLS-ALPN-01: choose another one")?;
         let name = challenge.identifier().to_string();
-        let answer = answer(&name, challenge.key_authorization().digest().as_ref())?;
-        current.answer(&name, Some(answer));
+        let proof = Proof::new(&name, challenge.key_authorization().digest().as_ref())?;
+        store.show(&name, Some(&proof)).await?;
         challenge.set_ready().await.with_context(|| format!("letting it look at {name}"))?;
     }
     Ok(())
 }
 
-/// The certificate that proves a name: of the name only, with the digest in it.
-fn answer(name: &str, digest: &[u8]) -> Result<CertifiedKey> {
-    let key = rcgen::KeyPair::generate().context("making a key")?;
-    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()])
-        .with_context(|| format!("writing {name} into a certificate"))?;
-    params.custom_extensions = vec![rcgen::CustomExtension::new_acme_identifier(digest)];
-    let made = params.self_signed(&key).context("making the certificate of a proof")?;
-    let private = PrivatePkcs8KeyDer::from(key.serialize_der());
-    let private = provider()
-        .key_provider
-        .load_private_key(private.into())
-        .context("using the key of a proof")?;
-    // Not `from_der`: it takes no certificate with an extension that it does not know.
-    Ok(CertifiedKey::new(vec![made.der().clone()], private))
-}
-
-async fn wait_until_ready(order: &mut Order) -> Result<()> {
+async fn wait_until_ready(order: &mut Order, shown_at: &str) -> Result<()> {
     let status = order.poll_ready(&PATIENCE).await;
     if matches!(status, Ok(OrderStatus::Ready)) {
         return Ok(());
@@ -161,7 +121,7 @@ async fn wait_until_ready(order: &mut Order) -> Result<()> {
         let failed = state.challenges.iter().find_map(|tried| tried.error.as_ref());
         if let Some(problem) = failed.map(ToString::to_string) {
             bail!(
-                "{} was not proven: {problem}; the authority must reach `tls` at port 443 of it",
+                "{} was not proven: {problem}; the authority must reach `{shown_at}` at port 443 of it",
                 authorization.identifier()
             );
         }

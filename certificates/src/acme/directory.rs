@@ -1,29 +1,29 @@
-//! What ACME keeps on disk: an account for each directory, a certificate for each set of names.
+//! What ACME keeps on disk, where one process serves: an account for each authority, a certificate
+//! for each set of names.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use instant_acme::AccountCredentials;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::Acme;
-use crate::server::certificate::Certificate;
+use super::{Acme, Proof, Store};
+use crate::{Certificate, Current};
 
-/// The files of one directory and one set of names.
-pub(super) struct Store {
+/// The files of one authority and one set of names; proofs are shown by this process.
+pub struct Directory {
     account: PathBuf,
     certificate: PathBuf,
+    current: Arc<Current>,
 }
 
-impl Store {
+impl Directory {
     /// Makes the directory if it is not there.
-    pub(super) fn open(acme: &Acme) -> Result<Self> {
-        let state = &acme.state;
+    pub fn open(state: &Path, acme: &Acme, current: Arc<Current>) -> Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state).with_context(|| {
             format!("making {} (`acme-state`): may we write there?", state.display())
         })?;
@@ -36,45 +36,43 @@ impl Store {
         Ok(Self {
             account: named("account", &acme.directory).with_extension("json"),
             certificate: named("certificate", &names).with_extension("pem"),
+            current,
         })
     }
+}
 
-    pub(super) fn account(&self) -> Result<Option<AccountCredentials>> {
+impl Store for Directory {
+    async fn account(&self) -> Result<Option<AccountCredentials>> {
         let Some(text) = read(&self.account)? else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).with_context(|| {
             format!("{} is no account: remove it to make a new one", self.account.display())
         })
     }
 
-    pub(super) fn keep_account(&self, account: &AccountCredentials) -> Result<()> {
+    async fn keep_account(&self, account: &AccountCredentials) -> Result<()> {
         let text = serde_json::to_vec(account).context("writing the account as JSON")?;
         write(&self.account, &Zeroizing::new(text))
     }
 
-    /// The authority does not know the account any more.
-    pub(super) fn forget_account(&self) -> Result<()> {
+    async fn forget_account(&self) -> Result<()> {
         fs::remove_file(&self.account)
             .with_context(|| format!("removing {}", self.account.display()))
     }
 
-    pub(super) fn certificate(&self) -> Result<Option<Certificate>> {
+    async fn certificate(&self) -> Result<Option<Certificate>> {
         let Some(pem) = read(&self.certificate)? else { return Ok(None) };
-        let of_pem = || {
-            let key = PrivateKeyDer::from_pem_slice(&pem)?;
-            let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>()?;
-            Ok::<_, rustls::pki_types::pem::Error>((chain, key))
-        };
-        let (chain, key) = of_pem().with_context(|| {
+        Certificate::from_pem(&pem).map(Some).with_context(|| {
             format!("{} is no certificate: remove it to get one", self.certificate.display())
-        })?;
-        Certificate::new(chain, key)
-            .with_context(|| format!("using {}", self.certificate.display()))
-            .map(Some)
+        })
     }
 
-    /// Key and chain in one file, so that they always belong together.
-    pub(super) fn keep_certificate(&self, key: &str, chain: &str) -> Result<()> {
-        write(&self.certificate, &Zeroizing::new([key, chain].concat().into_bytes()))
+    async fn keep_certificate(&self, key_and_chain: &[u8]) -> Result<()> {
+        write(&self.certificate, key_and_chain)
+    }
+
+    async fn show(&self, name: &str, proof: Option<&Proof>) -> Result<()> {
+        self.current.show(name, proof.map(Proof::key).transpose()?.map(Arc::new));
+        Ok(())
     }
 }
 

@@ -1,0 +1,44 @@
+//! What there is to be connected to, and for whom.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use proto::control::{Region, RegionId};
+use proto::key::PublicKey;
+use proto::ticket::SignedTicket;
+use serde::{Deserialize, Serialize};
+
+use super::port::PeerNumber;
+use crate::mesh::secret::Secret;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) regions: Vec<Region>,
+    pub(crate) home: Option<RegionId>,
+    /// By which keys the node is served, the one to send by first.
+    pub(crate) tickets: Vec<(PublicKey, SignedTicket)>,
+    pub(crate) identity: Option<Secret>,
+    pub(crate) peers: BTreeMap<PeerNumber, RelayPeer>,
+    /// The WireGuard port of this node.
+    pub(crate) engine: u16,
+    /// The host's own addresses: when they change, lanes are bound anew.
+    pub(crate) local: Vec<IpNet>,
+}
+
+/// A peer, as relays know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RelayPeer {
+    /// Its key, then others that mean it too.
+    pub(crate) keys: Vec<PublicKey>,
+    pub(crate) home: Option<RegionId>,
+}
+
+/// Where the node is at home.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RelayHome {
+    pub(crate) region: u16,
+    pub(crate) relay: String,
+    /// What carries the connection: `QUIC` or `TLS`.
+    pub(crate) carrier: String,
+}

@@ -1,0 +1,248 @@
+//! A node that is up: holds the line, the interface, keys and relays together.
+
+mod news;
+mod report;
+mod telling;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use control_client::{Client, Trust};
+use proto::control::{Netmap, Report};
+use proto::key::PublicKey;
+use proto::ticket::UnixSeconds;
+use proto::uapi::Set;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::clocks::Clocks;
+use super::control::{self, Line, Order};
+use super::flows::FlowReports;
+use super::interface::MeshInterface;
+use super::kept_netmap::KeptNetmap;
+use super::keys::KeyRing;
+use super::links::Links;
+use super::names::MeshNames;
+use super::paths::{Observed, Paths};
+use super::state::{Settings, State};
+use super::status::Status;
+use super::store::Store;
+use super::whereabouts::Whereabouts;
+use crate::io::divert::MARK;
+use crate::io::{clock, network};
+use crate::wg::{Record, SharedNode};
+
+/// How often paths, keys and questions are looked after.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What is asked of a node that is up.
+pub(super) enum Ask {
+    Status(oneshot::Sender<Status>),
+    Rotate(oneshot::Sender<Result<(), String>>),
+    Leave(oneshot::Sender<Result<(), String>>),
+    /// End.
+    Down,
+}
+
+/// How it stands with the control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    Connecting,
+    Connected,
+    Pending,
+    Offline(String),
+    Revoked(String),
+}
+
+pub(super) struct Mesh {
+    interface_name: String,
+    node: SharedNode,
+    interface: MeshInterface,
+    line: Line,
+    keys: KeyRing,
+    netmap: KeptNetmap,
+    links: Links,
+    names: MeshNames,
+    standing: watch::Sender<Link>,
+    paths: Paths,
+    whereabouts: Whereabouts,
+    flows: FlowReports,
+    /// Whether the line is there.
+    connected: bool,
+    clocks: Clocks,
+}
+
+/// What a mesh is started from.
+pub(super) struct Start {
+    pub(super) store: Store,
+    pub(super) state: State,
+    pub(super) interface_name: String,
+    pub(super) node: SharedNode,
+    pub(super) interface: MeshInterface,
+    pub(super) netmap: Option<Netmap>,
+    pub(super) standing: watch::Sender<Link>,
+}
+
+pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
+    let trust = settings.ca.clone().map_or(Trust::Host, Trust::File);
+    Ok(Client::new(&settings.control, &trust)?)
+}
+
+fn unix_now() -> UnixSeconds {
+    UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+}
+
+impl Mesh {
+    pub(super) async fn start(start: Start) -> anyhow::Result<Self> {
+        let Start { store, state, interface_name, node, mut interface, netmap, standing } = start;
+        let identity = state.identity.as_ref().context("this node has no keys yet")?;
+        let id = identity.node.context("this node is not enrolled")?;
+        let set = Set {
+            private_key: Some(Some(identity.key.private_key().clone())),
+            listen_port: Some(state.settings.port),
+            fwmark: Some(MARK),
+            ..Set::default()
+        };
+        interface.start(set).await?;
+        let names =
+            MeshNames::start(state.settings.names, &interface_name, &interface.network, &store)
+                .await;
+        let node_keys = (identity.node_key.clone(), identity.next_node_key.clone());
+        let line = control::keep(client(&state.settings)?, id, node_keys);
+        let now = clock::now();
+        let mut mesh = Self {
+            interface_name,
+            node,
+            interface,
+            line,
+            keys: KeyRing::new(store.clone(), state, now),
+            netmap: KeptNetmap::new(store),
+            links: Links::start()?,
+            names,
+            standing,
+            paths: Paths::default(),
+            whereabouts: Whereabouts::new(now),
+            flows: FlowReports::default(),
+            connected: false,
+            clocks: Clocks::new(now, clock::kernel()),
+        };
+        mesh.keys.keep_port(mesh.node.lock().await.port());
+        if let Some(netmap) = netmap {
+            mesh.adopt(netmap).await;
+        }
+        Ok(mesh)
+    }
+
+    /// Runs until it is told to end, or the interface was deleted.
+    pub(super) async fn run(
+        mut self,
+        mut asked: mpsc::Receiver<Ask>,
+        mut side: mpsc::Receiver<(SocketAddr, Box<[u8]>)>,
+        mut flows: broadcast::Receiver<Arc<Record>>,
+        mut deleted: oneshot::Receiver<()>,
+    ) -> &'static str {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut moves = network::watch_addresses()
+            .inspect_err(|error| tracing::warn!("changes of the network are not seen: {error:#}"))
+            .ok();
+        let mut flows_over = false;
+        loop {
+            tokio::select! {
+                Some(event) = self.line.events.recv() => self.hear(event).await,
+                ask = asked.recv() => match ask {
+                    Some(Ask::Status(reply)) => drop(reply.send(self.status().await)),
+                    Some(Ask::Rotate(reply)) => drop(reply.send(self.ask_rotation())),
+                    Some(Ask::Leave(reply)) => {
+                        // The daemon forgets the node when it hears that this was done.
+                        let _ = self.line.orders.send(Order::Leave(reply)).await;
+                    }
+                    Some(Ask::Down) | None => break,
+                },
+                Some((_, datagram)) = side.recv() => {
+                    if self.whereabouts.answer(&datagram, clock::now()) {
+                        self.gather().await;
+                        self.choose_home();
+                    }
+                }
+                flow = flows.recv(), if !flows_over => match flow {
+                    Ok(record) => self.take_flow(&record),
+                    Err(RecvError::Lagged(events)) => self.flows.miss(events),
+                    Err(RecvError::Closed) => flows_over = true,
+                },
+                Some(()) = moved(&mut moves) => self.look_around().await,
+                _ = &mut deleted => break,
+                _ = tick.tick() => self.tick().await,
+            }
+        }
+        self.netmap.keep();
+        self.interface.stop().await;
+        self.names.stop().await;
+        "taken down"
+    }
+
+    async fn tick(&mut self) {
+        let now = clock::now();
+        if let Some(slept) = self.clocks.slept(now, clock::kernel()) {
+            tracing::info!(seconds = slept.as_secs(), "the machine was asleep");
+            self.line.wake.notify_one();
+            self.look_around().await;
+        }
+        if self.keys.drops_former(now) {
+            self.plan_links().await;
+        }
+        self.ask_relays().await;
+        if self.choose_home() {
+            self.plan_links().await;
+            self.report(Report { home: self.links.region(), ..Report::default() }).await;
+        }
+        let observed = self.observe().await;
+        let changes = self.paths.tick(|key| observed.get(key).copied(), now);
+        self.change_paths(changes).await;
+        self.turn_keys().await;
+        self.renew_node_key().await;
+        self.tell_flows().await;
+        self.netmap.keep();
+    }
+
+    fn take_flow(&mut self, record: &Record) {
+        if let Some(event) = record.event.told() {
+            self.flows.take(event, || record.told());
+        }
+    }
+
+    async fn observe(&self) -> HashMap<PublicKey, Observed> {
+        let peers = self.node.lock().await.peers().await.unwrap_or_default();
+        let observe = |peer: &engine::PeerStatus| {
+            let endpoint = peer.endpoint.map(|endpoint| endpoint.address);
+            let (sent, received) = (peer.tx_bytes, peer.rx_bytes);
+            (peer.public_key, Observed { endpoint, sent, received, heard: peer.last_heard })
+        };
+        peers.iter().map(observe).collect()
+    }
+
+    async fn ask_relays(&mut self) {
+        let Some(netmap) = self.netmap.get() else { return };
+        let questions = self.whereabouts.questions(netmap, clock::now());
+        if !questions.is_empty() {
+            let node = self.node.lock().await;
+            for (to, question) in questions {
+                node.send_from_port(to, &question);
+            }
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        *self.standing.borrow() == Link::Connected
+    }
+}
+
+async fn moved(changes: &mut Option<mpsc::Receiver<()>>) -> Option<()> {
+    match changes {
+        Some(changes) => changes.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,102 @@
+//! What a node that is up says of itself and its peers.
+
+use std::collections::HashMap;
+
+use engine::Timestamp;
+use proto::control::{Netmap, Peer, RegionId};
+
+use super::{Link, Mesh};
+use crate::io::clock;
+use crate::mesh::status::{PeerStatus, Status};
+
+impl Mesh {
+    pub(super) async fn status(&self) -> Status {
+        let mut status = Status {
+            control: self.keys.settings().control.clone(),
+            interface: self.interface_name.clone(),
+            endpoints: self.whereabouts.endpoints().to_vec(),
+            relay: self.links.home(),
+            generation: self.interface.generation.0,
+            routes: self.interface.applied.routes.iter().map(ToString::to_string).collect(),
+            refused_routes: self.interface.applied.refused.clone(),
+            warnings: self.warnings(),
+            flows: self.flows.counts,
+            resolver: self.names.address(),
+            ..Status::default()
+        };
+        if let Ok((drops, _)) = self.node.lock().await.counters().await {
+            status.drops =
+                drops.iter().map(|(reason, packets)| (reason.label().into(), packets)).collect();
+        }
+        let (state, reason) = match self.standing.borrow().clone() {
+            Link::Connecting => ("connecting", None),
+            Link::Connected => ("connected", None),
+            Link::Pending => ("pending", Some("an operator has to approve it".to_owned())),
+            Link::Offline(reason) => ("offline", Some(reason)),
+            Link::Revoked(reason) => ("revoked", Some(reason)),
+        };
+        (status.state, status.reason) = (state.to_owned(), reason);
+        if let Some(identity) = self.keys.identity() {
+            status.key = identity.key.public_key().to_string();
+        }
+        let Some(netmap) = self.netmap.get() else { return status };
+        status.name.clone_from(&netmap.me.name);
+        status.node = netmap.me.id.to_string();
+        status.network.clone_from(&netmap.network.name);
+        status.domain.clone_from(&netmap.dns.domain);
+        status.addresses.clone_from(&netmap.me.addresses);
+        status.revision = netmap.revision;
+        status.rotates = netmap.me.rotate.map(|at| at.0);
+        status.expires = netmap.me.expires.map(|at| at.0);
+        status.peers = self.peer_statuses(netmap).await;
+        status
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.interface.warnings.iter().cloned().chain(self.names.trouble()).collect()
+    }
+
+    async fn peer_statuses(&self, netmap: &Netmap) -> Vec<PeerStatus> {
+        let known = self.node.lock().await.peers().await.unwrap_or_default();
+        let known: HashMap<_, _> = known.iter().map(|peer| (peer.public_key, peer)).collect();
+        let now = clock::now();
+        let region = |id: RegionId| {
+            netmap.regions.iter().find(|region| region.id == id).map(|r| r.name.clone())
+        };
+        let peer = |peer: &Peer| {
+            let seen = known.get(&peer.key).or_else(|| known.get(peer.next_key.as_ref()?));
+            let endpoint = seen.and_then(|seen| seen.endpoint).map(|endpoint| endpoint.address);
+            let way = self.links.way(&peer.id);
+            let relayed = self.links.address(&peer.id);
+            let alive = seen.is_some_and(|seen| seen.last_handshake.is_some());
+            let path = match endpoint {
+                Some(_) if !alive => "none",
+                Some(endpoint) if Some(endpoint) == relayed => "relay",
+                Some(_) => "direct",
+                None => "none",
+            };
+            let since = |at: Timestamp| (now - at).as_secs();
+            PeerStatus {
+                name: peer.name.clone(),
+                node: peer.id.to_string(),
+                addresses: peer.addresses.clone(),
+                routes: peer.routes.iter().map(ToString::to_string).collect(),
+                key: peer.key.to_string(),
+                online: peer.online,
+                path: path.to_owned(),
+                endpoint: endpoint.filter(|_| path == "direct"),
+                carrier: way.filter(|_| path == "relay").map(str::to_owned),
+                relay: peer.home.or(self.links.region()).and_then(region),
+                handshake: seen.and_then(|seen| seen.last_handshake).map(since),
+                rtt_ms: seen
+                    .and_then(|seen| seen.handshake_time)
+                    .map(|time| time.as_secs_f64() * 1000.0),
+                sent: seen.map_or(0, |seen| seen.tx_bytes),
+                received: seen.map_or(0, |seen| seen.rx_bytes),
+            }
+        };
+        let mut peers: Vec<_> = netmap.peers.values().map(peer).collect();
+        peers.sort_by(|a, b| a.name.cmp(&b.name));
+        peers
+    }
+}

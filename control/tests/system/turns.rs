@@ -1,0 +1,51 @@
+//! What one instance does at a time.
+
+use control::store::Store;
+use proto::ticket::UnixSeconds;
+
+use crate::scene::Database;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_is_one_instances_until_it_ends_or_is_not_held() {
+    for database in Database::each().await {
+        let [one, other] = [(); 2].map(|()| Store::open(&database.url));
+        let (one, other) = (one.await.unwrap(), other.await.unwrap());
+        let take = async |store: &Store, name: &str, instance: &str, now: u64| {
+            store.take_turn(name, instance, UnixSeconds(now), UnixSeconds(now + 60)).await.unwrap()
+        };
+        assert!(take(&one, "order", "one", 100).await);
+        assert!(!take(&other, "order", "other", 159).await, "it is the first one's");
+        assert!(take(&other, "else", "other", 159).await, "another thing has a turn of its own");
+        assert!(take(&one, "order", "one", 150).await, "who has it may hold it");
+        assert!(!take(&other, "order", "other", 209).await);
+        assert!(take(&other, "order", "other", 210).await, "it was not held");
+        assert!(!take(&one, "order", "one", 211).await, "and is lost");
+        other.end_turns("other").await.unwrap();
+        assert!(take(&one, "order", "one", 212).await);
+        assert!(take(&one, "else", "one", 212).await);
+        one.close().await;
+        other.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_want_it_at_once_one_has_it() {
+    for database in Database::each().await {
+        let store = Store::open(&database.url).await.unwrap();
+        let tasks: Vec<_> = (0..12)
+            .map(|number| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let instance = format!("instance {number}");
+                    store.take_turn("order", &instance, UnixSeconds(1), UnixSeconds(61)).await
+                })
+            })
+            .collect();
+        let mut had = 0;
+        for task in tasks {
+            had += u32::from(task.await.unwrap().unwrap());
+        }
+        assert_eq!(had, 1);
+        store.close().await;
+    }
+}
