@@ -175,11 +175,13 @@ pub enum Loss {
     Suppressed = 1,
     /// Any, when the ring buffer was full.
     RingFull = 2,
+    /// The end of a flow whose place another took.
+    Displaced = 3,
 }
 
 impl Loss {
     /// Every kind, in the order of its counter.
-    pub const ALL: [Self; 3] = [Self::Sampled, Self::Suppressed, Self::RingFull];
+    pub const ALL: [Self; 4] = [Self::Sampled, Self::Suppressed, Self::RingFull, Self::Displaced];
 
     /// The name that counters, JSON and logs use.
     #[must_use]
@@ -188,6 +190,7 @@ impl Loss {
             Self::Sampled => "sampled",
             Self::Suppressed => "suppressed",
             Self::RingFull => "ring_full",
+            Self::Displaced => "displaced",
         }
     }
 }

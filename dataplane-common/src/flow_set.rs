@@ -2,12 +2,15 @@
 //!
 //! A table is an array of sets. The hash of a flow leads to two sets, either of which may hold it, so
 //! that the sets fill evenly (Mitzenmacher, "The power of two choices"): a table takes three
-//! quarters of its places before a flow displaces another. A set has a tag of sixteen bits for each of its
+//! quarters of its places before a flow displaces another. Which one goes then is the kernel half's
+//! business, but no peer may take more than half of the places that another's flows could have. A set has a tag of sixteen bits for each of its
 //! places, and all are compared at once. The kernel's own hash would take its time for each word of a
 //! key, and one more call; and its verifier goes through all that follows a comparison of a single tag
 //! once more.
 
-use crate::{Flow, FlowKey, Nanos};
+use core::hint::black_box;
+
+use crate::{Address, Flow, FlowKey, Nanos};
 
 /// How many flows a set holds.
 pub const WAYS: usize = 8;
@@ -119,11 +122,31 @@ impl FlowSet {
         each.wrapping_mul(ONES) >> 48
     }
 
-    /// When the flow in a place was last renewed.
+    /// How many of the places have flows with this peer, or had when they were freed.
     #[inline(always)]
     #[must_use]
-    pub const fn seen(&self, way: usize) -> Nanos {
-        self.places[way % WAYS].flow.seen
+    pub fn flows_with(&self, peer: &Address) -> u64 {
+        let others =
+            (0..WAYS).fold(0, |others, way| black_box(others + self.is_of_other(way, peer)));
+        WAYS as u64 - others
+    }
+
+    /// When the flow in a place was last renewed; as if it were now, when it is of another than the
+    /// peer whose own it is to be.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seen(&self, way: usize, peer: &Address, own: bool) -> Nanos {
+        let passed_over = (self.is_of_other(way, peer) & own as u64).wrapping_neg();
+        Nanos(self.places[way % WAYS].flow.seen.0 | passed_over)
+    }
+
+    /// One if the flow in a place is with another peer than this. No branch, nor anything of which the
+    /// compiler makes one: the kernel's verifier would go through all that follows once for each.
+    #[inline(always)]
+    const fn is_of_other(&self, way: usize, peer: &Address) -> u64 {
+        let [[a, b], [c, d]] = [self.places[way % WAYS].key.peer.to_words(), peer.to_words()];
+        let differ = a ^ c | b ^ d;
+        (differ | black_box(differ.wrapping_neg())) >> 63
     }
 }
 

@@ -45,8 +45,9 @@ fn pressed() -> bool {
     ask(BPF_RB_AVAIL_DATA) > ask(BPF_RB_RING_SIZE) / 2
 }
 
+/// Counts what is not told.
 #[inline(always)]
-fn count(loss: Loss) {
+pub fn count(loss: Loss) {
     if let Some(counter) = EVENTS_LOST.get_ptr_mut(loss as u32) {
         // SAFETY: as in `admit`.
         unsafe { *counter += 1 };

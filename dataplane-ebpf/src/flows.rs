@@ -10,9 +10,14 @@ use core::{
     intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg, atomic_xor},
 };
 
-use dataplane_common::{Flow, FlowHash, FlowKey, FlowSet, FlowTable, Secret, Tag, WAYS};
+use dataplane_common::{
+    Address, Flow, FlowHash, FlowKey, FlowSet, FlowTable, Loss, Secret, Tag, WAYS,
+};
 
-use crate::maps::{BASE, FLOWS, OPENING};
+use crate::{
+    events,
+    maps::{BASE, FLOWS, OPENING},
+};
 
 /// A flow in its place.
 pub struct Found<'a> {
@@ -65,8 +70,8 @@ pub extern "C" fn recall_flow(key: *const FlowKey, flow: *mut Flow) -> u32 {
     0
 }
 
-/// Remembers a flow: where it is, in a free place, or in that of the flow that was silent longest;
-/// not at all if another CPU wants the same place.
+/// Remembers a flow: where it is, in a free place, or in that of the flow that was silent longest, of
+/// all or of the peer's own; not at all if another CPU wants the same place.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn store_flow(table: u32, key: *const FlowKey, flow: *const Flow) -> u32 {
@@ -87,7 +92,8 @@ pub extern "C" fn remove_flow(table: u32, key: *const FlowKey) -> u32 {
     let Some(base) = BASE.get(0) else { return 0 };
     let found = FlowTable::of_number(table).and_then(|table| find(table, key, &base.secret));
     // Unless another flow has the place by now.
-    let removed = found.is_some_and(|Found { word, way, tag, .. }| exchange(word, way, tag, Tag::FREE));
+    let removed =
+        found.is_some_and(|Found { word, way, tag, .. }| exchange(word, way, tag, Tag::FREE));
     u32::from(removed)
 }
 
@@ -101,7 +107,7 @@ fn store(table: FlowTable, key: &FlowKey, flow: &Flow) -> Option<()> {
     let (tag, [first, second]) = hash(table, key, secret);
     let (first, second) = (set(table, first)?, set(table, second)?);
     // SAFETY: as in `find_in`.
-    let (set, way) = unsafe { room(&mut *first, &mut *second, tag) };
+    let (set, way) = unsafe { room(&mut *first, &mut *second, tag, &key.peer) };
     let word = &raw mut set.tags[FlowSet::word(way)];
     let old = set.tag(way);
     if old == Tag::BUSY || !exchange(word, way, old, Tag::BUSY) {
@@ -112,12 +118,21 @@ fn store(table: FlowTable, key: &FlowKey, flow: &Flow) -> Option<()> {
     place.flow = *flow;
     // SAFETY: as in `exchange`. Nobody else changes a busy place.
     unsafe { atomic_xor::<_, _, { SeqCst }>(word, Tag::BUSY.change(tag, way)) };
+    if old.is_taken() {
+        events::count(Loss::Displaced);
+    }
     Some(())
 }
 
-/// The best place for one more flow. No two flows of a set have one tag, or only one would be found.
+/// The best place for one more flow with this peer. No two flows of a set have one tag, or only one
+/// would be found.
 #[inline(always)]
-fn room<'a>(first: &'a mut FlowSet, second: &'a mut FlowSet, tag: Tag) -> (&'a mut FlowSet, usize) {
+fn room<'a>(
+    first: &'a mut FlowSet,
+    second: &'a mut FlowSet,
+    tag: Tag,
+    peer: &Address,
+) -> (&'a mut FlowSet, usize) {
     let (first, second) =
         if first.gives_way_to(second) { (second, first) } else { (first, second) };
     if let Some(way) = first.way(tag) {
@@ -133,22 +148,45 @@ fn room<'a>(first: &'a mut FlowSet, second: &'a mut FlowSet, tag: Tag) -> (&'a m
     if let Some(way) = second.way(tag) {
         return (second, way);
     }
-    let (in_first, in_second) = (oldest(first), oldest(second));
-    if second.seen(in_second) < first.seen(in_first) {
-        (second, in_second)
-    } else {
-        (first, in_first)
-    }
+    let way = displaced(first, second, peer);
+    let set = if way < WAYS as u32 { first } else { second };
+    (set, way as usize % WAYS)
 }
 
-/// Where the flow is that was silent longest.
+/// Whose place one more flow with this peer takes, when both sets are full: the one that was silent
+/// longest. Who has half of the places gives up one of its own, so no peer pushes all others out.
+/// Ways of the second set come after those of the first.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn displaced(
+    first: *const FlowSet,
+    second: *const FlowSet,
+    peer: *const Address,
+) -> u32 {
+    // SAFETY: as in `recall_flow`.
+    let (Some(first), Some(second), Some(peer)) =
+        (unsafe { first.as_ref() }, unsafe { second.as_ref() }, unsafe { peer.as_ref() })
+    else {
+        return 0;
+    };
+    let own = black_box(first.flows_with(peer) + second.flows_with(peer)) >= WAYS as u64;
+    let (in_first, in_second) = (oldest(first, peer, own), oldest(second, peer, own));
+    let way = if second.seen(in_second, peer, own) < first.seen(in_first, peer, own) {
+        WAYS + in_second
+    } else {
+        in_first
+    };
+    way as u32
+}
+
+/// Where the flow is that was silent longest, of all or of the peer's own.
 #[inline(always)]
-fn oldest(set: &FlowSet) -> usize {
+fn oldest(set: &FlowSet, peer: &Address, own: bool) -> usize {
     let mut oldest = 0;
     for way in 1..WAYS {
         // The verifier must not know which, or it would go through what follows once for each.
         oldest = black_box(oldest);
-        if set.seen(way) < set.seen(oldest) {
+        if set.seen(way, peer, own) < set.seen(oldest, peer, own) {
             oldest = way;
         }
     }

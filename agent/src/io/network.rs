@@ -1,13 +1,16 @@
 //! Addresses and routes of the tunnel interface, and the addresses of the host's other ones.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
 use rtnetlink::packet_route::link::LinkFlags;
-use rtnetlink::packet_route::route::RouteMessage;
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol,
+};
 use rtnetlink::{
     Error, Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder, new_connection,
     new_multicast_connection,
@@ -82,6 +85,46 @@ impl Network {
             .destination_prefix(route.network(), route.prefix_len())?
             .output_interface(self.index)
             .build())
+    }
+
+    /// The addresses and routes that the interface has from a daemon before.
+    pub(crate) async fn left(&self) -> anyhow::Result<(BTreeSet<IpNet>, BTreeSet<IpNet>)> {
+        let (mut left, mut routes) = (BTreeSet::new(), BTreeSet::new());
+        let mut found = self.handle.address().get().set_link_index_filter(self.index).execute();
+        while let Some(message) = found.try_next().await? {
+            if message.header.scope == AddressScope::Universe {
+                let addresses = message.attributes.iter().filter_map(|attribute| match attribute {
+                    AddressAttribute::Address(address) => Some(*address),
+                    _ => None,
+                });
+                left.extend(
+                    addresses.filter_map(|at| IpNet::new(at, message.header.prefix_len).ok()),
+                );
+            }
+        }
+        for family in [RouteMessageBuilder::<Ipv4Addr>::new().build(), {
+            RouteMessageBuilder::<Ipv6Addr>::new().build()
+        }] {
+            let mut found = self.handle.route().get(family).execute();
+            while let Some(message) = found.try_next().await? {
+                routes.extend(self.is_ours(&message));
+            }
+        }
+        Ok((left, routes))
+    }
+
+    /// Where a route goes that is as [`Self::add_route`] makes them.
+    fn is_ours(&self, message: &RouteMessage) -> Option<IpNet> {
+        let header = &message.header;
+        let of_us = header.protocol == RouteProtocol::Static
+            && message.attributes.contains(&RouteAttribute::Oif(self.index))
+            && header.table == RouteHeader::RT_TABLE_MAIN;
+        let to = message.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(IpAddr::from(*to)),
+            RouteAttribute::Destination(RouteAddress::Inet6(to)) => Some(IpAddr::from(*to)),
+            _ => None,
+        });
+        IpNet::new(to.filter(|_| of_us)?, header.destination_prefix_length).ok()
     }
 
     /// The networks of the host's other interfaces that are up, with its address in each.

@@ -63,6 +63,9 @@ impl MeshInterface {
         self.network.set_up().await?;
         node.set_up(true).await;
         drop(node);
+        // What a daemon that was killed has left, and nobody may want any more.
+        (self.applied.addresses, self.applied.routes) =
+            self.network.left().await.context("cannot read what the interface has")?;
         self.look_around().await;
         Ok(())
     }

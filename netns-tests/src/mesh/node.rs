@@ -1,9 +1,10 @@
 //! A node of a mesh: a host with a daemon, and the commands that people give it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -25,8 +26,31 @@ pub struct MeshNode {
     /// Its interface.
     pub interface: String,
     program: PathBuf,
-    directory: Directory,
+    /// Ends before what is pinned, which else would outlive it.
     daemon: Option<Process>,
+    pins: Option<Pins>,
+    directory: Directory,
+}
+
+/// A BPF file system for what is pinned. It must be there before the daemon: the daemon's mounts end
+/// with it.
+#[derive(Debug)]
+struct Pins(PathBuf);
+
+impl Pins {
+    fn mount(directory: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&directory)?;
+        mount("bpf", &directory, "bpf", MountFlags::empty(), None)
+            .with_context(|| format!("no BPF file system at {}", directory.display()))?;
+        Ok(Self(directory))
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        // Not mounted is as good.
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
 }
 
 impl MeshNode {
@@ -41,8 +65,9 @@ impl MeshNode {
             name: name.to_owned(),
             interface,
             program: programs.get("nearwire", "agent")?,
-            directory,
             daemon: None,
+            pins: None,
+            directory,
         };
         node.start_daemon()?;
         Ok(node)
@@ -67,7 +92,8 @@ impl MeshNode {
         command.args(["--metrics", Self::METRICS]);
         command.arg("--state").arg(self.directory.file("state"));
         command.arg("--socket").arg(self.directory.file("sock"));
-        command.env("NEARWIRE_PIN_DIR", "none").env("NO_COLOR", "1");
+        let pins = self.pins.as_ref().map_or(Path::new("none"), |pins| &pins.0);
+        command.env("NEARWIRE_PIN_DIR", pins).env("NO_COLOR", "1");
         let clock = self.directory.file("clock");
         if clock.exists() {
             command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
@@ -79,6 +105,15 @@ impl MeshNode {
         let process = self.host.spawn_command(command)?;
         process.wait_for_line("serving", PATIENCE)?;
         self.daemon = Some(process);
+        Ok(())
+    }
+
+    /// Has the policy of the daemon, from its next start on, outlive it.
+    ///
+    /// # Errors
+    /// When nothing can be mounted here.
+    pub fn pin(&mut self) -> Result<()> {
+        self.pins = Some(Pins::mount(self.directory.file("pins"))?);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod clock;
 mod fleet;
 mod lanes;
+mod lasting;
 mod moves;
 mod names;
 mod outage;
