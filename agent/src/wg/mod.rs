@@ -24,4 +24,4 @@ pub(crate) use device::{Interface, Options, run};
 pub(crate) use flows::{Flows, Record};
 pub(crate) use node::SharedNode;
 pub(crate) use policy::{Explanation, Files, NamedText, PolicyStatus, Proposal, Question};
-pub(crate) use rpc::{Reply, Request, call, listen};
+pub(crate) use rpc::{Reply, Request, call, listen, only_interface};

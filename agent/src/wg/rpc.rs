@@ -1,7 +1,8 @@
 //! The daemon's own socket, for `nearwire` commands: one JSON request a line, one JSON reply.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fs;
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,6 +158,27 @@ async fn say(writer: &mut OwnedWriteHalf, reply: &Reply) -> anyhow::Result<()> {
     line.push('\n');
     writer.write_all(line.as_bytes()).await?;
     Ok(())
+}
+
+/// The one interface that is served on this machine.
+pub(crate) fn only_interface() -> anyhow::Result<String> {
+    let files = match fs::read_dir(DIRECTORY) {
+        Ok(files) => files.collect::<Result<_, _>>()?,
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {DIRECTORY}")),
+    };
+    let mut served: Vec<String> = files
+        .iter()
+        .filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".sock")?.to_owned()))
+        // One that was killed leaves its file.
+        .filter(|name| UnixStream::connect(socket::path(DIRECTORY, name)).is_ok())
+        .collect();
+    served.sort_unstable();
+    match served.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => bail!("nearwire serves no interface here, or you are not root"),
+        several => bail!("several interfaces are served, say which: {}", several.join(", ")),
+    }
 }
 
 /// Asks the daemon of an interface.

@@ -16,15 +16,19 @@ const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 const MORE: u16 = 0x2000;
 
-/// Sends each packet from the client, and waits until the server has dropped it for the reason.
+/// Sends each packet from one end, and waits until the server has dropped it for the reason.
 fn refused(
-    client: (&Host, &Tunnel<'_>),
+    from: (&Host, &Tunnel<'_>),
     server: &Tunnel<'_>,
     cases: &[(&str, DropReason, Vec<u8>)],
 ) -> Result<()> {
     for (name, reason, packet) in cases {
         let before = dropped(server, *reason);
-        client.0.send_raw(client.1.name(), packet)?;
+        let sent = from.0.send_raw(from.1.name(), packet);
+        // Who enforces the policy himself is told at once (ENOBUFS).
+        if from.1.name() != server.name() {
+            sent?;
+        }
         let what = format!("{name}: {}", reason.label());
         wait_until(SOON, &what, || dropped(server, *reason) > before);
     }
@@ -249,5 +253,40 @@ fn what_the_host_may_not_send() -> Result<()> {
     sockets[0].send_to(b"answer", asker)?;
     sender.set_read_timeout(Some(SOON))?;
     assert_eq!(sender.recv(&mut buffer)?, 6);
+    Ok(())
+}
+
+#[test]
+fn what_the_host_sends_in_disguise() -> Result<()> {
+    let scene = Scene::new("disguise")?;
+    // The server may ask the client for names and its web.
+    let rules = r#"{ "acls": [
+      { "action": "accept", "src": ["10.9.0.2"], "dst": ["10.9.0.1:53"], "proto": "udp" },
+      { "action": "accept", "src": ["10.9.0.2"], "dst": ["10.9.0.1:80"], "proto": "tcp" },
+    ] }"#;
+    let policy = PolicyFile::new("disguise", rules)?;
+    let (client, server) = scene.tunnels(&policy)?;
+    let trap = scene.client.enter(|| UdpSocket::bind("10.9.0.1:54"))??;
+    trap.set_read_timeout(Some(BRIEFLY))?;
+    // So that it knows where the client is.
+    client.set(["peer", server.public_key(), "persistent-keepalive", "1"])?;
+    server.wait_for_peer(&client, SOON, "a handshake", |peer| peer.latest_handshake > 0)?;
+    let sent = |protocol, fragment, payload: &[u8]| v4_from(SERVER, protocol, fragment, payload);
+    let error = [&[3, 4, 0, 0, 0, 0, 5, 0], &v4(17, 0, &udp(4444))[..]].concat();
+    // Behind the server and to the client, as if it were a router for others.
+    let mut spoofed = sent(17, 0, &udp(53));
+    spoofed[15] = 77;
+    let cases = [
+        ("another's address", DropReason::PolicyNoRule, spoofed),
+        ("another port", DropReason::PolicyNoRule, sent(17, 0, &udp(54))),
+        ("no SYN", DropReason::PolicyNoSyn, sent(6, 0, &tcp(80, ACK))),
+        ("tiny first", DropReason::PolicyTinyFragment, sent(6, MORE, &tcp(80, SYN)[..8])),
+        ("onto the flags", DropReason::PolicyOverlappingFragment, sent(6, 1, &[0; 16])),
+        ("later without a first", DropReason::PolicyFragment, sent(17, 8, &[0; 16])),
+        ("a forged error", DropReason::PolicyUnrelatedError, sent(1, 0, &error)),
+        ("half a header", DropReason::PolicyTruncated, sent(17, 0, &[1, 2, 3])),
+    ];
+    refused((&scene.server, &server), &server, &cases)?;
+    assert!(is_empty(&trap));
     Ok(())
 }

@@ -8,7 +8,7 @@ use dataplane_common::DropReason;
 use netns_tests::wait_until;
 use netns_tests::wireguard::Tunnel;
 
-use crate::packets::v4;
+use crate::packets::{SERVER, v4, v4_from};
 use crate::scene::{PolicyFile, SOON, Scene, dropped, listen, nearwire, reach, status};
 
 /// The client is alice's, the server is there for the web.
@@ -22,6 +22,23 @@ const ALICES: &str = r#"{ "nodes": [
   { "name": "laptop", "user": "alice@example.com", "addresses": ["10.9.0.1", "fd09::1"] },
   { "name": "web1", "user": "alice@example.com", "addresses": ["10.9.0.2", "fd09::2"] },
 ] }"#;
+
+/// Chunks of SCTP (RFC 9260, section 3.2).
+const DATA: u8 = 0;
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
+const COOKIE_ECHO: u8 = 10;
+const SHUTDOWN_COMPLETE: u8 = 14;
+
+/// An SCTP packet between these ports, with a chunk of this type: ports, tag, checksum, chunk.
+fn sctp((from, to): (u16, u16), chunk: u8) -> Vec<u8> {
+    let mut packet = from.to_be_bytes().to_vec();
+    packet.extend(to.to_be_bytes());
+    packet.extend([0; 8]);
+    packet.extend([chunk, 0, 0, 20]);
+    packet.extend([0; 16]);
+    packet
+}
 
 const DEFINED: &str = r#"
   "groups": { "group:dev": ["alice@example.com"], "group:ops": ["bob@example.com"] },
@@ -140,27 +157,61 @@ fn protocols_by_name_and_by_number() -> Result<()> {
     let counted = |rule: usize| -> Result<u64> {
         status(&server)?["rules"][rule]["packets"].as_u64().context("no counter")
     };
-    // An SCTP INIT to a port: ports, tag, checksum, chunk.
-    let sctp = |port: u16| {
-        let mut init = vec![0x30, 0x39];
-        init.extend(port.to_be_bytes());
-        init.extend([0; 8]);
-        init.extend([1, 0, 0, 20]);
-        init.extend([0; 16]);
-        init
-    };
-    for (rule, packet) in
-        [(0, v4(47, 0, &[0; 8])), (1, v4(99, 0, &[0; 8])), (2, v4(132, 0, &sctp(7777)))]
-    {
+    let init = |port| v4(132, 0, &sctp((12345, port), INIT));
+    for (rule, packet) in [(0, v4(47, 0, &[0; 8])), (1, v4(99, 0, &[0; 8])), (2, init(7777))] {
         scene.client.send_raw(client.name(), &packet)?;
         // The host's answer, that it does not speak the protocol, is of the same flow.
         wait_until(SOON, "the rule's counter", || counted(rule).is_ok_and(|packets| packets > 0));
     }
-    for packet in [v4(50, 0, &[0; 8]), v4(132, 0, &sctp(7778))] {
+    for packet in [v4(50, 0, &[0; 8]), init(7778)] {
         let before = dropped(&server, DropReason::PolicyNoRule);
         scene.client.send_raw(client.name(), &packet)?;
         wait_until(SOON, "a drop", || dropped(&server, DropReason::PolicyNoRule) > before);
     }
+    Ok(())
+}
+
+#[test]
+fn an_sctp_association_is_followed_to_its_end() -> Result<()> {
+    let scene = Scene::new("sctp")?;
+    let rules = r#"{ "acls": [
+      { "action": "accept", "src": ["10.9.0.1"], "dst": ["10.9.0.2:7777"], "proto": "sctp" },
+    ] }"#;
+    let policy = PolicyFile::new("sctp", rules)?;
+    let (client, server) = scene.tunnels(&policy)?;
+    let forth = |chunk| -> Result<()> {
+        let packet = v4(132, 0, &sctp((12345, 7777), chunk));
+        scene.client.send_raw(client.name(), &packet)
+    };
+    let back = |chunk| -> Result<()> {
+        let packet = v4_from(SERVER, 132, 0, &sctp((7777, 12345), chunk));
+        scene.server.send_raw(server.name(), &packet)
+    };
+    let counted = || -> Option<[u64; 2]> {
+        let shown = nearwire(&scene.server, &["flows", server.name(), "--json"]).ok()?;
+        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).ok()?;
+        let flows = shown["flows"].as_array()?;
+        let flow = flows.iter().find(|flow| flow["protocol"] == "sctp")?;
+        Some([flow["received"]["packets"].as_u64()?, flow["sent"]["packets"].as_u64()?])
+    };
+    let not_opened = |send: &dyn Fn() -> Result<()>, what: &str| -> Result<()> {
+        let before = dropped(&server, DropReason::PolicyNoSyn);
+        send()?;
+        wait_until(SOON, what, || dropped(&server, DropReason::PolicyNoSyn) > before);
+        Ok(())
+    };
+    not_opened(&|| forth(DATA), "data of no association")?;
+    not_opened(&|| forth(COOKIE_ECHO), "a cookie of no association")?;
+    forth(INIT)?;
+    wait_until(SOON, "INIT", || counted() == Some([1, 0]));
+    back(INIT_ACK)?;
+    forth(COOKIE_ECHO)?;
+    forth(DATA)?;
+    back(DATA)?;
+    wait_until(SOON, "an association", || counted() == Some([3, 2]));
+    // It is over, and what was late passes for some seconds; a list of open flows has it no more.
+    back(SHUTDOWN_COMPLETE)?;
+    wait_until(SOON, "the end", || counted().is_none());
     Ok(())
 }
 

@@ -245,6 +245,41 @@ fn a_document_with_errors_changes_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_document_too_large_for_the_tables_changes_nothing() -> Result<()> {
+    use std::fmt::Write as _;
+    let scene = Scene::new("large")?;
+    let policy = PolicyFile::new("large", POLICY)?;
+    let (_client, server) = scene.tunnels(&policy)?;
+    let pinger = Pinger::start(&scene.client, "10.9.0.2", Duration::from_millis(10))?;
+    pinger.wait_for_more(20, SOON)?;
+    // Everybody to everybody, beside so many single hosts, each of whom the tables tell apart.
+    let mut large = String::from("{ \"acls\": [\n");
+    large.push_str("{ \"action\": \"accept\", \"src\": [\"*\"], \"dst\": [\"*:*\"] },\n");
+    for host in 0..1100 {
+        let (a, b) = (host / 200, host % 200);
+        writeln!(
+            large,
+            "{{ \"action\": \"accept\", \"src\": [\"10.1.{a}.{b}\"], \"dst\": [\"10.2.{a}.{b}:80\"] }},"
+        )?;
+    }
+    policy.write(&(large + "] }"))?;
+    let refused = nearwire(&scene.server, &["policy", "apply", server.name(), policy.path()])?;
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.stdout);
+    // The limit, and the rule that is to blame.
+    for said in ["1048576", "rule 0"] {
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+    assert_eq!(status(&server)?["generation"], 1);
+    pinger.wait_for_more(20, SOON)?;
+    assert_eq!(pinger.finish()?.lost(), 0);
+    // And what fits is taken again.
+    policy.write(POLICY)?;
+    let applied = nearwire(&scene.server, &["policy", "apply", server.name(), policy.path()])?;
+    assert!(applied.stdout.contains("generation 2"), "{}", applied.stderr);
+    Ok(())
+}
+
+#[test]
 fn commands_name_what_is_missing() -> Result<()> {
     let scene = Scene::new("missing")?;
     let plain = Tunnel::start(&scene.server, Implementation::Nearwire)?;

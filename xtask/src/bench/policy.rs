@@ -4,6 +4,7 @@
 //! All that are compared have their turn one after the other; a number is the median of the turns.
 
 mod apply;
+mod compile;
 mod connections;
 mod dialects;
 mod ends;
@@ -13,6 +14,7 @@ mod flood;
 mod revoke;
 mod rules;
 mod samples;
+mod tests_of_policy;
 mod throughput;
 mod verdicts;
 
@@ -57,6 +59,8 @@ enum Part {
     Apply,
     /// The time until the last packet of what is no longer allowed
     Revoke,
+    /// From a large document to tables
+    Compile,
     /// The tables against the document, ten million packets
     Equality,
 }
@@ -133,6 +137,7 @@ impl Part {
             }
             Self::Apply => apply::measure(bench),
             Self::Revoke => revoke::measure(bench),
+            Self::Compile => compile::measure(bench),
             Self::Equality => equality::measure(bench),
         }
     }
@@ -149,6 +154,7 @@ impl Part {
             }
             Self::Apply => apply::rows(bench),
             Self::Revoke => revoke::rows(bench),
+            Self::Compile => compile::rows(bench),
             Self::Equality => equality::rows(bench),
         }
     }

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use super::input::{self, Policy};
 use super::live;
 use super::names::{Names, flow, service};
+use crate::wg;
 
 /// Say what a policy document decides on a flow, and why; changes nothing
 #[derive(clap::Args)]
 #[command(override_usage = "\
 nearwire policy explain [OPTIONS] FILE SRC DST:PORT[/PROTO]
-       nearwire policy explain [OPTIONS] --live IFNAME SRC DST:PORT[/PROTO]")]
+       nearwire policy explain [OPTIONS] --live [IFNAME] SRC DST:PORT[/PROTO]")]
 #[command(after_help = "\
 SRC and DST are addresses, or names of nodes, hosts, users, groups or tags; of one with several
 addresses, every flow is explained.
@@ -25,9 +26,10 @@ addresses, every flow is explained.
   nearwire policy explain policy.hujson --nodes nodes.json laptop tag:web:443
   nearwire policy explain policy.hujson --nodes nodes.json alice@example.com web1/icmp
   nearwire policy explain --live wg0 100.64.0.1 100.64.0.2:22
+  nearwire policy explain --live 100.64.0.1 100.64.0.2:22
 
 With --live, the kernel's own tables are asked: which generation is in force, what the rule has
-counted, which flows are open.
+counted, which flows are open. Where one interface is served, it need not be named.
 
 Exit codes: 0 it is explained, whatever is decided; 1 there is no answer (the reason is on standard
 error).")]
@@ -52,6 +54,10 @@ impl Args {
         match (&self.live, self.words.as_slice()) {
             (Some(interface), [source, destination]) => {
                 live::explain(interface, source, destination, self.json)
+            }
+            // What follows the option is the first word then.
+            (Some(source), [destination]) => {
+                live::explain(&wg::only_interface()?, source, destination, self.json)
             }
             (None, [file, source, destination]) => self.explain(file.as_ref(), source, destination),
             (Some(_), _) => bail!("with --live, give SRC and DST:PORT[/PROTO]"),

@@ -40,11 +40,15 @@ fn told(flow: &Explanation) -> String {
     }
     text.push('\n');
     let _ = match &flow.rule {
-        Some(rule) => writeln!(
-            text,
-            "    by the rule on line {}: {}\n    which has decided on {} packets, {} bytes",
-            rule.line, rule.text, rule.packets, rule.bytes
-        ),
+        Some(rule) => {
+            let by = match rule.line {
+                Some(line) => format!("the rule on line {line}: "),
+                None => String::new(),
+            };
+            let (packets, bytes) = (rule.packets, rule.bytes);
+            let counted = format!("which has decided on {packets} packets, {bytes} bytes");
+            writeln!(text, "    by {by}{}\n    {counted}", rule.text)
+        }
         None => writeln!(text, "    no rule accepts it"),
     };
     let _ = writeln!(

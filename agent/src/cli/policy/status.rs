@@ -50,7 +50,8 @@ fn show(status: &PolicyStatus) {
     let (idle, busy): (Vec<_>, Vec<_>) =
         status.rules.iter().partition(|rule| rule.packets == 0 && status.rules.len() > MANY);
     for rule in busy {
-        println!("{:>12} {:>14}  line {}: {}", rule.packets, rule.bytes, rule.line, rule.rule);
+        let line = rule.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        println!("{:>12} {:>14}  {line}{}", rule.packets, rule.bytes, rule.rule);
     }
     if !idle.is_empty() {
         println!("{:>12} {:>14}  {} more rules", 0, 0, idle.len());

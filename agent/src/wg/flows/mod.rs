@@ -194,7 +194,7 @@ fn event_record(event: &Event, policy: &Policy, clocks: Clocks) -> Record {
     let subject = Subject {
         key: &event.key,
         direction: event.direction,
-        rule_line: event.rule.and_then(|rule| policy.rule_line(event.generation, rule)),
+        rule: event.rule.and_then(|rule| policy.rule_place(event.generation, rule)),
         generation: event.generation,
         sent: event.sent,
         received: event.received,

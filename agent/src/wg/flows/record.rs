@@ -9,6 +9,8 @@ use proto::control::{FlowEvent, FlowRecord};
 use proto::ticket::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
+use crate::wg::policy::RulePlace;
+
 /// What happened to a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +59,9 @@ pub(crate) struct Record {
     pub(crate) destination_port: u16,
     /// The line of the rule that decided, if one did.
     pub(crate) rule_line: Option<u32>,
+    /// Its number in the network's policy, where the control plane has the document.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) network_rule: Option<u32>,
     /// Why it was denied, or is over.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) reason: Option<String>,
@@ -100,6 +105,9 @@ impl fmt::Display for Record {
         }
         if let Some(line) = self.rule_line {
             write!(f, "  line {line}")?;
+        }
+        if let Some(number) = self.network_rule {
+            write!(f, "  rule {number}")?;
         }
         if self.event == Happened::Open || self.event == Happened::End {
             let Traffic { packets, bytes } = self.received;
@@ -150,7 +158,7 @@ fn seconds(milliseconds: u64) -> String {
 pub(super) struct Subject<'a> {
     pub(super) key: &'a FlowKey,
     pub(super) direction: Direction,
-    pub(super) rule_line: Option<u32>,
+    pub(super) rule: Option<RulePlace>,
     pub(super) generation: Generation,
     pub(super) sent: dataplane_common::Traffic,
     pub(super) received: dataplane_common::Traffic,
@@ -181,7 +189,8 @@ impl Record {
             source_port: source.1,
             destination: destination.0,
             destination_port: destination.1,
-            rule_line: subject.rule_line,
+            rule_line: subject.rule.and_then(RulePlace::line),
+            network_rule: subject.rule.and_then(RulePlace::network),
             reason: reason.map(str::to_owned),
             generation: subject.generation.0,
             received: subject.received.into(),

@@ -47,7 +47,12 @@ pub(crate) struct Explanation {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct DecidingRule {
     pub(crate) index: u32,
-    pub(crate) line: u32,
+    /// The line of the document, where that is here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) line: Option<u32>,
+    /// The number in the network's policy, which the control plane has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) network_rule: Option<u32>,
     pub(crate) text: String,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
@@ -82,7 +87,9 @@ impl Policy {
             let index = ruling.rule().0;
             let rule = self.rules.get(index as usize)?;
             let Traffic { packets, bytes } = found.counted.unwrap_or_default();
-            Some(DecidingRule { index, line: rule.line, text: rule.text.clone(), packets, bytes })
+            let (line, network_rule) = (rule.place.line(), rule.place.network());
+            let text = rule.text.clone();
+            Some(DecidingRule { index, line, network_rule, text, packets, bytes })
         });
         let flows = open
             .iter()

@@ -12,7 +12,7 @@ use dataplane_common::{Generation, RuleIndex};
 use policy::{Document, Filter};
 
 pub(crate) use explain::{Explanation, Question};
-pub(crate) use source::{NamedText, Scope};
+pub(crate) use source::{NamedText, RulePlace, Scope};
 use source::{Prepared, RuleText};
 pub(crate) use status::PolicyStatus;
 
@@ -118,8 +118,8 @@ impl Policy {
         Ok(Proposal::Document(document, scope))
     }
 
-    /// The line of a rule, while its policy or the next one is in force.
-    pub(super) fn rule_line(&self, generation: Generation, rule: RuleIndex) -> Option<u32> {
+    /// Where a rule is written, while its policy or the next one is in force.
+    pub(super) fn rule_place(&self, generation: Generation, rule: RuleIndex) -> Option<RulePlace> {
         let current = self.enforced.programs().generation();
         let rules = if generation == current {
             &self.rules
@@ -128,6 +128,6 @@ impl Policy {
         } else {
             return None;
         };
-        rules.get(rule.0 as usize).map(|rule| rule.line)
+        rules.get(rule.0 as usize).map(|rule| rule.place)
     }
 }

@@ -35,10 +35,37 @@ pub(super) struct Prepared {
 /// A rule that is in force, as its document has it.
 #[derive(Clone, Debug)]
 pub(super) struct RuleText {
-    pub(super) line: u32,
+    pub(super) place: RulePlace,
     pub(super) action: Action,
     /// The line, trimmed.
     pub(super) text: String,
+}
+
+/// Where a rule is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RulePlace {
+    /// On this line of the document.
+    Line(u32),
+    /// Under this number in a document that only the control plane has.
+    Network(u32),
+}
+
+impl RulePlace {
+    /// The line, where there is one.
+    pub(crate) const fn line(self) -> Option<u32> {
+        match self {
+            Self::Line(line) => Some(line),
+            Self::Network(_) => None,
+        }
+    }
+
+    /// The number, where there is no line.
+    pub(crate) const fn network(self) -> Option<u32> {
+        match self {
+            Self::Line(_) => None,
+            Self::Network(number) => Some(number),
+        }
+    }
 }
 
 impl NamedText {
@@ -108,7 +135,7 @@ impl Prepared {
             .map(|(_, rule)| {
                 let line = lines.get(rule.line.saturating_sub(1) as usize).unwrap_or(&"");
                 let text = line.trim().trim_end_matches(',').to_owned();
-                RuleText { line: rule.line, action: rule.action, text }
+                RuleText { place: RulePlace::Line(rule.line), action: rule.action, text }
             })
             .collect();
         Ok(Self { document: plan.document().clone(), compiled, rules, scope })
@@ -121,7 +148,7 @@ impl Prepared {
             .rules()
             .iter()
             .map(|rule| RuleText {
-                line: rule.0,
+                place: RulePlace::Network(rule.0),
                 action: Action::Accept,
                 text: format!("rule {} of the network's policy", rule.0),
             })

@@ -35,8 +35,12 @@ pub(crate) struct PolicyStatus {
 /// The counters of one rule.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RuleStatus {
-    /// Where it stands in the document, counted from 1.
-    pub(crate) line: u32,
+    /// Where it stands in the document, counted from 1, if that is here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) line: Option<u32>,
+    /// Its number in the network's policy, which the control plane has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) network_rule: Option<u32>,
     /// What it says.
     pub(crate) rule: String,
     /// What it decides: `accept` or `deny`.
@@ -80,7 +84,8 @@ impl RuleStatus {
             Action::Deny => "deny",
         };
         Self {
-            line: rule.line,
+            line: rule.place.line(),
+            network_rule: rule.place.network(),
             rule: rule.text.clone(),
             action: action.into(),
             packets: counted.packets,

@@ -1,14 +1,12 @@
 //! Whether the tables say what the document says: the test of crate `policy` that asks both, with as
 //! many random packets as takes a minute.
 
-use std::process::Stdio;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::samples::{Measure, NEARWIRE};
+use super::tests_of_policy::run;
 use super::{Bench, Found};
 use crate::bench::{Reach, Row};
-use crate::workspace;
 
 const PACKETS: &str = "10000000";
 
@@ -29,16 +27,7 @@ pub(super) fn rows(Bench { samples, .. }: &Bench) -> Vec<Row> {
 
 /// Fails at the first difference, and when there is no such test or it asks fewer.
 fn ask() -> Result<()> {
-    let mut test = workspace::cargo()?;
-    test.args(["test", "--release", "--locked", "-p", "policy", "--test", "oracle"]);
-    test.args(["--", "--nocapture"]);
-    test.env("NEARWIRE_POLICY_CASES", PACKETS).stderr(Stdio::inherit());
-    let output = test.output().context("starting `cargo test`")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(
-        output.status.success(),
-        "`cargo test -p policy --test oracle` failed, as said above: {said}"
-    );
+    let said = run("oracle", &[("NEARWIRE_POLICY_CASES", PACKETS)])?;
     let asked = format!("{PACKETS} packets of ");
     ensure!(said.contains(&asked), "`cargo test -p policy --test oracle` does not say {asked:?}");
     Ok(())

@@ -39,29 +39,63 @@ const ALIVE: u64 = 20;
 
 const KINDS: [&str; 3] = ["TCP", "UDP", "ICMP"];
 
-fn last_packet(kind: &str) -> Measure {
-    Measure::new(format!("revoked, last packet of live {kind}"), "ms")
+/// What the stream does meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    /// Some 60 Mbit/s.
+    Steady,
+    /// All that the tunnel carries.
+    LineRate,
 }
 
-fn command() -> Measure {
-    Measure::new("the command that revokes", "ms")
-}
+impl Load {
+    const ALL: [Self; 2] = [Self::Steady, Self::LineRate];
 
-fn lost() -> Measure {
-    Measure::new("packets of other flows lost in a turn of 20 changes", "packets")
+    const fn between_writes(self) -> Duration {
+        match self {
+            Self::Steady => Duration::from_millis(2),
+            Self::LineRate => Duration::ZERO,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Steady => "",
+            Self::LineRate => ", TCP at line rate",
+        }
+    }
+
+    fn last_packet(self, kind: &str) -> Measure {
+        Measure::new(format!("revoked, last packet of live {kind}{}", self.name()), "ms")
+    }
+
+    fn command(self) -> Measure {
+        Measure::new(format!("the command that revokes{}", self.name()), "ms")
+    }
+
+    fn lost(self) -> Measure {
+        let name = format!("packets of other flows lost in a turn of 20 changes{}", self.name());
+        Measure::new(name, "packets")
+    }
 }
 
 pub(super) fn measure(bench: &mut Bench) {
-    let dropped = Cell::new(None);
-    bench.once("grants revoked", |bench| {
-        let (found, note) = turn(&bench.nearwire)?;
-        dropped.set(Some(note));
-        Ok(found)
-    });
-    dropped.take().into_iter().for_each(|note| bench.note(note));
+    for load in Load::ALL {
+        let dropped = Cell::new(None);
+        bench.once(&format!("grants revoked{}", load.name()), |bench| {
+            let (found, note) = turn(&bench.nearwire, load)?;
+            dropped.set(Some(note));
+            Ok(found)
+        });
+        dropped.take().into_iter().for_each(|note| bench.note(note));
+    }
 }
 
-pub(super) fn rows(Bench { samples, turns, .. }: &Bench) -> Vec<Row> {
+pub(super) fn rows(bench: &Bench) -> Vec<Row> {
+    Load::ALL.into_iter().flat_map(|load| rows_under(load, bench)).collect()
+}
+
+fn rows_under(load: Load, Bench { samples, turns, .. }: &Bench) -> Vec<Row> {
     let quantile = |measure: &Measure, name: &str, quantile: f64, reach| {
         let all = samples.of(measure, NEARWIRE);
         let value = quantile_of(&all, quantile);
@@ -71,19 +105,21 @@ pub(super) fn rows(Bench { samples, turns, .. }: &Bench) -> Vec<Row> {
         row
     };
     let mut rows = Vec::new();
-    for measure in KINDS.map(last_packet).iter().chain([&command()]) {
-        let bound = (*measure != command()).then_some(Reach::AtMost(50.0));
+    let command = load.command();
+    for measure in KINDS.map(|kind| load.last_packet(kind)).iter().chain([&command]) {
+        let bound = (*measure != command).then_some(Reach::AtMost(50.0));
         rows.push(quantile(measure, "p50", 0.5, None));
         rows.push(quantile(measure, "p99", 0.99, bound));
         rows.push(quantile(measure, "max", 1.0, None));
     }
     let all = Reach::AtLeast(f64::from(turns * CHANGES));
-    let made = samples.of(&command(), NEARWIRE).len();
+    let made = samples.of(&command, NEARWIRE).len();
     #[allow(clippy::cast_precision_loss, reason = "some hundred changes")]
-    rows.push(Row::new("grants revoked under load", "times", vec![made as f64], None, Some(all)));
-    let each = samples.of(&lost(), NEARWIRE);
+    let title = format!("grants revoked under load{}", load.name());
+    rows.push(Row::new(title, "times", vec![made as f64], None, Some(all)));
+    let each = samples.of(&load.lost(), NEARWIRE);
     let most = each.iter().copied().reduce(f64::max);
-    let mut row = samples.alone(&lost(), None);
+    let mut row = samples.alone(&load.lost(), None);
     row = Row::new(row.name, row.unit, most.into_iter().collect(), None, Some(Reach::AtMost(0.0)));
     row.samples = each;
     rows.push(row);
@@ -137,19 +173,19 @@ impl Documents {
 }
 
 /// Twenty changes on a tunnel of their own; besides the numbers, what was dropped for want of room.
-fn turn(nearwire: &Path) -> Result<(Vec<Found>, String)> {
+fn turn(nearwire: &Path, load: Load) -> Result<(Vec<Found>, String)> {
     let (documents, hosts) = (Documents::write()?, hosts()?);
     let ends = Ends::connect(&hosts, nearwire, Some(&documents.granted))?;
     let (udp, icmp) = (sockets::udp(&ends)?, sockets::icmp(&ends)?);
     let bystanders = sockets::bystanders(&ends)?;
     let mut found = Vec::new();
     for _ in 0..CHANGES {
-        let tcp = sockets::tcp(&ends)?;
+        let tcp = sockets::tcp(&ends, load.between_writes())?;
         let flows = [&tcp, &udp, &icmp];
         for flow in flows.into_iter().chain(&bystanders) {
             flow.wait_for(ALIVE, PATIENCE).context("before a change")?;
         }
-        found.extend(revoke(&ends, nearwire, &documents, flows)?);
+        found.extend(revoke(&ends, nearwire, &documents, flows, load)?);
         // What is sent to it again must not pass as soon as it is granted again.
         drop(tcp);
         apply(&ends, nearwire, &documents.granted)?;
@@ -160,7 +196,7 @@ fn turn(nearwire: &Path) -> Result<(Vec<Found>, String)> {
         missing += sent - received;
     }
     #[allow(clippy::cast_precision_loss, reason = "some thousand packets")]
-    found.push((lost(), NEARWIRE, missing as f64));
+    found.push((load.lost(), NEARWIRE, missing as f64));
     Ok((found, dropped(&ends)?))
 }
 
@@ -170,16 +206,17 @@ fn revoke(
     nearwire: &Path,
     documents: &Documents,
     flows: [&Flow; 3],
+    load: Load,
 ) -> Result<Vec<Found>> {
     let started = Instant::now();
     let took = apply(ends, nearwire, &documents.revoked)?;
     let sent = flows.map(Flow::sent);
     thread::sleep(LISTEN);
-    let mut found = vec![(command(), NEARWIRE, took)];
+    let mut found = vec![(load.command(), NEARWIRE, took)];
     for (kind, flow) in KINDS.into_iter().zip(flows) {
         let last = flow.last().context("nothing ever arrived")?;
         let after = last.saturating_duration_since(started);
-        found.push((last_packet(kind), NEARWIRE, after.as_secs_f64() * 1e3));
+        found.push((load.last_packet(kind), NEARWIRE, after.as_secs_f64() * 1e3));
     }
     // TCP's sender waits for acknowledgements; the others must have gone on in vain.
     for (flow, before) in flows.iter().zip(sent).skip(1) {

@@ -53,7 +53,9 @@ impl Flow {
                     number += 1;
                     own.sent.store(number, Ordering::Relaxed);
                 }
-                thread::sleep(every);
+                if !every.is_zero() {
+                    thread::sleep(every);
+                }
             }
         });
         let own = Arc::clone(&shared);

@@ -1,5 +1,5 @@
-//! The flows themselves: a TCP stream, numbered datagrams, echo requests. Their rates are far below
-//! what the tunnel carries, so that nothing is lost for want of room.
+//! The flows themselves: a TCP stream, numbered datagrams, echo requests. Only the stream takes all that
+//! the tunnel carries, if it is to: who sends datagrams faster loses some for want of room.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -25,9 +25,8 @@ pub(super) const UDP: u16 = 7001;
 /// The ports of what stays allowed, one in each direction.
 pub(super) const BYSTANDERS: [u16; 2] = [7100, 7101];
 
-/// How much a TCP stream writes at once: some 60 Mbit/s.
+/// How much a TCP stream writes at once.
 const CHUNK: usize = 16 << 10;
-const EVERY_CHUNK: Duration = Duration::from_millis(2);
 const EVERY_DATAGRAM: Duration = Duration::from_micros(150);
 const EVERY_ECHO: Duration = Duration::from_micros(500);
 const EVERY_BYSTANDER: Duration = Duration::from_millis(1);
@@ -36,8 +35,8 @@ const PAYLOAD: usize = 200;
 /// A receiver that is held up must not lose what it was given.
 const BUFFER: usize = 8 << 20;
 
-/// A TCP stream from the first host to the second.
-pub(super) fn tcp(ends: &Ends<'_>) -> Result<Flow> {
+/// A TCP stream from the first host to the second, with so long between two writes.
+pub(super) fn tcp(ends: &Ends<'_>, every: Duration) -> Result<Flow> {
     let at = SocketAddr::from((HERE, TCP));
     let listener = ends.b.enter(|| TcpListener::bind(at))?.context("listening")?;
     let mut sender = ends.a.enter(|| TcpStream::connect_timeout(&at, PATIENCE))?.context("TCP")?;
@@ -52,7 +51,7 @@ pub(super) fn tcp(ends: &Ends<'_>) -> Result<Flow> {
     let (chunk, mut buffer) = ([0; CHUNK], vec![0; 4 * CHUNK]);
     let send = move |_| sender.write(&chunk).is_ok_and(|len| len > 0);
     let receive = move || came(receiver.read(&mut buffer));
-    Ok(Flow::start(EVERY_CHUNK, send, receive))
+    Ok(Flow::start(every, send, receive))
 }
 
 /// Datagrams from the first host to the second, which the policy does not always allow.
