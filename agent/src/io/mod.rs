@@ -7,6 +7,7 @@ pub(crate) mod echo;
 pub(crate) mod link;
 pub(crate) mod masquerade;
 pub(crate) mod network;
+pub(crate) mod priority;
 mod sys;
 pub(crate) mod tun;
 pub(crate) mod udp;

@@ -24,6 +24,7 @@ use super::rpc;
 use super::socket::Socket;
 use super::uapi;
 use crate::io::link::{self, Link};
+use crate::io::priority;
 use crate::io::tun::{self, Queues};
 
 /// What `nearwire wg` is to do.
@@ -109,6 +110,7 @@ impl Interface {
         options: &Options,
         proposal: Option<Proposal>,
     ) -> anyhow::Result<Self> {
+        priority::before_packets();
         let name = options.interface.as_str();
         // Taken first: the sockets are the lock against a second daemon.
         let uapi_socket = Socket::listen(uapi::DIRECTORY, name)?;

@@ -24,6 +24,7 @@ use super::command::{Command, Lines, Remains, SetError, line};
 use super::port::{Port, grow_group};
 use super::shard::{End, Shard};
 use crate::io::clock::{self, WallClock};
+use crate::io::priority;
 use crate::io::tun::{DEFAULT_MTU, Queues, Tun};
 use crate::io::udp::Udp;
 
@@ -367,6 +368,7 @@ fn spawn(
     ended: mpsc::UnboundedSender<io::Result<()>>,
 ) -> anyhow::Result<()> {
     let run = move || {
+        priority::with_packets();
         let end = panic::catch_unwind(AssertUnwindSafe(|| shard.run()));
         let end = match end {
             Ok(Ok(End::Stopped)) => return,
