@@ -1,7 +1,7 @@
 //! How long it takes to compile 100,000 rules for 10,000 nodes, in shapes that hurt: the test of crate
 //! `policy` that holds each step to two seconds says what each has taken.
 
-use anyhow::{Context as _, Result};
+use anyhow::Context as _;
 
 use super::samples::{Measure, NEARWIRE};
 use super::tests_of_policy::run;
