@@ -24,6 +24,8 @@ pub struct MeshNode {
     pub name: String,
     /// Its interface.
     pub interface: String,
+    /// Who may give it commands beside root, from its next start on.
+    pub group: Option<u32>,
     program: PathBuf,
     directory: Directory,
     daemon: Option<Process>,
@@ -40,6 +42,7 @@ impl MeshNode {
             host,
             name: name.to_owned(),
             interface,
+            group: None,
             program: programs.get("nearwire", "agent")?,
             directory,
             daemon: None,
@@ -68,6 +71,9 @@ impl MeshNode {
         command.arg("--state").arg(self.directory.file("state"));
         command.arg("--socket").arg(self.directory.file("sock"));
         command.env("NEARWIRE_PIN_DIR", "none").env("NO_COLOR", "1");
+        if let Some(group) = self.group {
+            command.args(["--group", &group.to_string()]);
+        }
         let clock = self.directory.file("clock");
         if clock.exists() {
             command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
@@ -103,6 +109,12 @@ impl MeshNode {
     #[must_use]
     pub fn state_file(&self) -> PathBuf {
         self.directory.file("state").join("state.json")
+    }
+
+    /// Where it takes commands.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.file("sock")
     }
 
     /// Where it answers Prometheus.
@@ -158,7 +170,7 @@ impl MeshNode {
     /// When it cannot start or does not end in time.
     pub fn output(&self, words: &[&str]) -> Result<Output> {
         let mut command = self.host.command(&self.program);
-        command.args(words).env("NEARWIRE_SOCKET", self.directory.file("sock"));
+        command.args(words).env("NEARWIRE_SOCKET", self.socket());
         command.env("NEARWIRE_STATE", self.directory.file("state"));
         self.host.spawn_command(command)?.wait(PATIENCE)
     }
