@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use proto::control::{
     ChallengeRequest, ChallengeResponse, EnrolRequest, EnrolResponse, Malformed, NodeId,
-    RenewRequest, RenewResponse, Report, SessionRequest, SessionResponse,
+    RenewRequest, RenewResponse, Report, RevocationFrame, SessionRequest, SessionResponse,
 };
 use proto::ticket::SigningKey;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientError, Frames, Trust, http_client};
+use crate::{ClientError, Frames, Line, Trust, http_client};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(40);
@@ -52,16 +52,7 @@ struct Problem {
 impl Client {
     /// The control plane at an address: `https://control.example.com`.
     pub fn new(url: &str, trust: &Trust) -> Result<Self, ClientError> {
-        let loopback = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
-        let plain = loopback.iter().any(|start| {
-            url.strip_prefix(start)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-        });
-        if !url.starts_with("https://") && !plain {
-            let reason =
-                format!("{url} is not https://, and not on this host: nobody shall read along");
-            return Err(ClientError::Configuration(reason));
-        }
+        check_address(url)?;
         Ok(Self { http: http_client(trust)?, url: url.trim_end_matches('/').to_owned() })
     }
 
@@ -119,10 +110,13 @@ impl Client {
         let request = self
             .request(Method::GET, "stream", Some(session))
             .query(after.map(|after| ("after", after)).as_slice());
-        let response = tokio::time::timeout(ANSWER, request.send())
-            .await
-            .map_err(|_| ClientError::Silent(ANSWER.as_secs()))??;
-        Ok(Frames::new(answered(response).await?))
+        begun(request).await
+    }
+
+    /// Hears, as a relay that has this token, who is not to be served.
+    pub async fn revocations(&self, token: &str) -> Result<Frames<RevocationFrame>, ClientError> {
+        let url = format!("{}/relay/v1/revocations", self.url);
+        begun(self.http.get(url).bearer_auth(token)).await
     }
 
     fn post(&self, what: &str, session: Option<&Session>, body: &impl Serialize) -> RequestBuilder {
@@ -136,6 +130,27 @@ impl Client {
             None => request,
         }
     }
+}
+
+/// Refuses an address on the way to which others could read along.
+pub fn check_address(url: &str) -> Result<(), ClientError> {
+    let loopback = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
+    let plain = loopback.iter().any(|start| {
+        url.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+    });
+    if url.starts_with("https://") || plain {
+        return Ok(());
+    }
+    let reason = format!("{url} is not https://, and not on this host: nobody shall read along");
+    Err(ClientError::Configuration(reason))
+}
+
+/// A stream, as soon as its answer begins.
+async fn begun<L: Line>(request: RequestBuilder) -> Result<Frames<L>, ClientError> {
+    let response = tokio::time::timeout(ANSWER, request.send())
+        .await
+        .map_err(|_| ClientError::Silent(ANSWER.as_secs()))??;
+    Ok(Frames::new(answered(response).await?))
 }
 
 async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, ClientError> {

@@ -1,4 +1,5 @@
-//! How a node speaks to the control plane: enrolment, sessions, reports, and the stream of netmaps.
+//! How nodes and relays speak to the control plane: enrolment, sessions, reports, the stream of netmaps,
+//! and that of revocations.
 //!
 //! What is said is in `proto::control`; here it is put on HTTPS. A [`Client`] holds one HTTP/2
 //! connection, which it makes anew when it must. It never tries again by itself: when to is the
@@ -10,8 +11,8 @@ mod frames;
 mod lines;
 mod trust;
 
-pub use client::{Client, Session};
-pub use frames::Frames;
+pub use client::{Client, Session, check_address};
+pub use frames::{Frames, Line};
 pub use lines::{Lines, TooLong};
 pub use trust::{Trust, http_client};
 

@@ -11,7 +11,7 @@ use crate::core::bearer::BearerId;
 use crate::core::lockout::{Lockout, Source};
 use crate::core::rate::{Rate, Rates};
 use crate::core::seal::SealKey;
-use crate::core::session::SessionKey;
+use crate::core::session::SessionKeys;
 use crate::hub::Hub;
 use crate::problem::Problem;
 use crate::server::metrics::Metrics;
@@ -24,11 +24,11 @@ pub struct App(Arc<Inner>);
 struct Inner {
     store: Store,
     hub: Hub,
-    session: SessionKey,
     seal: Arc<SealKey>,
     lockout: Mutex<Lockout>,
     tokens: Mutex<Rates<BearerId>>,
     nodes: Mutex<Rates<NodeId>>,
+    strangers: Mutex<Rates<Source>>,
     metrics: Metrics,
 }
 
@@ -36,6 +36,10 @@ struct Inner {
 const TOKEN: Rate = Rate { burst: 1_000, every_second: 100 };
 /// What a node may ask: it reports what is new, and that is seldom.
 const NODE: Rate = Rate { burst: 100, every_second: 5 };
+
+/// What may be asked from one source by who has shown no right. Whoever turns out to be ours has it
+/// back, so that a thousand nodes behind one address come in.
+const STRANGER: Rate = Rate { burst: 1_000, every_second: 20 };
 
 /// The wall clock.
 #[must_use]
@@ -49,10 +53,11 @@ impl App {
     pub async fn new(store: Store, seal: SealKey) -> Result<Self, crate::store::StoreError> {
         let Secrets { session, control } = store.secrets(&seal, now()).await?;
         let seal = Arc::new(seal);
-        let hub = Hub::new(store.clone(), seal.clone(), control)?;
+        let hub = Hub::new(store.clone(), seal.clone(), control, session)?;
         let (lockout, metrics) = (Mutex::default(), Metrics::default());
         let (tokens, nodes) = (Mutex::new(Rates::new(TOKEN)), Mutex::new(Rates::new(NODE)));
-        Ok(Self(Arc::new(Inner { store, hub, session, seal, lockout, tokens, nodes, metrics })))
+        let strangers = Mutex::new(Rates::new(STRANGER));
+        Ok(Self(Arc::new(Inner { store, hub, seal, lockout, tokens, nodes, strangers, metrics })))
     }
 
     /// What is kept.
@@ -73,8 +78,8 @@ impl App {
         &self.0.metrics
     }
 
-    pub(crate) fn session(&self) -> &SessionKey {
-        &self.0.session
+    pub(crate) fn session(&self) -> Arc<SessionKeys> {
+        self.0.hub.session_keys()
     }
 
     pub(crate) fn seal(&self) -> &SealKey {
@@ -87,6 +92,18 @@ impl App {
             Some(seconds) => Err(Problem::too_many(seconds)),
             None => Ok(()),
         }
+    }
+
+    /// Refuses a source that asks too much without having shown a right.
+    pub(crate) fn admit_stranger(&self, source: IpAddr) -> Result<(), Problem> {
+        self.admit(source)?;
+        take(&self.0.strangers, source.into())
+    }
+
+    /// Who asked so often is one of ours.
+    pub(crate) fn is_ours(&self, source: IpAddr, requests: u32) {
+        let mut strangers = self.0.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        strangers.give_back(&source.into(), requests, now());
     }
 
     /// A source has shown a secret that is none.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use crate::app::App;
 use crate::problem::Problem;
 
 /// The other end of the connection, which the server puts beside each request.
@@ -19,6 +20,20 @@ pub struct Connection {
 /// Who asks: the other end or, if that is our proxy, whom it names.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddress(pub IpAddr);
+
+/// Who asks and has shown no right: what they may ask is counted, by where they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Stranger(pub IpAddr);
+
+impl FromRequestParts<App> for Stranger {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let PeerAddress(source) = PeerAddress::from_request_parts(parts, app).await?;
+        app.admit_stranger(source)?;
+        Ok(Self(source))
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for PeerAddress {
     type Rejection = Problem;

@@ -35,6 +35,9 @@ const KEYS: &[(&str, &str, &str, &str, &str)] = &[
     ("acme-eab-id", "\"id\"", "7", "invalid type", EAB_KEY),
     ("acme-eab-key", "\"key\"", "7", "invalid type", EAB_ID),
     ("control-keys", "[KEY]", "[\"x\"]", "ID:KEY", ""),
+    ("control", "\"https://control.test\"", "\"http://control.test\"", "not https://", TOKEN),
+    ("control-token", "\"t\"", "7", "invalid type", CONTROL),
+    ("control-ca", "\"c\"", "7", "invalid type", BOTH),
     ("mesh", "\"[::]:444\"", "\"444\"", "socket address", "region = \"r\"\nrelay-key = \"k\"\n"),
     ("region", "\"r\"", "7", "invalid type", "mesh = \"[::]:444\"\nrelay-key = \"k\"\n"),
     ("relay-key", "\"k\"", "7", "invalid type", "mesh = \"[::]:444\"\nregion = \"r\"\n"),
@@ -54,6 +57,9 @@ const KEYS: &[(&str, &str, &str, &str, &str)] = &[
     ("source-admissions", "2", "0", "say at least 1", ""),
     ("drain-time", "100", "\"5s\"", "invalid type", ""),
 ];
+const CONTROL: &str = "control = \"https://control.test\"\n";
+const TOKEN: &str = "control-token = \"t\"\n";
+const BOTH: &str = "control = \"https://control.test\"\ncontrol-token = \"t\"\n";
 const NAMES: &str = "acme-names = [\"relay.test\"]\n";
 const STATE: &str = "acme-state = \"/var/lib/relay\"\n";
 const ACME: &str = "acme-names = [\"relay.test\"]\nacme-state = \"/var/lib/relay\"\n";
@@ -193,6 +199,9 @@ fn what_does_not_go_together_is_refused() {
             "line 3",
             "`region` and `relay-key` together",
         ),
+        ("self-signed = [\"a\"]\ncontrol = \"https://a\"\n", "line 3", "`control-token` is not"),
+        ("self-signed = [\"a\"]\ncontrol-token = \"t\"\n", "line 3", "`control` is not"),
+        ("self-signed = [\"a\"]\ncontrol-ca = \"c\"\n", "line 3", "`control` is not"),
         ("", "there is no certificate", "`acme-names`"),
     ];
     for (lines, place, what) in cases {

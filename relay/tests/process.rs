@@ -60,3 +60,19 @@ fn a_port_that_is_taken_is_named() {
     std::io::Read::read_to_string(&mut words, &mut said).expect("text");
     assert!(said.contains(&address) && said.contains("`admin`"), "{said}");
 }
+
+#[test]
+fn it_has_completions_and_manual_pages() {
+    let run = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_nearwire-relay")).args(words).output();
+        let output = output.expect("runs");
+        assert!(output.status.success(), "{words:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(run(&["completions", "fish"]).contains("complete -c nearwire-relay"));
+    let directory = std::env::temp_dir().join(format!("nearwire-relay-{}", std::process::id()));
+    run(&["man", directory.to_str().expect("UTF-8")]);
+    let page = std::fs::read_to_string(directory.join("nearwire-relay-status.1"));
+    std::fs::remove_dir_all(&directory).expect("it is there");
+    assert!(page.expect("a page").contains("status"));
+}

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use proto::control::AuthKey;
 
 use super::daemon::{Place, Socket};
-use crate::mesh::rpc::{Caller, Request};
+use super::down::Answer;
+use crate::mesh::rpc::{Caller, Outcome, Request};
 use crate::mesh::{self, Settings, Up};
 
 /// Exit code: an operator has to approve the node.
@@ -58,8 +59,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
     /// Be the daemon too, in the foreground
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "json")]
     foreground: bool,
+    #[command(flatten)]
+    answer: Answer,
     #[command(flatten)]
     socket: Socket,
     #[command(flatten)]
@@ -90,15 +93,15 @@ impl Args {
         }
         let request = Request::Up { settings: Box::new(settings), auth_key };
         let shows = std::io::stderr().is_terminal();
-        let what = Caller::connect(&self.socket.socket)?.done(&request, |what| {
+        let done = Caller::connect(&self.socket.socket)?.done(&request, |what| {
             if shows {
                 eprintln!("{what} ...");
             }
         })?;
-        println!("{what}");
-        Ok(match what.split(':').next() {
-            Some("pending") => ExitCode::from(PENDING),
-            Some("offline") => ExitCode::from(OFFLINE),
+        self.answer.show(&done)?;
+        Ok(match done.state {
+            Outcome::Pending => ExitCode::from(PENDING),
+            Outcome::Offline => ExitCode::from(OFFLINE),
             _ => ExitCode::SUCCESS,
         })
     }

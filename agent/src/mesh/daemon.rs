@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 
 use super::enrol::enrol;
 use super::metrics;
-use super::rpc::{self, Reply, Request};
+use super::rpc::{self, Done, Outcome, Reply, Request};
 use super::running::Running;
 use super::session::Ask;
 use super::state::{Settings, State};
@@ -152,7 +152,7 @@ impl Daemon {
                 self.state = self.store.state()?;
                 self.state.up = false;
                 self.store.keep_state(&self.state)?;
-                "down".to_owned()
+                Outcome::Down.alone()
             }
             Request::Status => {
                 let status = Box::new(self.status().await);
@@ -161,7 +161,8 @@ impl Daemon {
             }
             Request::Rotate => {
                 self.running()?.ask(Ask::Rotate).await?;
-                "the next key is being named to all peers, and used in some seconds".to_owned()
+                Outcome::Rotating
+                    .because("the next key is being named to all peers, and used in some seconds")
             }
             Request::Leave => {
                 self.running()?.ask(Ask::Leave).await?;
@@ -169,7 +170,7 @@ impl Daemon {
                 self.store.forget_netmap();
                 self.state = State::default();
                 self.store.keep_state(&self.state)?;
-                "this node is in the network no more".to_owned()
+                Outcome::Left.because("this node is in the network no more")
             }
         };
         replies.send(Reply::Done(done)).await?;
@@ -201,7 +202,7 @@ impl Daemon {
         settings: Settings,
         auth_key: Option<AuthKey>,
         replies: &mpsc::Sender<Reply>,
-    ) -> anyhow::Result<String> {
+    ) -> anyhow::Result<Done> {
         if settings.advertise_exit_node && settings.exit_node.is_some() {
             bail!("a node that uses an exit node cannot be one: packets would go in a circle");
         }

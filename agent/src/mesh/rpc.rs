@@ -1,5 +1,6 @@
 //! The socket of the daemon: one JSON request a line, then replies, a line each.
 
+use std::fmt;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -45,9 +46,60 @@ pub(crate) enum Reply {
     /// It goes on: what is being done.
     Progress(String),
     Status(Box<Status>),
-    /// It was done, and what came of it.
-    Done(String),
+    Done(Done),
     Refused(String),
+}
+
+/// It was done: what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    pub(crate) state: Outcome,
+    /// More, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
+}
+
+/// How the node is by what was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    Connected,
+    /// An operator has to approve it.
+    Pending,
+    /// The control plane is away; it is up by what it knew.
+    Offline,
+    Down,
+    Rotating,
+    Left,
+}
+
+impl Outcome {
+    /// With nothing more to say.
+    pub(crate) const fn alone(self) -> Done {
+        Done { state: self, detail: None }
+    }
+
+    pub(crate) fn because(self, detail: impl Into<String>) -> Done {
+        Done { state: self, detail: Some(detail.into()) }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Pending => "pending",
+            Self::Offline => "offline",
+            Self::Down => "down",
+            Self::Rotating => "rotating",
+            Self::Left => "left",
+        }
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.state.text())?;
+        self.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
+    }
 }
 
 /// A request, and where its replies go.
@@ -152,7 +204,7 @@ impl Caller {
         &mut self,
         request: &Request,
         progress: impl FnMut(&str),
-    ) -> anyhow::Result<String> {
+    ) -> anyhow::Result<Done> {
         match self.ask(request, progress)? {
             Reply::Done(what) => Ok(what),
             _ => bail!(OTHER),

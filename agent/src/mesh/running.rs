@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::daemon::Options;
 use super::interface::{MeshInterface, filter};
+use super::rpc::{Done, Outcome};
 use super::session::{Ask, Link, Mesh, Start};
 use super::state::State;
 use super::status::Status;
@@ -120,19 +121,20 @@ impl Running {
     }
 
     /// Waits until it is known how it stands with the control plane; nothing if it ended before.
-    pub(super) async fn settled(&mut self) -> anyhow::Result<Option<String>> {
+    pub(super) async fn settled(&mut self) -> anyhow::Result<Option<Done>> {
         let settled = self.link.wait_for(|link| *link != Link::Connecting);
         let settled = tokio::time::timeout(CONNECT, settled).await;
         Ok(Some(match settled.map(|link| link.map(|link| link.clone())) {
-            Ok(Ok(Link::Connected)) => "connected".to_owned(),
-            Ok(Ok(Link::Pending)) => "pending: an operator has to approve this node".to_owned(),
-            Ok(Ok(Link::Offline(reason))) => format!("offline: {reason}"),
+            Ok(Ok(Link::Connected)) => Outcome::Connected.alone(),
+            Ok(Ok(Link::Pending)) => {
+                Outcome::Pending.because("an operator has to approve this node")
+            }
+            Ok(Ok(Link::Offline(reason))) => Outcome::Offline.because(reason),
             Ok(Ok(Link::Revoked(reason))) => {
                 bail!("the control plane does not let this node in: {reason}")
             }
-            Ok(Ok(Link::Connecting)) | Err(_) => {
-                bail!("the control plane does not answer; the node goes on trying")
-            }
+            Ok(Ok(Link::Connecting)) | Err(_) => Outcome::Offline
+                .because("the control plane does not answer; the node goes on trying"),
             Ok(Err(_)) => return Ok(None),
         }))
     }

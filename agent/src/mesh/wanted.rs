@@ -78,7 +78,9 @@ impl Wanted {
                     wanted.take_exit(route.trunc(), peer.id);
                     continue;
                 }
-                match wanted.refusal(route, settings, &network, local) {
+                let same = wanted.has_route(route).and_then(|other| netmap.peers.get(&other));
+                let same = same.map(|other| format!("{} offers the same", other.name));
+                match refusal(route, settings, &network, local).or(same) {
                     None => wanted.take_route(route.trunc(), peer.id),
                     Some(reason) => {
                         let (route, peer) = (*route, peer.name.clone());
@@ -115,32 +117,37 @@ impl Wanted {
         }
     }
 
-    /// Why a route is not used, if it is not.
-    fn refusal(
-        &self,
-        route: &IpNet,
-        settings: &Settings,
-        network: &[IpNet],
-        local: &[IpNet],
-    ) -> Option<String> {
-        let overlaps = |other: &IpNet| other.contains(route) || route.contains(other);
-        if route.prefix_len() == 0 {
-            return Some("an exit node's, which is used by: nearwire up --exit-node".to_owned());
-        }
-        if !settings.accept_routes {
-            return Some("this node does not accept routes (nearwire up --accept-routes)".into());
-        }
-        if let Some(own) = network.iter().find(|own| overlaps(own)) {
-            return Some(format!("it overlaps the network's own addresses {own}"));
-        }
-        if let Some(own) = settings.advertise_routes.iter().find(|own| overlaps(own)) {
-            return Some(format!("this node offers {own} itself: packets would go in a circle"));
-        }
-        if let Some(near) = local.iter().find(|near| overlaps(near)) {
-            return Some(format!("it overlaps {near}, which this host is connected to"));
-        }
-        self.routes.contains(&route.trunc()).then(|| "another peer offers the same".to_owned())
+    /// Who has the route already. One within another is no clash: the longest prefix takes the packet.
+    fn has_route(&self, route: &IpNet) -> Option<NodeId> {
+        let mut peers = self.peers.iter();
+        peers.find(|(_, peer)| peer.allowed_ips.contains(&route.trunc())).map(|(id, _)| *id)
     }
+}
+
+/// Why a route is not used, if it is not.
+fn refusal(
+    route: &IpNet,
+    settings: &Settings,
+    network: &[IpNet],
+    local: &[IpNet],
+) -> Option<String> {
+    let overlaps = |other: &IpNet| other.contains(route) || route.contains(other);
+    if route.prefix_len() == 0 {
+        return Some("an exit node's, which is used by: nearwire up --exit-node".to_owned());
+    }
+    if !settings.accept_routes {
+        return Some("this node does not accept routes (nearwire up --accept-routes)".into());
+    }
+    if let Some(own) = network.iter().find(|own| overlaps(own)) {
+        return Some(format!("it overlaps the network's own addresses {own}"));
+    }
+    if let Some(own) = settings.advertise_routes.iter().find(|own| overlaps(own)) {
+        return Some(format!("this node offers {own} itself: packets would go in a circle"));
+    }
+    if let Some(near) = local.iter().find(|near| overlaps(near)) {
+        return Some(format!("it overlaps {near}, which this host is connected to"));
+    }
+    None
 }
 
 fn is_called(peer: &Peer, text: &str) -> bool {
@@ -236,7 +243,10 @@ pub(super) mod tests {
         assert!(refused("0.0.0.0/0", &settings(), &[]).contains("exit node"));
         let twice = netmap(&[('2', "web", &["10.1.0.0/16"]), ('3', "db", &["10.1.0.0/16"])]);
         let wanted = Wanted::of(&twice, &settings(), &[]);
-        assert_eq!(reasons(&wanted), ["another peer offers the same"]);
+        assert_eq!(reasons(&wanted), ["web offers the same"]);
+        let within = netmap(&[('2', "web", &["10.0.0.0/8"]), ('3', "db", &["10.1.0.0/16"])]);
+        let wanted = Wanted::of(&within, &settings(), &[]);
+        assert_eq!((wanted.refused.len(), wanted.routes.len()), (0, 4));
     }
 
     #[test]

@@ -1,27 +1,26 @@
 //! A node comes into a network.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use proto::control::{EnrolRequest, EnrolResponse, NodeId, Standing, common_version};
 use proto::ticket::UnixSeconds;
 use serde_json::json;
 
 use crate::app::{App, now};
+use crate::body::Raw;
 use crate::core::audit::Act;
 use crate::core::bearer::{BearerId, Kind};
 use crate::core::enrolment::{EnrolmentKey, KeyRefusal};
 use crate::core::node::{NODE_KEY_LASTS, Node, not_zero, right_routes};
-use crate::peer::PeerAddress;
+use crate::peer::Stranger;
 use crate::problem::Problem;
 use crate::store::{Write, random};
 
 pub(super) async fn enrol(
     State(app): State<App>,
-    PeerAddress(source): PeerAddress,
-    body: Bytes,
+    Stranger(source): Stranger,
+    Raw(body): Raw,
 ) -> Result<Json<EnrolResponse>, Problem> {
-    app.admit(source)?;
     let request = EnrolRequest::parse(&body)?;
     let version = common_version(&request.versions).ok_or_else(no_version)?;
     if !request.is_proven() {
@@ -59,6 +58,7 @@ pub(super) async fn enrol(
     let addresses = node.addresses(&write.network().plan);
     write.commit().await?;
     app.metrics().enrolled.inc();
+    app.is_ours(source, 1);
     Ok(Json(EnrolResponse {
         version,
         node: node.id,
@@ -119,6 +119,7 @@ async fn add_node(
         standing: key.standing(),
         ephemeral: key.ephemeral,
         node_key: request.node_key,
+        last_node_key: None,
         key: request.wireguard_key,
         key_since: now,
         next_key: None,

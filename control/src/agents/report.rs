@@ -1,6 +1,5 @@
 //! What a node tells of itself.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use proto::control::Report;
@@ -8,13 +7,14 @@ use serde_json::json;
 
 use super::bearer::Bearer;
 use crate::app::{App, now};
+use crate::body::Raw;
 use crate::core::audit::Act;
 use crate::problem::Problem;
 
 pub(super) async fn report(
     bearer: Bearer,
     State(app): State<App>,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> Result<StatusCode, Problem> {
     let report = Report::parse(&body)?;
     let mut write = app.store().write(bearer.session.network, now()).await?;

@@ -1,7 +1,6 @@
 //! A node shows that it is itself, and takes another node key in time.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use proto::control::{
     ChallengeRequest, ChallengeResponse, RenewRequest, RenewResponse, SessionRequest,
@@ -13,20 +12,20 @@ use serde_json::json;
 use super::bearer::Bearer;
 use super::enrol::no_version;
 use crate::app::{App, now};
+use crate::body::Raw;
 use crate::core::audit::Act;
 use crate::core::node::NODE_KEY_LASTS;
 use crate::core::session::SESSION_LASTS;
-use crate::peer::PeerAddress;
+use crate::peer::Stranger;
 use crate::problem::Problem;
 use crate::store::{StoreError, random};
 
 /// It costs a hash, and tells nobody whether there is such a node.
 pub(super) async fn challenge(
     State(app): State<App>,
-    PeerAddress(source): PeerAddress,
-    body: Bytes,
+    Stranger(_): Stranger,
+    Raw(body): Raw,
 ) -> Result<Json<ChallengeResponse>, Problem> {
-    app.admit(source)?;
     let request = ChallengeRequest::parse(&body)?;
     let challenge = app.session().challenge(request.node, now(), random()?);
     Ok(Json(ChallengeResponse { challenge }))
@@ -34,10 +33,9 @@ pub(super) async fn challenge(
 
 pub(super) async fn session(
     State(app): State<App>,
-    PeerAddress(source): PeerAddress,
-    body: Bytes,
+    Stranger(source): Stranger,
+    Raw(body): Raw,
 ) -> Result<Json<SessionResponse>, Problem> {
-    app.admit(source)?;
     let request = SessionRequest::parse(&body)?;
     let version = common_version(&request.versions).ok_or_else(no_version)?;
     let refused = || {
@@ -55,6 +53,8 @@ pub(super) async fn session(
     if !request.is_by(&kept.node.node_key) || kept.node.is_expired(now()) {
         return Err(refused());
     }
+    // This, and the challenge before.
+    app.is_ours(source, 2);
     let token = app.session().session(kept.network, request.node, now());
     Ok(Json(SessionResponse { version, token, lasts: SESSION_LASTS }))
 }
@@ -62,7 +62,7 @@ pub(super) async fn session(
 pub(super) async fn renew(
     bearer: Bearer,
     State(app): State<App>,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> Result<Json<RenewResponse>, Problem> {
     let request = RenewRequest::parse(&body)?;
     let mut write = app.store().write(bearer.session.network, now()).await?;
@@ -70,7 +70,7 @@ pub(super) async fn renew(
     if !request.is_by(node.id, &node.node_key) {
         return Err(Problem::bad("the renewal is not signed by the old key and the new one"));
     }
-    node.node_key = request.node_key;
+    node.last_node_key = Some(std::mem::replace(&mut node.node_key, request.node_key));
     node.expires = Some(UnixSeconds(write.now().0.saturating_add(NODE_KEY_LASTS)));
     node.lapsed = false;
     write.put_node(&node).await?;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::bearer::Bearer;
 use crate::app::App;
+use crate::body::Query;
 use crate::problem::Problem;
 
 #[derive(Deserialize)]

@@ -5,9 +5,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Path, Query};
 use super::caller::Caller;
 use crate::app::App;
+use crate::body::{Path, Query};
 use crate::core::audit::Entry;
 use crate::core::scope::Scope;
 use crate::problem::Problem;

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::store::{KeptNetwork, KeptToken};
 
 /// Who calls.
-pub(super) struct Caller(pub(super) KeptToken);
+pub(crate) struct Caller(pub(crate) KeptToken);
 
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
@@ -56,7 +56,7 @@ impl Caller {
     }
 
     /// Refuses who lacks the right.
-    pub(super) fn may(&self, scope: Scope) -> Result<(), Problem> {
+    pub(crate) fn may(&self, scope: Scope) -> Result<(), Problem> {
         if self.0.token.may(scope) { Ok(()) } else { Err(Problem::forbidden(scope.as_str())) }
     }
 

@@ -8,9 +8,9 @@ use proto::control::FlowEvent;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Path, Query};
 use super::caller::Caller;
 use crate::app::App;
+use crate::body::{Path, Query};
 use crate::core::scope::Scope;
 use crate::problem::Problem;
 use crate::store::{FlowQuery, KeptFlow};

@@ -9,11 +9,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::body::{Body, Path, Query};
 use super::caller::Caller;
 use super::nodes::owner;
 use super::{PageQuery, next};
 use crate::app::{App, now};
+use crate::body::{Body, Path, Query};
 use crate::core::bearer::{BearerId, Kind};
 use crate::core::enrolment::EnrolmentKey;
 use crate::core::node::Owner;

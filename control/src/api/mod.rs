@@ -2,7 +2,6 @@
 //! OpenAPI document at `/api/v1/openapi.json` is made of that, so it has every route and no other.
 
 mod audit;
-mod body;
 mod caller;
 mod flows;
 mod keys;
@@ -13,7 +12,6 @@ mod relays;
 mod tokens;
 
 use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
@@ -24,8 +22,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::problem::Problem;
+use crate::peer::Stranger;
 use crate::store::Page;
+pub(crate) use caller::Caller;
 
 /// The longest body of a request; a policy may be larger than anything else.
 const MAX_BODY: usize = 256 << 10;
@@ -80,6 +79,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(relays::own, relays::put_own))
         .routes(routes!(relays::common, relays::put_common))
         .routes(routes!(relays::control_keys, relays::rotate))
+        .routes(routes!(relays::retire))
         .routes(routes!(audit::of_network))
         .routes(routes!(audit::of_server))
         .routes(routes!(flows::list))
@@ -112,9 +112,5 @@ fn split() -> (Router<App>, OpenApi) {
 /// All routes.
 pub fn router() -> Router<App> {
     let (router, openapi) = split();
-    router
-        .route("/api/v1/openapi.json", get(move || async move { Json(openapi) }))
-        .method_not_allowed_fallback(|| async {
-            Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, "this path takes other methods")
-        })
+    router.route("/api/v1/openapi.json", get(move |_: Stranger| async move { Json(openapi) }))
 }

@@ -7,11 +7,12 @@ use proto::ticket::NetworkId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::{Body, Path, Query};
 use super::caller::Caller;
 use super::{PageQuery, next};
 use crate::app::{App, now};
+use crate::body::{Body, Path, Query};
 use crate::core::ipam::AddressPlan;
+use crate::core::key_lifetime::KeyLifetime;
 use crate::core::label;
 use crate::core::scope::Scope;
 use crate::problem::Problem;
@@ -36,6 +37,8 @@ pub(super) struct NetworkView {
     created: u64,
     /// One of so many flows its nodes tell of; none at 0
     flow_logs: u32,
+    /// For how many seconds its nodes use a WireGuard key
+    key_lifetime: u64,
 }
 
 /// What is set for a network; what is left out stays
@@ -44,6 +47,9 @@ pub(super) struct NetworkView {
 pub(super) struct NetworkChange {
     /// One of so many flows its nodes tell of; none at 0
     flow_logs: Option<u32>,
+    /// For how many seconds its nodes use a WireGuard key: from an hour to a year
+    #[schema(minimum = 3_600, maximum = 31_536_000)]
+    key_lifetime: Option<u64>,
 }
 
 /// A page of networks
@@ -79,6 +85,7 @@ impl From<KeptNetwork> for NetworkView {
             policy: network.policy,
             created: network.created.0,
             flow_logs: network.flow_logs,
+            key_lifetime: network.key_lifetime.seconds(),
         }
     }
 }
@@ -153,11 +160,23 @@ pub(super) async fn change(
     Body(change): Body<NetworkChange>,
 ) -> Result<Json<NetworkView>, Problem> {
     let network = caller.network(&app, &network, Scope::NetworksWrite).await?;
-    if let Some(one_of) = change.flow_logs.filter(|one_of| *one_of != network.flow_logs) {
+    let lifetime = change.key_lifetime.map(KeyLifetime::try_from).transpose();
+    let lifetime = lifetime
+        .map_err(|error| Problem::refused(format!("`key_lifetime`: {error}"), Vec::new()))?;
+    let flow_logs = change.flow_logs.filter(|one_of| *one_of != network.flow_logs);
+    let lifetime = lifetime.filter(|lifetime| *lifetime != network.key_lifetime);
+    if flow_logs.is_some() || lifetime.is_some() {
         let mut write = app.store().write(network.id, now()).await?;
-        write.set_flow_logs(one_of).await?;
-        let detail = serde_json::json!({ "flow_logs": one_of });
-        write.audit(caller.act("network.change", network.id, detail)).await?;
+        let mut detail = serde_json::Map::new();
+        if let Some(one_of) = flow_logs {
+            write.set_flow_logs(one_of).await?;
+            detail.insert("flow_logs".to_owned(), one_of.into());
+        }
+        if let Some(lifetime) = lifetime {
+            write.set_key_lifetime(lifetime).await?;
+            detail.insert("key_lifetime".to_owned(), lifetime.seconds().into());
+        }
+        write.audit(caller.act("network.change", network.id, detail.into())).await?;
         write.commit().await?;
     }
     Ok(Json(app.store().network(&network.id.to_string()).await?.into()))

@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::body::{Body, Path, Query};
 use super::caller::Caller;
 use super::{PageQuery, next};
 use crate::app::{App, now};
+use crate::body::{Body, Path, Query};
 use crate::core::ipam::AddressPlan;
 use crate::core::label;
 use crate::core::node::{Node, Owner};
+use crate::core::routes;
 use crate::core::scope::Scope;
 use crate::problem::Problem;
 use crate::store::{KeptNode, Page};
@@ -184,6 +185,12 @@ pub(super) async fn change(
     let before = write.node(id).await?;
     let mut node = before.clone();
     apply(&mut node, change, write.now().0)?;
+    let new = |route: &&IpNet| !before.approved.contains(route);
+    let new: Vec<IpNet> = node.approved.iter().filter(new).copied().collect();
+    if !new.is_empty() {
+        routes::approve(&node, &new, write.nodes().await?)
+            .map_err(|taken| Problem::refused(taken.to_string(), Vec::new()))?;
+    }
     if node != before {
         write.put_node(&node).await?;
         let detail = json!({

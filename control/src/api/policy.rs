@@ -7,9 +7,9 @@ use axum::extract::State;
 use policy::{Nodes, compile_with, difference};
 use serde_json::json;
 
-use super::body::{Body, Path, Query};
 use super::caller::Caller;
 use crate::app::{App, now};
+use crate::body::{Body, Path, Query};
 use crate::core::policy_text;
 use crate::core::scope::Scope;
 use crate::problem::Problem;

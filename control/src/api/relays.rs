@@ -9,13 +9,14 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use proto::control::{Region, RegionId, Relay};
+use proto::ticket::ControlKeyId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Body, Path, Query};
 use super::caller::Caller;
 use crate::app::{App, now};
+use crate::body::{Body, Path, Query};
 use crate::core::scope::Scope;
 use crate::core::ticket_keys::{MOST_LEAD, USUAL_LEAD};
 use crate::problem::Problem;
@@ -240,6 +241,23 @@ pub(super) async fn control_keys(
     };
     let keys = app.store().control_keys().await?.into_iter().map(view).collect();
     Ok(Json(ControlKeys { keys }))
+}
+
+/// Forget a key that signs no more, and whose last ticket has ended
+#[utoipa::path(delete, path = "/api/v1/control-keys/{key}", tag = "relays",
+    params(("key" = u32, Path)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn retire(
+    caller: Caller,
+    State(app): State<App>,
+    Path(key): Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.may_above(Scope::RelaysWrite)?;
+    let id = key.parse().map(ControlKeyId).map_err(|_| Problem::not_found("such control key"))?;
+    match app.store().retire_control_key(id, now(), &caller.actor()).await? {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(in_use) => Err(Problem::conflict(in_use.to_string())),
+    }
 }
 
 /// Make another key for tickets, with which all instances sign when its time has come

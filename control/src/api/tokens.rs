@@ -9,10 +9,10 @@ use serde_json::json;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::body::{Body, Path, Query};
 use super::caller::Caller;
 use super::{PageQuery, next};
 use crate::app::{App, now};
+use crate::body::{Body, Path, Query};
 use crate::core::bearer::{BearerId, Kind};
 use crate::core::scope::{Scope, Token};
 use crate::problem::Problem;

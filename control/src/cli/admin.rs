@@ -14,7 +14,7 @@ use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use super::ask::Server;
+use super::ask::{Question, Server};
 use super::print;
 
 #[derive(clap::Args)]
@@ -96,32 +96,36 @@ struct Numbered {
 }
 
 pub(super) async fn run(Arguments { server, json, what }: Arguments) -> Result<()> {
-    let answer = match what {
-        What::Networks(what) => networks::run(&server, what).await,
-        What::Nodes(what) => nodes::run(&server, what).await,
-        What::Keys(what) => keys::run(&server, what).await,
-        What::Tokens(what) => tokens::run(&server, what).await,
-        What::Policy(what) => policy::run(&server, what).await,
-        What::Relays(what) => relays::run(&server, what).await,
-        What::Audit { network, page: Numbered { after, limit } } => {
-            let query = [("after", after.to_string()), ("limit", limit.to_string())];
-            let path = within(network.as_deref(), "audit");
-            server.ask(Method::GET, &path, &query, None).await
-        }
-        What::Flows { network, node, address, event, since, before, limit } => {
-            let mut query = vec![("since", since.to_string()), ("before", before.to_string())];
-            query.push(("limit", limit.to_string()));
-            let named = [("node", node), ("address", address), ("event", event)];
-            query.extend(named.into_iter().filter_map(|(name, value)| Some((name, value?))));
-            server.ask(Method::GET, &["networks", &network, "flows"], &query, None).await
-        }
-    }?;
+    let answer = server.ask(question(what)?).await?;
     match (json, &answer) {
         (_, Value::Null) => {}
         (true, answer) => println!("{}", serde_json::to_string_pretty(answer)?),
         (false, answer) => print!("{}", print::human(answer)),
     }
     Ok(())
+}
+
+/// What a command asks of the API.
+fn question(what: What) -> Result<Question> {
+    Ok(match what {
+        What::Networks(what) => networks::question(what),
+        What::Nodes(what) => nodes::question(what),
+        What::Keys(what) => keys::question(what),
+        What::Tokens(what) => tokens::question(what),
+        What::Policy(what) => policy::question(what)?,
+        What::Relays(what) => relays::question(what)?,
+        What::Audit { network, page: Numbered { after, limit } } => {
+            let query = [("after", after.to_string()), ("limit", limit.to_string())];
+            Question::new(Method::GET, &within(network.as_deref(), "audit"), &query, None)
+        }
+        What::Flows { network, node, address, event, since, before, limit } => {
+            let mut query = vec![("since", since.to_string()), ("before", before.to_string())];
+            query.push(("limit", limit.to_string()));
+            let named = [("node", node), ("address", address), ("event", event)];
+            query.extend(named.into_iter().filter_map(|(name, value)| Some((name, value?))));
+            Question::new(Method::GET, &["networks", &network, "flows"], &query, None)
+        }
+    })
 }
 
 fn within<'a>(network: Option<&'a str>, what: &'a str) -> Vec<&'a str> {
@@ -141,3 +145,6 @@ fn given<const N: usize>(fields: [(&str, Value); N]) -> Option<Value> {
 fn text(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,15 +27,31 @@ pub(super) struct Server {
     ca: Option<PathBuf>,
 }
 
-impl Server {
-    /// The answer's body; nothing if it has none.
-    pub(super) async fn ask(
-        &self,
+/// What is asked of the API.
+pub(super) struct Question {
+    pub(super) method: Method,
+    /// The parts of the path behind `/api/v1`.
+    pub(super) path: Vec<String>,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) body: Option<Value>,
+}
+
+impl Question {
+    pub(super) fn new(
         method: Method,
         path: &[&str],
-        query: &[(&str, String)],
+        query: &[(&'static str, String)],
         body: Option<Value>,
-    ) -> Result<Value> {
+    ) -> Self {
+        let path = path.iter().map(|part| (*part).to_owned()).collect();
+        Self { method, path, query: query.to_vec(), body }
+    }
+}
+
+impl Server {
+    /// The answer's body; nothing if it has none.
+    pub(super) async fn ask(&self, question: Question) -> Result<Value> {
+        let Question { method, path, query, body } = question;
         let trust = self.ca.clone().map_or(Trust::Host, Trust::File);
         let mut url = reqwest::Url::parse(&self.url)
             .with_context(|| format!("{:?} is no address of a server", self.url))?;
@@ -49,7 +65,7 @@ impl Server {
             .request(method, url)
             .bearer_auth(&self.token)
             .timeout(ANSWER)
-            .query(query);
+            .query(&query);
         if let Some(body) = body {
             request = request.json(&body);
         }

@@ -47,6 +47,7 @@ const TABLES: &[Table] = &[
             ("created", Number),
             ("next_flow", Number),
             ("flow_logs", Number),
+            ("key_lifetime", Number),
         ],
     ),
     (
@@ -84,6 +85,7 @@ const TABLES: &[Table] = &[
         ],
     ),
     ("regions", &[("network", Text), ("record", Text)]),
+    ("revocations", &[("network", Text), ("identity", Text), ("until", Number)]),
     ("chains", &[("chain", Text), ("number", Number), ("hash", Text)]),
     (
         "audit",
@@ -131,7 +133,8 @@ async fn open(config: &Config) -> Result<Store> {
         .with_context(|| format!("opening the database {}", config.shown_database()))
 }
 
-pub(super) async fn write(config: &Config, file: &Path) -> Result<()> {
+/// Gives how many rows were written.
+pub(super) async fn write(config: &Config, file: &Path) -> Result<u64> {
     let store = open(config).await?;
     // Sealed secrets and hashes, but also who is where: its owner's alone.
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
@@ -172,11 +175,11 @@ pub(super) async fn write(config: &Config, file: &Path) -> Result<()> {
     out.into_inner().context("writing the backup")?.sync_all()?;
     tx.rollback().await?;
     store.close().await;
-    println!("{count} rows are in {}; keep the seal key elsewhere", file.display());
-    Ok(())
+    Ok(count)
 }
 
-pub(super) async fn read(config: &Config, file: &Path) -> Result<()> {
+/// Gives how many rows were read.
+pub(super) async fn read(config: &Config, file: &Path) -> Result<u64> {
     let opened = std::fs::File::open(file);
     let opened = opened.with_context(|| format!("reading the backup {}", file.display()))?;
     let mut lines = BufReader::new(opened).lines();
@@ -211,8 +214,7 @@ pub(super) async fn read(config: &Config, file: &Path) -> Result<()> {
     ensure!(whole, "the backup is cut short: its last line is missing");
     tx.commit().await?;
     store.close().await;
-    println!("{count} rows are back; start with the seal key of that time");
-    Ok(())
+    Ok(count)
 }
 
 async fn insert(tx: &mut sqlx::Transaction<'static, sqlx::Any>, line: &Value) -> Result<()> {

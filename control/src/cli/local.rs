@@ -41,7 +41,13 @@ async fn open(config: &Config) -> Result<(Store, SealKey)> {
     Ok((store, seal))
 }
 
-pub(super) async fn token(config: &Config, new: NewToken) -> Result<()> {
+/// A token that was made.
+pub(super) struct MadeToken {
+    pub(super) id: String,
+    pub(super) secret: Zeroizing<String>,
+}
+
+pub(super) async fn token(config: &Config, new: NewToken) -> Result<MadeToken> {
     let (store, _) = open(config).await?;
     let network = match &new.network {
         Some(name) => Some(store.network(name).await.with_context(|| name.clone())?.id),
@@ -67,11 +73,11 @@ pub(super) async fn token(config: &Config, new: NewToken) -> Result<()> {
     };
     store.add_token(&kept, &token, now(), act).await?;
     store.close().await;
-    println!("{}", *secret);
-    Ok(())
+    Ok(MadeToken { id: kept.id.to_string(), secret })
 }
 
-pub(super) async fn rekey(config: &Config, new: &Path) -> Result<()> {
+/// Gives how many secrets there are.
+pub(super) async fn rekey(config: &Config, new: &Path) -> Result<u64> {
     let (store, old) = open(config).await?;
     let text = std::fs::read_to_string(new)
         .map(Zeroizing::new)
@@ -80,6 +86,5 @@ pub(super) async fn rekey(config: &Config, new: &Path) -> Result<()> {
         SealKey::parse(&text).with_context(|| format!("in the file {}", new.display()))?;
     let count = store.rekey(&old, &new_key, now()).await?;
     store.close().await;
-    println!("{count} secrets are sealed with the key in {} now: start with it", new.display());
-    Ok(())
+    Ok(count)
 }

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
+use serde_json::json;
 
 use crate::server::{Config, Options};
 
@@ -37,6 +38,8 @@ enum Command {
         options: Options,
         #[command(flatten)]
         token: local::NewToken,
+        #[command(flatten)]
+        answer: Answer,
     },
     /// Seal the secrets in the database with another key
     Rekey {
@@ -45,6 +48,8 @@ enum Command {
         /// File with the new key: 32 bytes as base64
         #[arg(long, value_name = "FILE")]
         new_seal_key_file: PathBuf,
+        #[command(flatten)]
+        answer: Answer,
     },
     /// Write everything in the database to a file; its secrets stay sealed
     Backup {
@@ -52,6 +57,8 @@ enum Command {
         options: Options,
         /// The file, which must not be there
         file: PathBuf,
+        #[command(flatten)]
+        answer: Answer,
     },
     /// Read a backup into an empty database, of whichever kind
     Restore {
@@ -59,6 +66,8 @@ enum Command {
         options: Options,
         /// The file
         file: PathBuf,
+        #[command(flatten)]
+        answer: Answer,
     },
     /// Look through the audit log
     #[command(subcommand)]
@@ -67,11 +76,27 @@ enum Command {
     Check {
         /// The file
         file: PathBuf,
+        #[command(flatten)]
+        answer: Answer,
     },
     /// Use the API of a server
     Admin(admin::Arguments),
     #[command(flatten)]
     Manual(manual::Manual),
+}
+
+/// How what came of a command is shown.
+#[derive(clap::Args)]
+struct Answer {
+    /// Print what came of it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Answer {
+    fn show(&self, text: impl std::fmt::Display, json: &serde_json::Value) {
+        if self.json { println!("{json}") } else { println!("{text}") }
+    }
 }
 
 /// Runs the program.
@@ -109,18 +134,40 @@ fn run(Arguments { config, command }: Arguments) -> Result<()> {
     runtime.block_on(async {
         match command {
             Command::Serve(options) => serve::run(whole(options)?).await,
-            Command::Token { options, token } => local::token(&whole(options)?, token).await,
-            Command::Rekey { options, new_seal_key_file } => {
-                local::rekey(&whole(options)?, &new_seal_key_file).await
+            Command::Token { options, token, answer } => {
+                let made = local::token(&whole(options)?, token).await?;
+                answer.show(&*made.secret, &json!({ "id": made.id, "secret": *made.secret }));
+                Ok(())
             }
-            Command::Backup { options, file } => backup::write(&whole(options)?, &file).await,
-            Command::Restore { options, file } => backup::read(&whole(options)?, &file).await,
+            Command::Rekey { options, new_seal_key_file, answer } => {
+                let secrets = local::rekey(&whole(options)?, &new_seal_key_file).await?;
+                let key = new_seal_key_file.display();
+                let text = format!(
+                    "{secrets} secrets are sealed with the key in {key} now: start with it"
+                );
+                answer.show(text, &json!({ "secrets": secrets, "seal_key": new_seal_key_file }));
+                Ok(())
+            }
+            Command::Backup { options, file, answer } => {
+                let rows = backup::write(&whole(options)?, &file).await?;
+                let text =
+                    format!("{rows} rows are in {}; keep the seal key elsewhere", file.display());
+                answer.show(text, &json!({ "rows": rows, "file": file }));
+                Ok(())
+            }
+            Command::Restore { options, file, answer } => {
+                let rows = backup::read(&whole(options)?, &file).await?;
+                let text = format!("{rows} rows are back; start with the seal key of that time");
+                answer.show(text, &json!({ "rows": rows, "file": file }));
+                Ok(())
+            }
             Command::Audit(command) => audit::run(command, whole).await,
-            Command::Check { file } => {
+            Command::Check { file, answer } => {
                 let checked = Options::read(&file).and_then(Options::check);
                 checked
                     .with_context(|| format!("{} is not a good configuration", file.display()))?;
-                println!("{} is a good configuration", file.display());
+                let text = format!("{} is a good configuration", file.display());
+                answer.show(text, &json!({ "good": true, "file": file }));
                 Ok(())
             }
             Command::Admin(arguments) => admin::run(arguments).await,

@@ -10,9 +10,8 @@ use proto::ticket::{UnixSeconds, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use super::ipam::{AddressPlan, Host};
+use super::key_lifetime::KeyLifetime;
 
-/// How long a WireGuard key is used, in seconds, if the network does not say otherwise.
-pub const KEY_LASTS: u64 = 30 * 24 * 3600;
 /// How long a node key is good, in seconds.
 pub const NODE_KEY_LASTS: u64 = 180 * 24 * 3600;
 
@@ -43,6 +42,9 @@ pub struct Node {
     pub ephemeral: bool,
     /// By which it proves itself.
     pub node_key: VerifyingKey,
+    /// By which it did before: there may be tickets for it still.
+    #[serde(default)]
+    pub last_node_key: Option<VerifyingKey>,
     /// What its peers seal to.
     pub key: PublicKey,
     /// Since when.
@@ -122,7 +124,7 @@ impl Node {
     /// As the policy sees it; nothing while it waits for approval, or for another node key.
     #[must_use]
     pub fn in_policy(&self, plan: &AddressPlan) -> Option<policy::Node> {
-        if self.standing != Standing::Approved || self.lapsed {
+        if !self.is_served() {
             return None;
         }
         let prefix = |net: IpNet| Prefix::new(net.addr(), net.prefix_len());
@@ -152,7 +154,7 @@ impl Node {
 
     /// As it sees itself.
     #[must_use]
-    pub fn as_me(&self, plan: &AddressPlan) -> Me {
+    pub fn as_me(&self, plan: &AddressPlan, lifetime: KeyLifetime) -> Me {
         let (user, tags) = match &self.owner {
             Owner::User(user) => (Some(user.clone()), Vec::new()),
             Owner::Tags(tags) => (None, tags.clone()),
@@ -168,8 +170,14 @@ impl Node {
             routes: self.routes().collect(),
             standing: self.standing,
             expires: self.expires,
-            rotate: Some(UnixSeconds(self.key_since.0.saturating_add(KEY_LASTS))),
+            rotate: Some(UnixSeconds(self.key_since.0.saturating_add(lifetime.seconds()))),
         }
+    }
+
+    /// Whether relays serve it.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.standing == Standing::Approved && !self.lapsed
     }
 
     /// Whether its node key has ended.

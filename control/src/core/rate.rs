@@ -58,6 +58,15 @@ impl<K: Hash + Eq> Rates<K> {
         *bucket = Bucket { left: left.saturating_sub(1), at: now };
         left > 0
     }
+
+    /// Gives requests back that are not to count.
+    pub fn give_back(&mut self, key: &K, requests: u32, now: UnixSeconds) {
+        let rate = self.rate;
+        if let Some(bucket) = self.buckets.get_mut(key) {
+            let left = rate.filled(*bucket, now).saturating_add(requests).min(rate.burst);
+            *bucket = Bucket { left, at: now };
+        }
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +81,20 @@ mod tests {
         assert_eq!((taken(1, 101), taken(1, 500)), (2, 3));
         // A clock that goes back gives nothing.
         assert_eq!(taken(1, 400), 0);
+    }
+
+    #[test]
+    fn what_is_given_back_does_not_count_and_is_no_more_than_was_taken() {
+        let mut rates = Rates::new(Rate { burst: 3, every_second: 1 });
+        let now = UnixSeconds(100);
+        for _ in 0..50 {
+            assert!(rates.take(1, now) && rates.take(1, now));
+            rates.give_back(&1, 2, now);
+        }
+        rates.give_back(&1, 1_000, now);
+        rates.give_back(&2, 1_000, now);
+        assert_eq!((0..9).filter(|_| rates.take(1, now)).count(), 3);
+        assert_eq!((0..9).filter(|_| rates.take(2, now)).count(), 3);
     }
 
     #[test]

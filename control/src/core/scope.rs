@@ -41,6 +41,7 @@ scopes! {
     PolicyWrite "policy:write"
     RelaysRead "relays:read"
     RelaysWrite "relays:write"
+    RelaysFollow "relays:follow"
     TokensRead "tokens:read"
     TokensWrite "tokens:write"
     AuditRead "audit:read"

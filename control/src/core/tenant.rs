@@ -8,12 +8,14 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::filters::Differences;
 use super::ipam::AddressPlan;
+use super::key_lifetime::KeyLifetime;
 use super::node::Node;
 use super::peer_set::Slot;
 
 /// See the module.
 pub struct Tenant {
     network: Network,
+    key_lifetime: KeyLifetime,
     plan: AddressPlan,
     revision: u64,
     nodes: HashMap<NodeId, Seat>,
@@ -50,7 +52,7 @@ pub enum Change {
     /// The relays are others.
     Regions(Vec<Region>),
     /// What is set for the network.
-    Network(Network),
+    Network(Network, KeyLifetime),
 }
 
 /// What a node has to hear of.
@@ -99,7 +101,7 @@ impl Due {
 impl Tenant {
     /// The network with these nodes at a revision.
     pub fn new(
-        network: Network,
+        (network, key_lifetime): (Network, KeyLifetime),
         plan: AddressPlan,
         revision: u64,
         nodes: Vec<Node>,
@@ -113,6 +115,7 @@ impl Tenant {
         }
         let mut tenant = Self {
             network,
+            key_lifetime,
             plan,
             revision,
             nodes: HashMap::new(),
@@ -134,6 +137,12 @@ impl Tenant {
     #[must_use]
     pub const fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// How long its nodes use a WireGuard key.
+    #[must_use]
+    pub const fn key_lifetime(&self) -> KeyLifetime {
+        self.key_lifetime
     }
 
     /// Where its addresses come from.
@@ -226,8 +235,11 @@ impl Tenant {
                     (self.regions, self.regions_since) = (regions, revision);
                     self.concern_all(&mut dues);
                 }
-                Change::Network(network) => {
-                    (self.network, self.network_since) = (network, revision);
+                Change::Network(network, key_lifetime) => {
+                    if network != self.network {
+                        (self.network, self.network_since) = (network, revision);
+                    }
+                    self.key_lifetime = key_lifetime;
                     self.concern_all(&mut dues);
                 }
             }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use proto::ticket::UnixSeconds;
+use proto::ticket::{ControlKeyId, UnixSeconds};
 
-use super::view::TicketKey;
+use super::view::{TICKET_LASTS, TicketKey};
 
 /// How long before it signs a new key is there, in seconds, if nothing else is said.
 pub const USUAL_LEAD: u64 = 3600;
@@ -34,12 +34,63 @@ impl TicketKeys {
     }
 }
 
+/// Why a key has to stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InUse {
+    /// It signs.
+    #[error("the control key {} signs tickets: make another one first, and wait for its time", .0.0)]
+    Signs(ControlKeyId),
+    /// It will.
+    #[error("the control key {} is to sign when its time comes", .0.0)]
+    Waits(ControlKeyId),
+    /// Tickets that it signed are good.
+    #[error("tickets that the control key {} signed are good for {} s more", .0.0, .1)]
+    Signed(ControlKeyId, u64),
+}
+
+/// Whether a key may go: of keys by number, each with when it begins to sign.
+pub fn may_retire(
+    keys: &[(ControlKeyId, UnixSeconds)],
+    id: ControlKeyId,
+    now: UnixSeconds,
+) -> Result<(), InUse> {
+    let begun = |(_, from): &&(ControlKeyId, UnixSeconds)| *from <= now;
+    let signer = keys.iter().rev().find(begun).or(keys.first());
+    if signer.is_some_and(|(key, _)| *key == id) {
+        return Err(InUse::Signs(id));
+    }
+    // The numbers of keys only grow: were the last one gone, another would have its number.
+    let successor = keys.iter().filter(|(key, _)| *key > id).find(begun);
+    let (_, ended) = successor.ok_or(InUse::Waits(id))?;
+    match (ended.0.saturating_add(TICKET_LASTS)).saturating_sub(now.0) {
+        0 => Ok(()),
+        seconds => Err(InUse::Signed(id, seconds)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use proto::ticket::{ControlKeyId, SigningKey};
+    use proto::ticket::SigningKey;
     use zeroize::Zeroizing;
 
     use super::*;
+
+    #[test]
+    fn a_key_goes_when_its_last_ticket_has_ended() {
+        let keys = [(1, 0), (2, 1_000_000), (3, 2_000_000)];
+        let keys = keys.map(|(id, from)| (ControlKeyId(id), UnixSeconds(from)));
+        let retire = |id, now| may_retire(&keys, ControlKeyId(id), UnixSeconds(now));
+        assert_eq!(retire(1, 999_999), Err(InUse::Signs(ControlKeyId(1))));
+        assert_eq!(retire(1, 1_000_600), Err(InUse::Signed(ControlKeyId(1), 3_000)));
+        assert_eq!(retire(1, 1_003_600), Ok(()));
+        assert_eq!(retire(2, 1_003_600), Err(InUse::Signs(ControlKeyId(2))));
+        assert_eq!(retire(3, 1_003_600), Err(InUse::Waits(ControlKeyId(3))));
+        let only = [(ControlKeyId(7), UnixSeconds(5_000_000))];
+        assert_eq!(
+            may_retire(&only, ControlKeyId(7), UnixSeconds(1)),
+            Err(InUse::Signs(ControlKeyId(7)))
+        );
+    }
 
     #[test]
     fn a_key_signs_from_its_time_on_and_the_first_until_then() {

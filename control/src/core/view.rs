@@ -1,6 +1,6 @@
 //! What one node is told: everything at first, then what it does not know yet.
 
-use proto::control::{Delta, End, EndReason, Frame, Me, NodeId, RelayTicket, Snapshot, Standing};
+use proto::control::{Delta, End, EndReason, Frame, Me, NodeId, RelayTicket, Snapshot};
 use proto::ticket::{ControlKeyId, SigningKey, Ticket, UnixSeconds, VerifyingKey};
 use serde_json::value::RawValue;
 
@@ -13,6 +13,12 @@ use super::tenant::{Due, Tenant, Unwritable};
 pub const TICKET_LASTS: u64 = 3600;
 /// How long before its end another one is sent.
 const TICKET_AHEAD: u64 = 1800;
+
+/// No ticket outlives the node key for which it is.
+fn ticket_end(node: &Node, now: UnixSeconds) -> UnixSeconds {
+    let end = UnixSeconds(now.0.saturating_add(TICKET_LASTS));
+    node.expires.map_or(end, |expires| expires.min(end))
+}
 
 /// Signs relay tickets.
 pub struct TicketKey {
@@ -46,10 +52,10 @@ impl Told {
         self.filter.rest();
     }
 
-    /// Whether it needs another ticket by now.
-    #[must_use]
-    pub fn wants_ticket(&self, now: UnixSeconds) -> bool {
-        self.ticket_until.0 < now.0.saturating_add(TICKET_AHEAD)
+    /// Whether it needs another ticket by now, and that would be good for longer.
+    fn wants_ticket(&self, node: &Node, now: UnixSeconds) -> bool {
+        let ends_soon = self.ticket_until.0 < now.0.saturating_add(TICKET_AHEAD);
+        ends_soon && self.ticket_until < ticket_end(node, now)
     }
 }
 
@@ -61,7 +67,7 @@ impl TicketKey {
             network: tenant.network().id,
             node: key,
             identity: node.node_key,
-            not_after: UnixSeconds(now.0.saturating_add(TICKET_LASTS)),
+            not_after: ticket_end(node, now),
             node_rate: 0,
             network_rate: 0,
             lanes: 0,
@@ -111,8 +117,8 @@ fn snapshot(
     }
     let filter = tenant.filter(node.id).unwrap_or_default();
     let written = tenant.written(&filter)?;
-    let me = node.as_me(tenant.plan());
-    let ticket = is_served(node).then(|| tickets.issue(tenant, node, now));
+    let me = node.as_me(tenant.plan(), tenant.key_lifetime());
+    let ticket = node.is_served().then(|| tickets.issue(tenant, node, now));
     let snapshot = Snapshot {
         revision: tenant.revision(),
         network: tenant.network().clone(),
@@ -129,7 +135,7 @@ fn snapshot(
         peers,
         me,
         filter: Known::Here(filter),
-        ticket_until: UnixSeconds(now.0.saturating_add(TICKET_LASTS)),
+        ticket_until: ticket_end(node, now),
         identity: node.node_key,
     };
     Ok((tenant_line(tenant, &frame)?, told))
@@ -144,7 +150,7 @@ fn delta(
     now: UnixSeconds,
 ) -> Result<Option<Vec<u8>>, Unwritable> {
     let (peers, gone) = peers(tenant, node.id, told, due);
-    let me = node.as_me(tenant.plan());
+    let me = node.as_me(tenant.plan(), tenant.key_lifetime());
     let me_changed = me != told.me;
     let (filter, filter_edit) = match due.all || due.filter {
         true => filter(tenant, node.id, &mut told.filter)?,
@@ -153,9 +159,10 @@ fn delta(
     let regions = tenant.regions_since() > told.revision;
     let network = tenant.network_since() > told.revision;
     let keys = |me: &Me| (me.key, me.next_key, me.standing);
-    let wants_ticket =
-        told.wants_ticket(now) || keys(&me) != keys(&told.me) || node.node_key != told.identity;
-    let ticket = (wants_ticket && is_served(node)).then(|| tickets.issue(tenant, node, now));
+    let wants_ticket = told.wants_ticket(node, now)
+        || keys(&me) != keys(&told.me)
+        || node.node_key != told.identity;
+    let ticket = (wants_ticket && node.is_served()).then(|| tickets.issue(tenant, node, now));
     let base = told.revision;
     told.revision = tenant.revision();
     let nothing = peers.is_empty()
@@ -172,7 +179,7 @@ fn delta(
         return Ok(None);
     }
     if ticket.is_some() {
-        told.ticket_until = UnixSeconds(now.0.saturating_add(TICKET_LASTS));
+        told.ticket_until = ticket_end(node, now);
     }
     let delta = Delta {
         base,
@@ -236,10 +243,6 @@ fn peers<'t>(
     (news, gone)
 }
 
-fn is_served(node: &Node) -> bool {
-    node.standing == Standing::Approved && !node.lapsed
-}
-
 /// The filter or what has changed of it, if anything has.
 fn filter(tenant: &Tenant, id: NodeId, known: &mut Known) -> Result<Parts, Unwritable> {
     let now = tenant.filter(id).unwrap_or_default();
@@ -261,4 +264,4 @@ fn tenant_line(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -10,10 +10,10 @@ mod news;
 mod room;
 mod sweep;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use proto::control::NodeId;
+use proto::control::{NodeId, Revoked};
 use proto::ticket::{NetworkId, UnixSeconds};
 
 pub use listener::Listener;
@@ -23,6 +23,7 @@ pub use sweep::{Sweep, sweep};
 use crate::app::now;
 use crate::core::node::Node;
 use crate::core::seal::SealKey;
+use crate::core::session::SessionKeys;
 use crate::core::ticket_keys::TicketKeys;
 use crate::core::view::TicketKey;
 use crate::store::{Store, StoreError, random};
@@ -37,25 +38,34 @@ struct Inner {
     instance: String,
     seal: Arc<SealKey>,
     tickets: RwLock<TicketKeys>,
+    sessions: RwLock<Arc<SessionKeys>>,
     rooms: Mutex<HashMap<NetworkId, Arc<Room>>>,
     /// One network is loaded once.
     loading: tokio::sync::Mutex<()>,
     draining: tokio::sync::watch::Sender<bool>,
     secrets: tokio::sync::watch::Sender<()>,
+    revocations: tokio::sync::watch::Sender<Arc<BTreeSet<Revoked>>>,
 }
 
 impl Hub {
     /// A hub without networks.
-    pub fn new(store: Store, seal: Arc<SealKey>, tickets: TicketKeys) -> Result<Self, StoreError> {
+    pub fn new(
+        store: Store,
+        seal: Arc<SealKey>,
+        tickets: TicketKeys,
+        sessions: SessionKeys,
+    ) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(Inner {
             store,
             instance: hex::encode(random::<8>()?),
             seal,
             tickets: RwLock::new(tickets),
+            sessions: RwLock::new(Arc::new(sessions)),
             rooms: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             draining: tokio::sync::watch::Sender::new(false),
             secrets: tokio::sync::watch::Sender::new(()),
+            revocations: tokio::sync::watch::Sender::default(),
         })))
     }
 
@@ -86,6 +96,34 @@ impl Hub {
     #[must_use]
     pub fn secrets(&self) -> tokio::sync::watch::Receiver<()> {
         self.0.secrets.subscribe()
+    }
+
+    /// Whom relays are not to serve, and what becomes of it.
+    pub async fn revocations(
+        &self,
+    ) -> Result<tokio::sync::watch::Receiver<Arc<BTreeSet<Revoked>>>, StoreError> {
+        let receiver = self.0.revocations.subscribe();
+        self.refresh_revocations().await?;
+        Ok(receiver)
+    }
+
+    /// Looks whom relays are not to serve.
+    pub async fn refresh_revocations(&self) -> Result<(), StoreError> {
+        let revoked = self.0.store.revocations().await?;
+        self.0.revocations.send_if_modified(|known| {
+            let changed = **known != revoked;
+            if changed {
+                *known = Arc::new(revoked);
+            }
+            changed
+        });
+        Ok(())
+    }
+
+    /// Tells when the streams are to end.
+    #[must_use]
+    pub fn draining(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.0.draining.subscribe()
     }
 
     /// A node that is in its network, and whose node key has not ended.
@@ -144,6 +182,19 @@ impl Hub {
         let keys = keys.ok_or(StoreError::Missing("control key"))?;
         *self.0.tickets.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
+    }
+
+    /// Looks which keys sessions have.
+    pub async fn refresh_session_keys(&self) -> Result<(), StoreError> {
+        let keys = self.0.store.session_keys(&self.0.seal).await?;
+        let keys = keys.ok_or(StoreError::Missing("session key"))?;
+        *self.0.sessions.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(())
+    }
+
+    /// The keys of sessions.
+    pub(crate) fn session_keys(&self) -> Arc<SessionKeys> {
+        self.0.sessions.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn ticket_key(&self, now: UnixSeconds) -> Arc<TicketKey> {

@@ -60,9 +60,10 @@ async fn look(hub: &Hub, news: News) {
     let looked = match news {
         News::Network(network) => hub.refresh(network).await,
         News::ControlKeys => hub.refresh_ticket_keys().await,
+        News::Revocations => hub.refresh_revocations().await,
         News::Secrets => {
             hub.0.secrets.send_replace(());
-            Ok(())
+            hub.refresh_session_keys().await
         }
     };
     if let Err(error) = looked {
@@ -73,5 +74,6 @@ async fn look(hub: &Hub, news: News) {
 async fn look_at_all(hub: &Hub) {
     look(hub, News::ControlKeys).await;
     look(hub, News::Secrets).await;
+    look(hub, News::Revocations).await;
     hub.refresh_all().await;
 }

@@ -63,8 +63,8 @@ impl Room {
         let nodes = store.all_nodes(network).await?;
         let document = store.document(&kept).await?;
         let regions = store.regions(network).await?;
-        let as_network = kept.as_network();
-        let tenant = Tenant::new(as_network, kept.plan, kept.revision, nodes, document, regions)?;
+        let set = (kept.as_network(), kept.key_lifetime);
+        let tenant = Tenant::new(set, kept.plan, kept.revision, nodes, document, regions)?;
         Ok(Self {
             network,
             tenant: RwLock::new(tenant),
@@ -139,7 +139,8 @@ impl Room {
             }
             Subject::Regions => Change::Regions(store.regions(self.network).await?),
             Subject::Network => {
-                Change::Network(store.network(&self.network.to_string()).await?.as_network())
+                let kept = store.network(&self.network.to_string()).await?;
+                Change::Network(kept.as_network(), kept.key_lifetime)
             }
         })
     }

@@ -40,6 +40,12 @@ pub async fn sweep(hub: Hub, settings: Sweep) {
         if let Err(error) = hub.refresh_ticket_keys().await {
             tracing::warn!(%error, "the keys for tickets are those of before");
         }
+        if let Err(error) = hub.refresh_session_keys().await {
+            tracing::warn!(%error, "the keys of sessions are those of before");
+        }
+        if let Err(error) = hub.refresh_revocations().await {
+            tracing::warn!(%error, "relays are told what they were before");
+        }
         hub.refresh_all().await;
     }
 }
@@ -61,6 +67,8 @@ async fn once(hub: &Hub, settings: Sweep, now: UnixSeconds) -> Result<(), StoreE
     for (network, id) in store.vanished(ago(settings.ephemeral_after)).await? {
         gone(vanish(hub, network, id, now).await)?;
     }
+    store.rotate_session_key(&hub.0.seal, now).await?;
+    store.forget_revocations().await?;
     store.forget_changes().await
 }
 

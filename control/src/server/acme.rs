@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, anyhow};
 use certificates::Certificate;
 use certificates::acme::{AccountCredentials, Acme, Proof, Store};
-use proto::ticket::UnixSeconds;
 use rustls::ServerConfig;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -122,10 +121,8 @@ impl Store for Shared {
     }
 
     async fn take_turn(&self) -> Result<bool> {
-        let now = now();
-        let until = UnixSeconds(now.0.saturating_add(TURN));
         let (name, instance) = (self.certificate_name(), self.app.hub().instance());
-        Ok(self.app.store().take_turn(&name, instance, now, until).await?)
+        Ok(self.app.store().take_turn(&name, instance, TURN).await?)
     }
 
     async fn hold_turn(&self) -> Error {

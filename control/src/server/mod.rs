@@ -26,7 +26,7 @@ use crate::app::App;
 use crate::hub::{self, Sweep};
 use crate::problem::Problem;
 use crate::store::Store;
-use crate::{agents, api};
+use crate::{agents, api, relays};
 
 /// A running server.
 pub struct Server {
@@ -50,8 +50,12 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(agents::router())
         .merge(api::router())
+        .merge(relays::router())
         .route("/healthz", get(operators::healthz))
         .route("/readyz", get(operators::readyz))
+        .method_not_allowed_fallback(|| async {
+            Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, "this path takes other methods")
+        })
         .fallback(|| async { Problem::of_status(StatusCode::NOT_FOUND, "there is no such path") })
         .with_state(app)
 }

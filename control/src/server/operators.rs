@@ -11,6 +11,7 @@ use certificates::Current;
 
 use super::metrics;
 use crate::app::App;
+use crate::peer::Stranger;
 use crate::problem::Problem;
 
 /// What operators are shown.
@@ -35,7 +36,10 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 /// It can serve: the database answers.
-pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
+pub(super) async fn readyz(
+    State(app): State<App>,
+    Stranger(_): Stranger,
+) -> Result<&'static str, Problem> {
     app.store().ping().await?;
     Ok("ready\n")
 }

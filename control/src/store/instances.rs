@@ -10,7 +10,7 @@ use super::{Backend, Result, Store, Subject, signed};
 
 impl Store {
     /// The database's own time, in seconds: instances may have clocks that differ.
-    const fn clock(&self) -> &'static str {
+    pub(super) const fn clock(&self) -> &'static str {
         match self.backend {
             Backend::Sqlite => "CAST(strftime('%s', 'now') AS BIGINT)",
             Backend::Postgres => "CAST(EXTRACT(EPOCH FROM now()) AS BIGINT)",

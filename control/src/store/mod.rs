@@ -5,6 +5,7 @@
 //! others find what has changed.
 
 mod audit;
+mod control_keys;
 mod flows;
 mod instances;
 mod keys;
@@ -14,6 +15,7 @@ mod nodes;
 mod open;
 mod policies;
 mod regions;
+mod revocations;
 mod secrets;
 mod tokens;
 mod turns;
@@ -24,6 +26,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Pool, Row as _};
 
 pub use audit::{AuditPage, SERVER};
+pub use control_keys::PublicControlKey;
 pub use flows::{FlowQuery, KeptFlow};
 pub use keys::KeptKey;
 pub use networks::KeptNetwork;
@@ -31,7 +34,7 @@ pub use news::News;
 pub use nodes::KeptNode;
 pub use open::{Backend, Store, migrations};
 pub use policies::{PolicyInfo, PolicyVersion};
-pub use secrets::{PublicControlKey, Secrets};
+pub use secrets::Secrets;
 pub use tokens::KeptToken;
 pub use write::{Subject, Write};
 

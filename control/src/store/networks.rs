@@ -7,14 +7,16 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::{
-    Page, Result, Store, StoreError, Subject, broken, network_id, number, seconds, signed, taken,
-    text,
+    News, Page, Result, Store, StoreError, Subject, broken, network_id, number, seconds, signed,
+    taken, text,
 };
 use crate::core::audit::Act;
 use crate::core::ipam::AddressPlan;
+use crate::core::key_lifetime::KeyLifetime;
 use crate::core::policy_text;
 
-pub(super) const COLUMNS: &str = "id, name, v4, v6, revision, policy, created, flow_logs";
+pub(super) const COLUMNS: &str =
+    "id, name, v4, v6, revision, policy, created, flow_logs, key_lifetime";
 
 /// Changes that are kept for instances that are behind.
 const KEPT_CHANGES: u64 = 10_000;
@@ -36,6 +38,8 @@ pub struct KeptNetwork {
     pub created: UnixSeconds,
     /// One of so many flows its nodes tell of; none at 0.
     pub flow_logs: u32,
+    /// How long its nodes use a WireGuard key.
+    pub key_lifetime: KeyLifetime,
 }
 
 impl KeptNetwork {
@@ -60,6 +64,8 @@ pub(super) fn read_network(row: &AnyRow) -> Result<KeptNetwork> {
         created: seconds(row, 6)?,
         flow_logs: u32::try_from(number(row, 7)?)
             .map_err(|e| broken("a network's flow logs", e))?,
+        key_lifetime: KeyLifetime::try_from(number(row, 8)?)
+            .map_err(|e| broken("the lifetime of a network's keys", e))?,
     })
 }
 
@@ -145,7 +151,8 @@ impl Store {
             detail: serde_json::json!({ "name": network.name }),
         };
         super::audit::append(&mut tx, super::SERVER, now, act).await?;
-        self.publish(tx, super::News::Network(network.id)).await
+        super::revocations::revoke(&mut tx, self, network.id, None).await?;
+        self.publish(tx, &[News::Network(network.id), News::Revocations]).await
     }
 
     /// The network of this id, or of this name.

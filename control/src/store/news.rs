@@ -15,10 +15,13 @@ pub enum News {
     ControlKeys,
     /// A secret is there, or is another.
     Secrets,
+    /// Relays are to serve others than before.
+    Revocations,
 }
 
 const CONTROL_KEYS: &str = "control-keys";
 const SECRETS: &str = "secrets";
+const REVOCATIONS: &str = "revocations";
 
 impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,6 +29,7 @@ impl fmt::Display for News {
             Self::Network(id) => id.fmt(f),
             Self::ControlKeys => f.write_str(CONTROL_KEYS),
             Self::Secrets => f.write_str(SECRETS),
+            Self::Revocations => f.write_str(REVOCATIONS),
         }
     }
 }
@@ -37,6 +41,7 @@ impl FromStr for News {
         match text {
             CONTROL_KEYS => Ok(Self::ControlKeys),
             SECRETS => Ok(Self::Secrets),
+            REVOCATIONS => Ok(Self::Revocations),
             network => network.parse().map(Self::Network),
         }
     }

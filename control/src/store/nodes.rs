@@ -113,7 +113,19 @@ impl Write {
             .bind(id.to_string())
             .fetch_optional(&mut *self.tx)
             .await?;
-        Ok(read(&row.ok_or(StoreError::Missing("such node"))?)?.node)
+        let node = read(&row.ok_or(StoreError::Missing("such node"))?)?.node;
+        self.served.insert(node.id, node.is_served());
+        Ok(node)
+    }
+
+    /// All nodes of this network.
+    pub async fn nodes(&mut self) -> Result<Vec<Node>> {
+        let sql = format!("SELECT {COLUMNS} FROM nodes WHERE network = $1");
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(self.network.id.to_string())
+            .fetch_all(&mut *self.tx)
+            .await?;
+        rows.iter().map(|row| read(row).map(|kept| kept.node)).collect()
     }
 
     /// The node of this network that has the node key.
@@ -124,7 +136,11 @@ impl Write {
             .bind(hex::encode(key.0))
             .fetch_optional(&mut *self.tx)
             .await?;
-        row.map(|row| read(&row).map(|kept| kept.node)).transpose()
+        let node = row.map(|row| read(&row).map(|kept| kept.node)).transpose()?;
+        if let Some(node) = &node {
+            self.served.insert(node.id, node.is_served());
+        }
+        Ok(node)
     }
 
     /// A number for a new node.
@@ -190,7 +206,8 @@ impl Write {
         .await
         .map_err(taken("the node's name or key"))?;
         self.changed(Subject::Node(node.id));
-        Ok(())
+        // It may have been here before, and deleted.
+        if node.is_served() { self.tell_relays(node, true).await } else { Ok(()) }
     }
 
     /// Puts a node in place of what it was.
@@ -212,7 +229,7 @@ impl Write {
         .await
         .map_err(taken("the node's name or key"))?;
         self.changed(Subject::Node(node.id));
-        Ok(())
+        self.tell_relays(node, node.is_served()).await
     }
 
     /// Takes a node out of the network; its number rests.
@@ -230,7 +247,7 @@ impl Write {
             .execute(&mut *self.tx)
             .await?;
         self.changed(Subject::Node(node.id));
-        Ok(())
+        self.tell_relays(node, false).await
     }
 }
 

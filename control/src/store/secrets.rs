@@ -2,41 +2,25 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use proto::ticket::{ControlKeyId, SigningKey, UnixSeconds, VerifyingKey};
+use proto::ticket::{ControlKeyId, UnixSeconds};
 use sqlx::any::AnyRow;
 use zeroize::Zeroizing;
 
-use super::{
-    News, Result, SERVER, Store, StoreError, broken, number, random, seconds, signed, text,
-};
+use super::control_keys::CONTROL;
+use super::{News, Result, SERVER, Store, StoreError, broken, number, random, signed, text};
 use crate::core::audit::Act;
 use crate::core::seal::{SealKey, SealNonce};
-use crate::core::session::SessionKey;
+use crate::core::session::{SessionKeys, with_next_key};
 use crate::core::ticket_keys::TicketKeys;
-use crate::core::view::TicketKey;
 
 const SESSION: &str = "session";
-const CONTROL: &str = "control key";
 
 /// What the server needs of them.
 pub struct Secrets {
     /// For challenges and sessions.
-    pub session: SessionKey,
+    pub session: SessionKeys,
     /// For tickets.
     pub control: TicketKeys,
-}
-
-/// The public half of a control key.
-#[derive(Clone, Copy, Debug)]
-pub struct PublicControlKey {
-    /// Its number, by which relays know it.
-    pub id: ControlKeyId,
-    /// What they check tickets with.
-    pub key: VerifyingKey,
-    /// When it was made.
-    pub created: UnixSeconds,
-    /// From when it signs.
-    pub signs_from: UnixSeconds,
 }
 
 impl Store {
@@ -68,7 +52,51 @@ impl Store {
                 made.ok_or(StoreError::Missing("control key"))?
             }
         };
-        Ok(Secrets { session: SessionKey::new(&session), control })
+        let session = SessionKeys::read(&session);
+        let session = session.ok_or_else(|| broken("the session keys", "of no such length"))?;
+        Ok(Secrets { session, control })
+    }
+
+    /// The keys of sessions; nothing if there are none yet.
+    pub async fn session_keys(&self, seal: &SealKey) -> Result<Option<SessionKeys>> {
+        let Some(kept) = self.secret(seal, SESSION).await? else { return Ok(None) };
+        let keys = SessionKeys::read(&kept);
+        keys.map(Some).ok_or_else(|| broken("the session keys", "of no such length"))
+    }
+
+    /// Makes the next key of sessions, if its time has come.
+    pub async fn rotate_session_key(&self, seal: &SealKey, now: UnixSeconds) -> Result<()> {
+        let row = sqlx::query("SELECT sealed FROM secrets WHERE name = $1")
+            .bind(SESSION)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(before) = row.map(|row| text(&row, 0)).transpose()? else { return Ok(()) };
+        let sealed = BASE64_STANDARD.decode(&before);
+        let kept =
+            seal.open(SESSION, &sealed.map_err(|error| broken("a sealed secret", error))?)?;
+        let secret = Zeroizing::new(random::<32>()?);
+        let Some(next) = with_next_key(&kept, now, &secret) else { return Ok(()) };
+        let sealed = seal.seal(SESSION, &next, SealNonce(random()?))?;
+        let act = Act {
+            actor: SERVER.to_owned(),
+            action: "session-key.create",
+            subject: SERVER.to_owned(),
+            detail: serde_json::json!({}),
+        };
+        let _turn = self.turn().await;
+        let mut tx = self.pool.begin().await?;
+        super::audit::append(&mut tx, SERVER, now, act).await?;
+        let changed = sqlx::query("UPDATE secrets SET sealed = $3 WHERE name = $1 AND sealed = $2")
+            .bind(SESSION)
+            .bind(before)
+            .bind(BASE64_STANDARD.encode(sealed))
+            .execute(&mut *tx)
+            .await?;
+        if changed.rows_affected() == 0 {
+            // Another instance was faster: its key counts, and nothing is logged of this one.
+            return Ok(());
+        }
+        self.publish(tx, &[News::Secrets]).await
     }
 
     /// A secret by its name.
@@ -93,7 +121,7 @@ impl Store {
         .bind(BASE64_STANDARD.encode(sealed))
         .execute(&mut *tx)
         .await?;
-        self.publish(tx, News::Secrets).await
+        self.publish(tx, &[News::Secrets]).await
     }
 
     /// Forgets a secret.
@@ -102,102 +130,6 @@ impl Store {
         let forget = sqlx::query("DELETE FROM secrets WHERE name = $1").bind(name);
         forget.execute(&self.pool).await?;
         Ok(())
-    }
-
-    /// The keys for tickets; nothing if there is none yet.
-    pub async fn ticket_keys(&self, seal: &SealKey) -> Result<Option<TicketKeys>> {
-        let rows = sqlx::query("SELECT id, sealed, signs_from FROM control_keys ORDER BY id")
-            .fetch_all(&self.pool)
-            .await?;
-        let read = |row: &AnyRow| -> Result<(UnixSeconds, TicketKey)> {
-            let seed = seal.open(CONTROL, &decoded(row, 1)?)?;
-            let seed: Zeroizing<[u8; 32]> = seed
-                .as_slice()
-                .try_into()
-                .map(Zeroizing::new)
-                .map_err(|_| broken("a control key", "it is not 32 bytes"))?;
-            let key = SigningKey::from_seed(&seed)
-                .ok_or_else(|| broken("a control key", "it is no seed"))?;
-            Ok((seconds(row, 2)?, TicketKey { id: key_id(row, 0)?, key }))
-        };
-        Ok(TicketKeys::new(rows.iter().map(read).collect::<Result<Vec<_>>>()?))
-    }
-
-    /// Makes a new control key, with which all instances sign so many seconds from now.
-    pub async fn rotate_control_key(
-        &self,
-        seal: &SealKey,
-        now: UnixSeconds,
-        lead: u64,
-        actor: &str,
-    ) -> Result<ControlKeyId> {
-        let row = sqlx::query("SELECT COALESCE(MAX(id), 0) FROM control_keys")
-            .fetch_one(&self.pool)
-            .await?;
-        let next = ControlKeyId(key_id(&row, 0)?.0 + 1);
-        self.add_control_key(seal, next, now, lead, actor).await?;
-        Ok(next)
-    }
-
-    async fn add_control_key(
-        &self,
-        seal: &SealKey,
-        id: ControlKeyId,
-        now: UnixSeconds,
-        lead: u64,
-        actor: &str,
-    ) -> Result<()> {
-        let signs_from = now.0.saturating_add(lead);
-        let seed = Zeroizing::new(random::<32>()?);
-        let key = SigningKey::from_seed(&seed)
-            .ok_or_else(|| broken("a new control key", ring::error::Unspecified))?;
-        let public = BASE64_STANDARD.encode(key.verifying_key().0);
-        let sealed = seal.seal(CONTROL, seed.as_ref(), SealNonce(random()?))?;
-        let act = Act {
-            actor: actor.to_owned(),
-            action: "control-key.create",
-            subject: id.0.to_string(),
-            detail: serde_json::json!({ "public": public, "signs_from": signs_from }),
-        };
-        let _turn = self.turn().await;
-        let mut tx = self.pool.begin().await?;
-        super::audit::append(&mut tx, SERVER, now, act).await?;
-        let added = sqlx::query(
-            "INSERT INTO control_keys (id, public, sealed, created, signs_from) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-        )
-        .bind(i64::from(id.0))
-        .bind(public)
-        .bind(BASE64_STANDARD.encode(sealed))
-        .bind(signed(now.0))
-        .bind(signed(signs_from))
-        .execute(&mut *tx)
-        .await?;
-        if added.rows_affected() == 0 {
-            // Another instance was faster: its key counts, and nothing is logged of this one.
-            return Ok(());
-        }
-        self.publish(tx, News::ControlKeys).await
-    }
-
-    /// The public halves of all control keys, for the configuration of relays.
-    pub async fn control_keys(&self) -> Result<Vec<PublicControlKey>> {
-        let rows =
-            sqlx::query("SELECT id, public, created, signs_from FROM control_keys ORDER BY id")
-                .fetch_all(&self.pool)
-                .await?;
-        let read = |row: &AnyRow| {
-            let public: [u8; 32] = decoded(row, 1)?
-                .try_into()
-                .map_err(|_| broken("a control key", "it is not 32 bytes"))?;
-            Ok(PublicControlKey {
-                id: key_id(row, 0)?,
-                key: VerifyingKey(public),
-                created: seconds(row, 2)?,
-                signs_from: seconds(row, 3)?,
-            })
-        };
-        rows.iter().map(read).collect()
     }
 
     /// Seals all secrets anew with another key.
@@ -238,11 +170,6 @@ impl Store {
     }
 }
 
-fn key_id(row: &AnyRow, at: usize) -> Result<ControlKeyId> {
-    let id = number(row, at)?;
-    u32::try_from(id).map(ControlKeyId).map_err(|error| broken("a control key's number", error))
-}
-
-fn decoded(row: &AnyRow, at: usize) -> Result<Vec<u8>> {
+pub(super) fn decoded(row: &AnyRow, at: usize) -> Result<Vec<u8>> {
     BASE64_STANDARD.decode(text(row, at)?).map_err(|error| broken("a sealed secret", error))
 }

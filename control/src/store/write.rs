@@ -1,5 +1,7 @@
 //! One change of a network, whole or not at all.
 
+use std::collections::HashMap;
+
 use proto::control::NodeId;
 use proto::ticket::{NetworkId, UnixSeconds};
 use sqlx::{Any, AssertSqlSafe, Transaction};
@@ -7,6 +9,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::networks::{COLUMNS, read_network};
 use super::{Backend, KeptNetwork, News, Result, Store, StoreError, signed};
+use crate::core::key_lifetime::KeyLifetime;
 
 /// What may be another at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +29,12 @@ pub struct Write {
     pub(super) tx: Transaction<'static, Any>,
     pub(super) network: KeptNetwork,
     pub(super) now: UnixSeconds,
-    store: Store,
+    pub(super) store: Store,
+    /// Whether relays serve the nodes that were read, as it was then.
+    pub(super) served: HashMap<NodeId, bool>,
     subjects: Vec<Subject>,
+    /// What there is to tell beside the network's own news.
+    more: Vec<News>,
     _turn: Option<OwnedMutexGuard<()>>,
 }
 
@@ -65,17 +72,21 @@ impl Store {
     pub(super) async fn publish(
         &self,
         mut tx: Transaction<'static, Any>,
-        news: News,
+        news: &[News],
     ) -> Result<()> {
         if self.backend == Backend::Postgres {
-            // It takes no parameters; what there is to tell has no quotes.
-            sqlx::query(AssertSqlSafe(format!("NOTIFY nearwire, '{news}'")))
-                .execute(&mut *tx)
-                .await?;
+            for news in news {
+                // It takes no parameters; what there is to tell has no quotes.
+                sqlx::query(AssertSqlSafe(format!("NOTIFY nearwire, '{news}'")))
+                    .execute(&mut *tx)
+                    .await?;
+            }
         }
         tx.commit().await?;
-        // Nobody listening is no error.
-        let _ = self.news.send(news);
+        for news in news {
+            // Nobody listening is no error.
+            let _ = self.news.send(*news);
+        }
         Ok(())
     }
 
@@ -92,7 +103,16 @@ impl Store {
         .await?
         .ok_or(StoreError::Missing("such network"))?;
         let network = read_network(&row)?;
-        Ok(Write { tx, network, now, store: self.clone(), subjects: Vec::new(), _turn: turn })
+        Ok(Write {
+            tx,
+            network,
+            now,
+            store: self.clone(),
+            served: HashMap::new(),
+            subjects: Vec::new(),
+            more: Vec::new(),
+            _turn: turn,
+        })
     }
 }
 
@@ -116,6 +136,12 @@ impl Write {
         }
     }
 
+    pub(super) fn tell(&mut self, news: News) {
+        if !self.more.contains(&news) {
+            self.more.push(news);
+        }
+    }
+
     /// Has nodes tell of one of so many flows; of none at 0.
     pub async fn set_flow_logs(&mut self, one_of: u32) -> Result<()> {
         sqlx::query("UPDATE networks SET flow_logs = $2 WHERE id = $1")
@@ -124,6 +150,18 @@ impl Write {
             .execute(&mut *self.tx)
             .await?;
         self.network.flow_logs = one_of;
+        self.changed(Subject::Network);
+        Ok(())
+    }
+
+    /// Has nodes use a WireGuard key for so long.
+    pub async fn set_key_lifetime(&mut self, lifetime: KeyLifetime) -> Result<()> {
+        sqlx::query("UPDATE networks SET key_lifetime = $2 WHERE id = $1")
+            .bind(self.network.id.to_string())
+            .bind(signed(lifetime.seconds()))
+            .execute(&mut *self.tx)
+            .await?;
+        self.network.key_lifetime = lifetime;
         self.changed(Subject::Network);
         Ok(())
     }
@@ -143,7 +181,8 @@ impl Write {
             .execute(&mut *self.tx)
             .await?;
         }
-        self.store.publish(self.tx, News::Network(network)).await?;
+        let news = [&[News::Network(network)][..], &self.more[..]].concat();
+        self.store.publish(self.tx, &news).await?;
         Ok(revision)
     }
 }

@@ -145,3 +145,36 @@ async fn routes_are_used_when_they_are_approved_and_overlaps_are_refused() {
     assert_eq!(node["routes"], json!(["192.168.7.0/24"]));
     other.until("the route is there", |netmap| routes(netmap) == 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_is_approved_for_one_node_and_a_longer_prefix_for_another() {
+    for database in Database::each().await {
+        let scene = Scene::start(&database).await;
+        scene.network("home").await;
+        let key = scene.key("home", json!({ "tags": ["tag:web"], "reusable": true })).await;
+        let mut paths = Vec::new();
+        for seed in [1, 2] {
+            let mut offering = request(&key, seed);
+            let routes = ["10.0.0.0/8", "10.1.0.0/16", "0.0.0.0/0"];
+            offering.routes = routes.map(|route| route.parse().unwrap()).to_vec();
+            let node = scene.client().enrol(&offering).await.unwrap();
+            paths.push(format!("/networks/home/nodes/{}", node.node));
+        }
+        let approve = async |at: usize, routes: &[&str]| {
+            let body = Some(json!({ "approved_routes": routes }));
+            scene.ask_as(&scene.root, Method::PATCH, &paths[at], body).await
+        };
+        assert_eq!(approve(0, &["10.0.0.0/8", "0.0.0.0/0"]).await.0, StatusCode::OK);
+        let (status, problem) = approve(1, &["10.0.0.0/8"]).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with("10.0.0.0/8 is approved for host (n"), "{detail}");
+        // Within it, and beside another exit node.
+        assert_eq!(approve(1, &["10.1.0.0/16", "0.0.0.0/0"]).await.0, StatusCode::OK);
+        // What a node has it keeps, and what it gives up is free.
+        assert_eq!(approve(0, &["10.0.0.0/8"]).await.0, StatusCode::OK);
+        assert_eq!(approve(0, &[]).await.0, StatusCode::OK);
+        assert_eq!(approve(1, &["10.0.0.0/8"]).await.0, StatusCode::OK);
+        scene.server.drain(std::time::Duration::ZERO).await;
+    }
+}

@@ -3,15 +3,20 @@
 
 mod acme;
 mod agent;
+mod agents;
 mod api;
+mod commands;
 mod enrolment;
 mod migrations;
+mod networks;
 mod outage;
 mod postgres;
 mod program;
+mod relays;
 mod scene;
 mod secrets;
 mod slow;
+mod strangers;
 mod stream;
 mod tickets;
 mod turns;

@@ -33,9 +33,13 @@ fn done(output: &Output) -> String {
 
 /// Starts a server; gives it and its address.
 fn serve(data: &Path) -> (Running, String) {
+    serve_and_print(data, Stdio::null())
+}
+
+fn serve_and_print(data: &Path, to: Stdio) -> (Running, String) {
     let data = data.to_str().unwrap();
     let mut command = program(&["serve", "--listen", "127.0.0.1:0", "--data", data]);
-    let mut server = Running(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
+    let mut server = Running(command.stderr(Stdio::piped()).stdout(to).spawn().unwrap());
     let said = BufReader::new(server.0.stderr.take().unwrap()).lines();
     let mut lines = said.map(|line| line.unwrap());
     let line = lines.find(|line| line.contains("serving")).expect("it serves");
@@ -92,6 +96,71 @@ fn from_nothing_to_an_enrolment_key_and_through_a_backup() {
     let mut list = program(&["admin", "keys", "list", "home", "--json"]);
     let list = list.env("NEARWIRE_URL", &url).env("NEARWIRE_TOKEN", &token).output().unwrap();
     assert!(done(&list).contains("tag:web"));
+}
+
+#[test]
+fn the_first_steps_that_are_printed_lead_to_a_node() {
+    let directory = Directory::new();
+    let data = directory.0.join("data");
+    let printed = directory.0.join("printed");
+    let (server, url) = serve_and_print(&data, std::fs::File::create(&printed).unwrap().into());
+    let printed = std::fs::read_to_string(printed).unwrap();
+    // What is indented is to be typed; the last of it at another machine.
+    let typed: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    let (up, typed) = typed.split_last().unwrap();
+    assert_eq!(*up, format!("nearwire up --control {url} --auth-key KEY"), "{printed}");
+    assert_eq!(typed.len(), 4, "{printed}");
+    let own = Path::new(env!("CARGO_BIN_EXE_nearwire-control")).parent().unwrap();
+    let path = std::env::join_paths(
+        [own.to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", &typed.join("\n")]);
+    // "With the same configuration."
+    shell.env("NEARWIRE_CONTROL_DATA", &data).env("PATH", path.unwrap());
+    let said = done(&shell.output().unwrap());
+    assert!(said.contains("name: home"), "{said}");
+    let secret = said.lines().find_map(|line| line.strip_prefix("secret: ")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let enrolled = runtime.block_on(async {
+        let client = control_client::Client::new(&url, &control_client::Trust::Host).unwrap();
+        client.enrol(&crate::agent::request(secret, 1)).await.unwrap()
+    });
+    assert_eq!(enrolled.network.name, "home");
+    // There is nothing to do any more, and nothing is printed.
+    drop(server);
+    let again = directory.0.join("again");
+    let (_server, _) = serve_and_print(&data, std::fs::File::create(&again).unwrap().into());
+    assert_eq!(std::fs::read_to_string(again).unwrap(), "");
+}
+
+#[test]
+fn a_good_configuration_is_said_to_be_one() {
+    let directory = Directory::new();
+    let file = directory.0.join("control.toml");
+    std::fs::write(&file, "listen = \"127.0.0.1:8080\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let said = done(&program(&["check", file, "--json"]).output().unwrap());
+    assert_eq!(said, format!("{{\"file\":\"{file}\",\"good\":true}}"));
+    std::fs::write(file, "listen = \"127.0.0.1:8080\"\nlistens = 1\n").unwrap();
+    let refused = program(&["check", file]).output().unwrap();
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("line 2") && said.contains("listens"), "{said}");
+}
+
+#[test]
+fn it_has_completions_and_manual_pages() {
+    let directory = Directory::new();
+    let script = done(&program(&["completions", "bash"]).output().unwrap());
+    assert!(script.contains("nearwire__control"), "{script}");
+    done(&program(&["man", directory.0.to_str().unwrap()]).output().unwrap());
+    for page in ["nearwire-control.1", "nearwire-control-admin-policy-put.1"] {
+        let text = std::fs::read_to_string(directory.0.join(page)).unwrap();
+        assert!(text.starts_with(".ie"), "{page}: {text}");
+    }
 }
 
 #[test]

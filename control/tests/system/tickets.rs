@@ -95,6 +95,72 @@ async fn all_instances_sign_with_a_new_key_when_its_time_has_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_control_key_is_retired_when_its_last_ticket_has_ended() {
+    for database in Database::each().await {
+        let scene = Scene::start(&database).await;
+        scene.ask(Method::POST, "/control-keys?signs_in=0", None).await;
+        scene.ask(Method::POST, "/control-keys?signs_in=86400", None).await;
+        let retire = async |id: &str| {
+            let path = format!("/control-keys/{id}");
+            scene.ask_as(&scene.root, Method::DELETE, &path, None).await
+        };
+        for (id, expected, why) in [
+            ("1", StatusCode::CONFLICT, "good for"),
+            ("2", StatusCode::CONFLICT, "signs tickets"),
+            ("3", StatusCode::CONFLICT, "when its time comes"),
+            ("9", StatusCode::NOT_FOUND, "no such control key"),
+            ("x", StatusCode::NOT_FOUND, "no such control key"),
+        ] {
+            let (status, problem) = retire(id).await;
+            assert_eq!(status, expected, "{id}: {problem}");
+            assert!(problem["detail"].as_str().unwrap().contains(why), "{problem}");
+        }
+        let store = scene.server.app().store();
+        let later = UnixSeconds(control::app::now().0 + 3_601);
+        store.retire_control_key(ControlKeyId(1), later, "test").await.unwrap().unwrap();
+        let left: Vec<u32> = keys(&scene).await.iter().map(|(id, _)| id.0).collect();
+        assert_eq!(left, [2, 3]);
+        let log = scene.ask(Method::GET, "/audit", None).await;
+        let entries = log["entries"].as_array().unwrap().iter();
+        let retired = entries.filter(|entry| entry["action"] == "control-key.retire");
+        assert_eq!(retired.count(), 1, "{log}");
+        scene.server.drain(Duration::ZERO).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_have_another_key_each_day_and_old_ones_go_on() {
+    let database = Database::postgres().await;
+    let scenes = [Scene::start(&database).await, Scene::start(&database).await];
+    let [here, there] = &scenes;
+    here.network("home").await;
+    let key = here.key("home", json!({ "tags": ["tag:web"] })).await;
+    let node = Agent::join(here.client(), &key, 1).await;
+    let created = async || {
+        let log = here.ask(Method::GET, "/audit", None).await;
+        let entries = log["entries"].as_array().unwrap().iter();
+        entries.filter(|entry| entry["action"] == "session-key.create").count()
+    };
+    // A database that never had one gets the first at the first sweep, of whichever instance.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while created().await < 1 {
+        assert!(Instant::now() < deadline, "there is no key of today");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let seal = control::core::seal::SealKey::parse(crate::scene::SEAL).unwrap();
+    let tomorrow = UnixSeconds(control::app::now().0 + 25 * 3_600);
+    for scene in &scenes {
+        scene.server.app().store().rotate_session_key(&seal, tomorrow).await.unwrap();
+    }
+    assert_eq!(created().await, 2, "it is made once");
+    // What was begun by the key before goes on, at both.
+    for scene in [here, there] {
+        scene.client().report(&node.session, &Report::default()).await.unwrap();
+        scene.client().log_in(node.id(), &node.key).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn revocation_by_one_instance_cuts_a_node_of_the_other_off_within_a_second() {
     let database = Database::postgres().await;
     let scenes = [Scene::start(&database).await, Scene::start(&database).await];

@@ -1,28 +1,29 @@
 //! What one instance does at a time.
 
 use control::store::Store;
-use proto::ticket::UnixSeconds;
 
 use crate::scene::Database;
+
+const LONG: u64 = 600;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_is_one_instances_until_it_ends_or_is_not_held() {
     for database in Database::each().await {
         let [one, other] = [(); 2].map(|()| Store::open(&database.url));
         let (one, other) = (one.await.unwrap(), other.await.unwrap());
-        let take = async |store: &Store, name: &str, instance: &str, now: u64| {
-            store.take_turn(name, instance, UnixSeconds(now), UnixSeconds(now + 60)).await.unwrap()
+        // By the database's clock: one that is held for no time is over at once.
+        let take = async |store: &Store, name: &str, instance: &str, lasts: u64| {
+            store.take_turn(name, instance, lasts).await.unwrap()
         };
-        assert!(take(&one, "order", "one", 100).await);
-        assert!(!take(&other, "order", "other", 159).await, "it is the first one's");
-        assert!(take(&other, "else", "other", 159).await, "another thing has a turn of its own");
-        assert!(take(&one, "order", "one", 150).await, "who has it may hold it");
-        assert!(!take(&other, "order", "other", 209).await);
-        assert!(take(&other, "order", "other", 210).await, "it was not held");
-        assert!(!take(&one, "order", "one", 211).await, "and is lost");
+        assert!(take(&one, "order", "one", LONG).await);
+        assert!(!take(&other, "order", "other", LONG).await, "it is the first one's");
+        assert!(take(&other, "else", "other", LONG).await, "another thing has a turn of its own");
+        assert!(take(&one, "order", "one", 0).await, "who has it may hold it");
+        assert!(take(&other, "order", "other", LONG).await, "it was not held");
+        assert!(!take(&one, "order", "one", LONG).await, "and is lost");
         other.end_turns("other").await.unwrap();
-        assert!(take(&one, "order", "one", 212).await);
-        assert!(take(&one, "else", "one", 212).await);
+        assert!(take(&one, "order", "one", LONG).await);
+        assert!(take(&one, "else", "one", LONG).await);
         one.close().await;
         other.close().await;
     }
@@ -37,7 +38,7 @@ async fn of_many_who_want_it_at_once_one_has_it() {
                 let store = store.clone();
                 tokio::spawn(async move {
                     let instance = format!("instance {number}");
-                    store.take_turn("order", &instance, UnixSeconds(1), UnixSeconds(61)).await
+                    store.take_turn("order", &instance, LONG).await
                 })
             })
             .collect();

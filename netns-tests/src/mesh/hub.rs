@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{Directory, MeshNode, PATIENCE, Programs};
@@ -170,6 +172,15 @@ impl Hub {
         self.control = None;
     }
 
+    /// Has the control plane stand still: whoever connects hears nothing.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn mute_control(&self, mute: bool) -> Result<()> {
+        let control = self.control.as_ref().context("there is no control plane")?;
+        control.signal(if mute { Signal::STOP } else { Signal::CONT })
+    }
+
     /// Changes what the control plane keeps of its nodes, as time would: by way of a backup.
     ///
     /// # Errors
@@ -270,6 +281,8 @@ impl Hub {
         command.args(["--quic", &listen, "--tls", &listen, "--admin", &admin]);
         command.args(["--lanes", &format!("{address}:3478"), "--xdp", "off"]);
         command.args(["--control-keys", key, "--self-signed", "relay.test"]);
+        command.args(["--control", &self.url(), "--control-ca", &self.ca()]);
+        command.arg("--control-token").arg(self.relay_token()?);
         command.env("NO_COLOR", "1");
         let process = self.host.spawn_command(command)?;
         let line = process.wait_for_line("certificate_sha256", PATIENCE)?;
@@ -278,6 +291,24 @@ impl Hub {
             digest.trim_matches('"').chars().take_while(char::is_ascii_hexdigit).collect();
         ensure!(fingerprint.len() == 64, "no fingerprint in {line:?}");
         Ok((process, fingerprint))
+    }
+
+    /// A file with a token by which relays hear of revoked nodes.
+    fn relay_token(&self) -> Result<PathBuf> {
+        let file = self.directory.file("relay.token");
+        if !file.exists() {
+            let made = self.admin_json(&["tokens", "create", "--scope", "relays:follow"])?;
+            fs::write(&file, made["secret"].as_str().context("no secret")?)?;
+        }
+        Ok(file)
+    }
+
+    /// What Prometheus is told by the relay.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn relay_metrics(&self) -> Result<String> {
+        Ok(self.host.run(["curl", "-sSf", &format!("http://{RELAY_ADMIN}/metrics")])?.stdout)
     }
 
     /// The address of the control plane.

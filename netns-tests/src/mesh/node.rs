@@ -25,6 +25,8 @@ pub struct MeshNode {
     pub name: String,
     /// Its interface.
     pub interface: String,
+    /// Who may give it commands beside root, from its next start on.
+    pub group: Option<u32>,
     program: PathBuf,
     /// Ends before what is pinned, which else would outlive it.
     daemon: Option<Process>,
@@ -64,6 +66,7 @@ impl MeshNode {
             host,
             name: name.to_owned(),
             interface,
+            group: None,
             program: programs.get("nearwire", "agent")?,
             daemon: None,
             pins: None,
@@ -94,6 +97,9 @@ impl MeshNode {
         command.arg("--socket").arg(self.directory.file("sock"));
         let pins = self.pins.as_ref().map_or(Path::new("none"), |pins| &pins.0);
         command.env("NEARWIRE_PIN_DIR", pins).env("NO_COLOR", "1");
+        if let Some(group) = self.group {
+            command.args(["--group", &group.to_string()]);
+        }
         let clock = self.directory.file("clock");
         if clock.exists() {
             command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
@@ -138,6 +144,12 @@ impl MeshNode {
     #[must_use]
     pub fn state_file(&self) -> PathBuf {
         self.directory.file("state").join("state.json")
+    }
+
+    /// Where it takes commands.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.file("sock")
     }
 
     /// Where it answers Prometheus.
@@ -193,7 +205,7 @@ impl MeshNode {
     /// When it cannot start or does not end in time.
     pub fn output(&self, words: &[&str]) -> Result<Output> {
         let mut command = self.host.command(&self.program);
-        command.args(words).env("NEARWIRE_SOCKET", self.directory.file("sock"));
+        command.args(words).env("NEARWIRE_SOCKET", self.socket());
         command.env("NEARWIRE_STATE", self.directory.file("state"));
         self.host.spawn_command(command)?.wait(PATIENCE)
     }

@@ -1,6 +1,7 @@
 //! A mesh from `nearwire up` on: real control plane, relay and nodes, each in a namespace of its own.
 
 mod clock;
+mod commands;
 mod fleet;
 mod lanes;
 mod lasting;
@@ -11,6 +12,7 @@ mod outside;
 mod paths;
 mod policy;
 mod renewal;
+mod revocation;
 mod rotation;
 mod scene;
 mod watching;

@@ -93,6 +93,39 @@ fn a_network_behind_a_node_is_reached_by_who_accepts_it() -> Result<()> {
 }
 
 #[test]
+fn of_routes_the_longest_prefix_counts_and_no_route_is_two_nodes() -> Result<()> {
+    let Scene { a, b, hub, lab } = Scene::new("mesh-overlap", DIRECT)?;
+    let c = hub.node(&lab, "c")?;
+    // Their namespaces live as long as these do.
+    let mut all_behind = Vec::new();
+    for (node, net) in [(&b, "10.77.0"), (&c, "10.77.9")] {
+        let behind = lab.host(&format!("behind {}", node.name))?;
+        let link = lab.link(&node.host, &behind);
+        link.at_a(&[&format!("{net}.254/24")]).at_b(&[&format!("{net}.1/24")]).veth()?;
+        behind.route("100.64.0.0/10", &format!("{net}.254"))?;
+        all_behind.push(behind);
+        forward(&node.host)?;
+    }
+    up(&b, &hub, &["--advertise-routes", "10.77.0.0/16"])?;
+    up(&c, &hub, &["--advertise-routes", "10.77.0.0/16,10.77.9.0/24"])?;
+    up(&a, &hub, &["--accept-routes"])?;
+    approve(&hub, &b, &["10.77.0.0/16"])?;
+    let refused = approve(&hub, &c, &["10.77.0.0/16"]).unwrap_err().to_string();
+    assert!(refused.contains("10.77.0.0/16 is approved for b"), "{refused}");
+    reaches(&a, "10.77.0.1");
+    reaches_not(&a, "10.77.9.1")?;
+    approve(&hub, &c, &["10.77.9.0/24"])?;
+    reaches(&a, "10.77.9.1");
+    reaches(&a, "10.77.0.1");
+    assert_eq!(a.status()?["refused_routes"], serde_json::json!([]));
+    // Taken from the one, it can be the other's.
+    approve(&hub, &b, &[])?;
+    approve(&hub, &c, &["10.77.0.0/16"])?;
+    reaches(&a, "10.77.9.1");
+    reaches_not(&a, "10.77.0.1")
+}
+
+#[test]
 fn the_world_is_reached_by_an_exit_node_as_far_as_the_policy_goes() -> Result<()> {
     let Scene { a, b, hub, lab } = Scene::new("mesh-exit", DIRECT)?;
     let world = lab.host("world")?;

@@ -12,7 +12,7 @@ fn flows_are_told_to_the_control_plane_when_it_asks() -> Result<()> {
     let Scene { a, b, hub, lab: _lab } = Scene::new("mesh-flows", DIRECT)?;
     let at_b = b.address()?;
     ping(&a.host, &at_b)?;
-    hub.admin(&["networks", "flow-logs", "home", "1"])?;
+    hub.admin(&["networks", "set", "home", "--flow-logs", "1"])?;
     let told = |event: &str| -> Result<Vec<Value>> {
         let flows = hub.admin_json(&["flows", "home", "--event", event])?;
         Ok(flows["flows"].as_array().cloned().unwrap_or_default())
@@ -34,7 +34,7 @@ fn flows_are_told_to_the_control_plane_when_it_asks() -> Result<()> {
         let _ = a.host.output(["curl", "-s", "-m", "1", &format!("http://{at_b}:81/")]);
         told("denied").is_ok_and(|flows| flows.iter().any(closed))
     });
-    hub.admin(&["networks", "flow-logs", "home", "0"])?;
+    hub.admin(&["networks", "set", "home", "--flow-logs", "0"])?;
     Ok(())
 }
 

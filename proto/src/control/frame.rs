@@ -111,6 +111,12 @@ impl<P, F, E> Frame<P, F, E> {
     /// A sign of life.
     pub const ALIVE: Self = Self { snapshot: None, delta: None, end: None };
 
+    /// Whether it says nothing.
+    #[must_use]
+    pub const fn is_alive(&self) -> bool {
+        self.snapshot.is_none() && self.delta.is_none() && self.end.is_none()
+    }
+
     /// The last line.
     #[must_use]
     pub const fn end(reason: EndReason) -> Self {

@@ -9,8 +9,9 @@
 //! | `POST /agent/v1/report` | [`Report`], bearer | nothing |
 //! | `POST /agent/v1/leave` | nothing, bearer | nothing |
 //! | `GET /agent/v1/stream?after=REVISION` | bearer | lines of [`Frame`], without end |
+//! | `GET /relay/v1/revocations` | a relay's token, bearer | lines of [`RevocationFrame`], without end |
 //!
-//! The stream is an ordinary answer that never ends, of one JSON object a line, not a WebSocket: it
+//! A stream is an ordinary answer that never ends, of one JSON object a line, not a WebSocket: it
 //! needs no upgrade, so it passes every proxy that passes downloads, and shares one HTTP/2
 //! connection with the reports that go the other way. [`ALIVE_EVERY`] keeps idle timers away.
 //!
@@ -24,6 +25,7 @@ mod frame;
 mod netmap;
 mod node_id;
 mod report;
+mod revocation;
 mod session;
 mod text;
 
@@ -37,6 +39,7 @@ pub use netmap::{
 };
 pub use node_id::{NodeId, NodeIdError};
 pub use report::{Applied, FlowEvent, FlowRecord, Report};
+pub use revocation::{RevocationFrame, Revoked};
 pub use session::{
     ChallengeRequest, ChallengeResponse, RenewRequest, RenewResponse, SessionRequest,
     SessionResponse,

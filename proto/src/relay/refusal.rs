@@ -40,6 +40,9 @@ pub enum Refusal {
     /// The node does not read what the relay has to tell it.
     #[error("the node does not read what the relay has to tell it")]
     NotReading = 12,
+    /// The control plane says that the node's tickets are void.
+    #[error("the control plane has taken back the node's right to be served")]
+    Revoked = 13,
 }
 
 /// Why there is no lane.
@@ -68,7 +71,7 @@ pub enum LaneRefused {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Version,
         Self::Malformed,
         Self::UnknownControlKey,
@@ -81,6 +84,7 @@ impl Refusal {
         Self::Draining,
         Self::TimedOut,
         Self::NotReading,
+        Self::Revoked,
     ];
 
     pub(super) fn from_code(code: u8) -> Option<Self> {
@@ -109,6 +113,7 @@ impl Refusal {
             Self::Draining => "draining",
             Self::TimedOut => "timed_out",
             Self::NotReading => "not_reading",
+            Self::Revoked => "revoked",
         }
     }
 }

@@ -18,6 +18,7 @@ mod node;
 mod output;
 mod queue;
 mod relay;
+mod revocations;
 mod settings;
 mod share;
 mod slab;

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 
 use proto::key::PublicKey;
-use proto::ticket::UnixSeconds;
+use proto::ticket::{UnixSeconds, VerifyingKey};
 
 use super::bucket::Bucket;
 use super::queue::Queue;
@@ -44,6 +44,8 @@ impl Way {
 pub(super) struct Node {
     pub(super) network: Index,
     pub(super) key: PublicKey,
+    /// By which it has proven itself.
+    pub(super) identity: VerifyingKey,
     pub(super) connection: Option<Connection>,
     /// How many connections it has had.
     pub(super) connections: u32,

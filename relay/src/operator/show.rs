@@ -26,6 +26,15 @@ pub(crate) fn status(status: &Value) -> String {
     if let Some(switch) = status.get("lane_switch") {
         line(&mut text, "lane switch", &plain(switch));
     }
+    if let Some(control) = status.get("control").filter(|control| !control.is_null()) {
+        let state = match control.get("trouble").filter(|trouble| !trouble.is_null()) {
+            None => "says who is revoked".to_owned(),
+            Some(trouble) => {
+                format!("not heard, tickets count until their end: {}", plain(trouble))
+            }
+        };
+        line(&mut text, "control", &state);
+    }
     line(&mut text, "waiting", &format!("{} bytes", number("/totals/waiting")));
     if let Some(mesh) = status.get("mesh").filter(|mesh| !mesh.is_null()) {
         show_mesh(&mut text, mesh);
@@ -87,6 +96,7 @@ mod tests {
                 "waiting": 0, "draining": false},
             "lane_ends_bound": 5,
             "lane_switch": "userspace",
+            "control": {"trouble": "gone"},
             "mesh": {"region": "here", "relay": 1, "links": [
                 {"relay": 2, "address": "192.0.2.2:444", "up": true, "rtt_us": 1234, "nodes": 7,
                     "waiting": 0},
@@ -102,6 +112,7 @@ state        serving
 clients      3 (QUIC 1, TLS 2), 2 at home, in 1 networks
 lanes        4 (5 ends bound)
 lane switch  userspace
+control      not heard, tickets count until their end: gone
 waiting      0 bytes
 region       here, as relay 1
   relay 2    192.0.2.2:444 up, 1.234 ms there and back, 7 nodes, 0 bytes waiting

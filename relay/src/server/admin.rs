@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::admission::Door;
+use super::control::ControlLine;
 use super::metrics::Snapshot;
 
 /// Questions at one time.
@@ -25,6 +26,8 @@ const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) struct Page {
     pub(super) door: Arc<Door>,
     pub(super) certificate: Arc<Current>,
+    /// How the line to the control plane is, if there is to be one.
+    pub(super) control: Option<ControlLine>,
     /// How long a drain takes that is asked for here.
     pub(super) drain_time: Duration,
 }
@@ -103,8 +106,12 @@ impl Page {
             return ("503 Service Unavailable", TEXT, "the relay has ended\n".to_owned());
         };
         let draining = report.totals.draining;
-        let snapshot =
-            Snapshot { report, turned: self.door.turned(), certificate: self.certificate.report() };
+        let snapshot = Snapshot {
+            report,
+            turned: self.door.turned(),
+            certificate: self.certificate.report(),
+            control: self.control.as_ref().map(ControlLine::trouble),
+        };
         match path {
             "/healthz" if draining => {
                 ("503 Service Unavailable", TEXT, "the relay is going away\n".to_owned())

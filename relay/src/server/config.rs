@@ -80,6 +80,16 @@ pub struct Options {
     /// Control keys whose tickets are good, as ID:BASE64; several while they are changed
     #[arg(long, env = "NEARWIRE_RELAY_CONTROL_KEYS", value_name = "ID:KEY", value_delimiter = ',')]
     pub control_keys: Option<Vec<ControlKeyText>>,
+    /// Address of the control plane, to hear of nodes that were revoked before their tickets end: needs
+    /// `control-token`
+    #[arg(long, env = "NEARWIRE_RELAY_CONTROL", value_name = "URL")]
+    pub control: Option<String>,
+    /// File with an API token of the scope relays:follow
+    #[arg(long, env = "NEARWIRE_RELAY_CONTROL_TOKEN", value_name = "FILE")]
+    pub control_token: Option<PathBuf>,
+    /// File with the certificates (PEM) by which the control plane is trusted (default: the system's)
+    #[arg(long, env = "NEARWIRE_RELAY_CONTROL_CA", value_name = "FILE")]
+    pub control_ca: Option<PathBuf>,
     /// UDP address on which other relays of the region are taken; needs `region` and `relay-key`
     #[arg(long, env = "NEARWIRE_RELAY_MESH", value_name = "ADDRESS")]
     pub mesh: Option<SocketAddr>,
@@ -212,6 +222,9 @@ impl Options {
             acme_eab_id,
             acme_eab_key,
             control_keys,
+            control,
+            control_token,
+            control_ca,
             mesh,
             region,
             relay_key,

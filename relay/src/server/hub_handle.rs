@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use proto::control::RevocationFrame;
 use proto::relay::Refusal;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc::error::TrySendError;
@@ -48,6 +49,8 @@ pub(super) enum ToHub {
     Left(ClientId),
     /// What concerns other relays of the region.
     Mesh(ToMesh),
+    /// The control plane says who is not to be served.
+    Revoke(Box<RevocationFrame>),
     /// An operator wants to know.
     Report(oneshot::Sender<Report>),
     /// The host's interfaces have changed.

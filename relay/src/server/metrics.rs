@@ -21,6 +21,8 @@ pub(super) struct Snapshot {
     pub(super) report: Report,
     pub(super) turned: Turned,
     pub(super) certificate: certificates::Report,
+    /// What is wrong with the line to the control plane, if there is to be one.
+    pub(super) control: Option<Option<String>>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -138,6 +140,7 @@ impl Snapshot {
                 "not_after": current.map(|(_, not_after)| not_after.0),
                 "trouble": certificate.trouble,
             },
+            "control": self.control.as_ref().map(|trouble| json!({ "trouble": trouble })),
             "totals": self.report.totals,
             "lane_ends_bound": self.report.bound,
             "mesh": self.report.mesh,
@@ -178,6 +181,11 @@ impl Collector for Snapshot {
             let help = "Last second of the certificate, since 1970";
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(i64::try_from(not_after.0).unwrap_or(i64::MAX)).encode(metric)?;
+        }
+        if let Some(trouble) = &self.control {
+            let help = "1 if the control plane says who is revoked";
+            let metric = encoder.encode_descriptor("control_up", help, None, MetricType::Gauge)?;
+            gauge(usize::from(trouble.is_none())).encode(metric)?;
         }
         let help = "Clients that are connected, by way";
         let mut metric = encoder.encode_descriptor("clients", help, None, MetricType::Gauge)?;

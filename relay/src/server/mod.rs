@@ -7,6 +7,7 @@
 mod admin;
 mod admission;
 mod config;
+mod control;
 mod hub;
 mod hub_handle;
 mod interfaces;
@@ -35,11 +36,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use config::{Config, ControlKeyText, Lines, Options};
+pub use control::ControlConfig;
 pub use mesh::{MeshConfig, make_key};
 pub use tls::IdentitySource;
 pub use xdp::XdpChoice;
 
 use admission::Door;
+use control::ControlLine;
 use hub_handle::HubHandle;
 use interfaces::Netlink;
 use kernel_switch::KernelSwitch;
@@ -110,6 +113,15 @@ impl Server {
         };
         let (door, gone) = Door::new(&config, hub.clone());
         let door = Arc::new(door);
+        let control = match config.control {
+            Some(control) => {
+                let line = ControlLine::default();
+                let client = control::client(&control)?;
+                tasks.spawn(control::follow(client, control, line.clone(), hub.clone()));
+                Some(line)
+            }
+            None => None,
+        };
         let quic = quic::endpoint(config.quic, &identity)?;
         let tcp = TcpListener::bind(config.tls)
             .await
@@ -134,7 +146,8 @@ impl Server {
         }
         if let Some(admin) = admin {
             let (certificate, drain_time) = (identity.current.clone(), config.drain_time);
-            tasks.spawn(admin::serve(admin, admin::Page { door, certificate, drain_time }));
+            let page = admin::Page { door, certificate, control, drain_time };
+            tasks.spawn(admin::serve(admin, page));
         }
         tasks.spawn(identity.keep());
         Ok(Self { hub, mesh, quic, addresses, fingerprint, tasks, gone })

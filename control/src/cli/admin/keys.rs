@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Page, given, paged};
-use crate::cli::ask::Server;
+use crate::cli::ask::Question;
 
 #[derive(Subcommand)]
 pub(super) enum Keys {
@@ -47,10 +46,10 @@ pub(super) enum Keys {
     },
 }
 
-pub(super) async fn run(server: &Server, what: Keys) -> Result<Value> {
+pub(super) fn question(what: Keys) -> Question {
     match what {
         Keys::List { network, page } => {
-            server.ask(Method::GET, &["networks", &network, "keys"], &paged(page), None).await
+            Question::new(Method::GET, &["networks", &network, "keys"], &paged(page), None)
         }
         Keys::Create {
             network,
@@ -71,10 +70,10 @@ pub(super) async fn run(server: &Server, what: Keys) -> Result<Value> {
                 ("lasts", json!(lasts.map(|lasts| lasts.as_secs()))),
                 ("description", json!(description)),
             ]);
-            server.ask(Method::POST, &["networks", &network, "keys"], &[], body).await
+            Question::new(Method::POST, &["networks", &network, "keys"], &[], body)
         }
         Keys::Revoke { network, key } => {
-            server.ask(Method::DELETE, &["networks", &network, "keys", &key], &[], None).await
+            Question::new(Method::DELETE, &["networks", &network, "keys", &key], &[], None)
         }
     }
 }

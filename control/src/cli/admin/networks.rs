@@ -1,12 +1,13 @@
 //! Networks.
 
-use anyhow::Result;
+use std::time::Duration;
+
 use clap::Subcommand;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Page, given, paged};
-use crate::cli::ask::Server;
+use crate::cli::ask::Question;
 
 #[derive(Subcommand)]
 pub(super) enum Networks {
@@ -23,10 +24,15 @@ pub(super) enum Networks {
     Get {
         network: String,
     },
-    /// Have nodes tell of one of so many flows, for `admin flows`; of none at 0
-    FlowLogs {
+    /// Set what holds for a network; what is not said stays
+    Set {
         network: String,
-        one_of: u32,
+        /// Have nodes tell of one of so many flows, for `admin flows`; of none at 0
+        #[arg(long, value_name = "N", required_unless_present = "key_lifetime")]
+        flow_logs: Option<u32>,
+        /// Have nodes take another WireGuard key after so long, as `30d`: from 1h to 365d
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        key_lifetime: Option<Duration>,
     },
     /// Delete a network with its nodes
     Delete {
@@ -34,22 +40,23 @@ pub(super) enum Networks {
     },
 }
 
-pub(super) async fn run(server: &Server, what: Networks) -> Result<Value> {
+pub(super) fn question(what: Networks) -> Question {
     match what {
-        Networks::List(page) => server.ask(Method::GET, &["networks"], &paged(page), None).await,
+        Networks::List(page) => Question::new(Method::GET, &["networks"], &paged(page), None),
         Networks::Create { name, v4, v6 } => {
             let body = given([("name", json!(name)), ("v4", json!(v4)), ("v6", json!(v6))]);
-            server.ask(Method::POST, &["networks"], &[], body).await
+            Question::new(Method::POST, &["networks"], &[], body)
         }
-        Networks::Get { network } => {
-            server.ask(Method::GET, &["networks", &network], &[], None).await
-        }
-        Networks::FlowLogs { network, one_of } => {
-            let body = Some(json!({ "flow_logs": one_of }));
-            server.ask(Method::PATCH, &["networks", &network], &[], body).await
+        Networks::Get { network } => Question::new(Method::GET, &["networks", &network], &[], None),
+        Networks::Set { network, flow_logs, key_lifetime } => {
+            let body = given([
+                ("flow_logs", json!(flow_logs)),
+                ("key_lifetime", json!(key_lifetime.map(|lifetime| lifetime.as_secs()))),
+            ]);
+            Question::new(Method::PATCH, &["networks", &network], &[], body)
         }
         Networks::Delete { network } => {
-            server.ask(Method::DELETE, &["networks", &network], &[], None).await
+            Question::new(Method::DELETE, &["networks", &network], &[], None)
         }
     }
 }

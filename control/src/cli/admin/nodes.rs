@@ -1,12 +1,11 @@
 //! Nodes of a network.
 
-use anyhow::Result;
 use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Page, paged};
-use crate::cli::ask::Server;
+use crate::cli::ask::Question;
 
 #[derive(Subcommand)]
 pub(super) enum Nodes {
@@ -60,32 +59,28 @@ pub(super) enum Nodes {
     },
 }
 
-pub(super) async fn run(server: &Server, what: Nodes) -> Result<Value> {
-    let change = |network: String, node: String, body: Value| async move {
+pub(super) fn question(what: Nodes) -> Question {
+    let change = |network: String, node: String, body: Value| {
         let path = ["networks", &network, "nodes", &node];
-        server.ask(Method::PATCH, &path, &[], Some(body)).await
+        Question::new(Method::PATCH, &path, &[], Some(body))
     };
     match what {
         Nodes::List { network, page } => {
-            server.ask(Method::GET, &["networks", &network, "nodes"], &paged(page), None).await
+            Question::new(Method::GET, &["networks", &network, "nodes"], &paged(page), None)
         }
         Nodes::Get { network, node } => {
-            server.ask(Method::GET, &["networks", &network, "nodes", &node], &[], None).await
+            Question::new(Method::GET, &["networks", &network, "nodes", &node], &[], None)
         }
-        Nodes::Approve { network, node } => {
-            change(network, node, json!({ "approved": true })).await
-        }
-        Nodes::Rename { network, node, name } => {
-            change(network, node, json!({ "name": name })).await
-        }
-        Nodes::Tag { network, node, tags } => change(network, node, json!({ "tags": tags })).await,
-        Nodes::Give { network, node, user } => change(network, node, json!({ "user": user })).await,
+        Nodes::Approve { network, node } => change(network, node, json!({ "approved": true })),
+        Nodes::Rename { network, node, name } => change(network, node, json!({ "name": name })),
+        Nodes::Tag { network, node, tags } => change(network, node, json!({ "tags": tags })),
+        Nodes::Give { network, node, user } => change(network, node, json!({ "user": user })),
         Nodes::Routes { network, node, routes } => {
-            change(network, node, json!({ "approved_routes": routes })).await
+            change(network, node, json!({ "approved_routes": routes }))
         }
-        Nodes::Expire { network, node } => change(network, node, json!({ "expire": true })).await,
+        Nodes::Expire { network, node } => change(network, node, json!({ "expire": true })),
         Nodes::Delete { network, node } => {
-            server.ask(Method::DELETE, &["networks", &network, "nodes", &node], &[], None).await
+            Question::new(Method::DELETE, &["networks", &network, "nodes", &node], &[], None)
         }
     }
 }

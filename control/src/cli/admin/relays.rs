@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{text, within};
-use crate::cli::ask::Server;
+use crate::cli::ask::Question;
 
 #[derive(Subcommand)]
 pub(super) enum Relays {
@@ -29,23 +29,28 @@ pub(super) enum Relays {
         #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
         signs_in: Duration,
     },
+    /// Forget a key that signs no more, when its last ticket has ended
+    RetireControlKey { key: u32 },
 }
 
-pub(super) async fn run(server: &Server, what: Relays) -> Result<Value> {
-    match what {
+pub(super) fn question(what: Relays) -> Result<Question> {
+    Ok(match what {
         Relays::Get { network } => {
-            server.ask(Method::GET, &within(network.as_deref(), "regions"), &[], None).await
+            Question::new(Method::GET, &within(network.as_deref(), "regions"), &[], None)
         }
         Relays::Put { file, network } => {
             let body: Value = serde_json::from_str(&text(&file)?)
                 .with_context(|| format!("{} is no JSON", file.display()))?;
             let path = within(network.as_deref(), "regions");
-            server.ask(Method::PUT, &path, &[], Some(body)).await
+            Question::new(Method::PUT, &path, &[], Some(body))
         }
-        Relays::ControlKeys => server.ask(Method::GET, &["control-keys"], &[], None).await,
+        Relays::ControlKeys => Question::new(Method::GET, &["control-keys"], &[], None),
+        Relays::RetireControlKey { key } => {
+            Question::new(Method::DELETE, &["control-keys", &key.to_string()], &[], None)
+        }
         Relays::RotateControlKey { signs_in } => {
             let query = [("signs_in", signs_in.as_secs().to_string())];
-            server.ask(Method::POST, &["control-keys"], &query, None).await
+            Question::new(Method::POST, &["control-keys"], &query, None)
         }
-    }
+    })
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use clap::Subcommand;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Page, given, paged};
-use crate::cli::ask::Server;
+use crate::cli::ask::Question;
 
 #[derive(Subcommand)]
 pub(super) enum Tokens {
@@ -32,9 +31,9 @@ pub(super) enum Tokens {
     },
 }
 
-pub(super) async fn run(server: &Server, what: Tokens) -> Result<Value> {
+pub(super) fn question(what: Tokens) -> Question {
     match what {
-        Tokens::List(page) => server.ask(Method::GET, &["tokens"], &paged(page), None).await,
+        Tokens::List(page) => Question::new(Method::GET, &["tokens"], &paged(page), None),
         Tokens::Create { scopes, network, lasts, description } => {
             let body = given([
                 ("scopes", json!(scopes)),
@@ -42,10 +41,8 @@ pub(super) async fn run(server: &Server, what: Tokens) -> Result<Value> {
                 ("lasts", json!(lasts.map(|lasts| lasts.as_secs()))),
                 ("description", json!(description)),
             ]);
-            server.ask(Method::POST, &["tokens"], &[], body).await
+            Question::new(Method::POST, &["tokens"], &[], body)
         }
-        Tokens::Revoke { token } => {
-            server.ask(Method::DELETE, &["tokens", &token], &[], None).await
-        }
+        Tokens::Revoke { token } => Question::new(Method::DELETE, &["tokens", &token], &[], None),
     }
 }

@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 
 use policy::Document;
 use proptest::prelude::*;
-use proto::control::{Netmap, Network, RegionId};
+use proto::control::{Netmap, Network, RegionId, Standing};
 use proto::key::PublicKey;
 use proto::ticket::NetworkId;
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::core::ipam::{AddressPlan, Host};
+use crate::core::key_lifetime::KeyLifetime;
 use crate::core::node::Owner;
 use crate::core::tenant::{Change, Dues};
 
@@ -34,7 +35,7 @@ fn document(rules: u8) -> Document {
     Document::parse(&format!("{{ {tags}, \"acls\": [{}] }}", rules.join(","))).unwrap()
 }
 
-fn node(number: u8, kind: u8) -> Node {
+pub(in crate::core) fn node(number: u8, kind: u8) -> Node {
     let owner = match kind % 4 {
         0 => Owner::Tags(vec!["tag:a".to_owned()]),
         1 => Owner::Tags(vec!["tag:b".to_owned()]),
@@ -51,6 +52,7 @@ fn node(number: u8, kind: u8) -> Node {
         standing: if kind & 32 == 0 { Standing::Approved } else { Standing::Pending },
         ephemeral: false,
         node_key: SigningKey::from_seed(&seed).unwrap().verifying_key(),
+        last_node_key: None,
         key: PublicKey::from([(kind & !8).max(1); 32]),
         key_since: NOW,
         next_key: None,
@@ -77,7 +79,7 @@ fn tenant(nodes: Vec<Node>, rules: u8) -> Tenant {
         v6: plan.v6(),
         flow_logs: 0,
     };
-    Tenant::new(network, plan, 1, nodes, document(rules), Vec::new()).unwrap()
+    Tenant::new((network, KeyLifetime::USUAL), plan, 1, nodes, document(rules), Vec::new()).unwrap()
 }
 
 /// A node at the other end of a stream.
@@ -163,10 +165,11 @@ proptest! {
                     name: "here".to_owned(),
                     relays: Vec::new(),
                 }]),
-                3 => Change::Network(Network {
-                    flow_logs: kind.into(),
-                    ..tenant.network().clone()
-                }),
+                3 => {
+                    let network = Network { flow_logs: (kind % 4).into(), ..tenant.network().clone() };
+                    let lifetime = 3_600 * (1 + u64::from(kind / 64));
+                    Change::Network(network, lifetime.try_into().unwrap())
+                }
                 _ => Change::Node(Box::new(node(which, kind))),
             };
             if agents.get(&id).is_some_and(|agent| agent.ended) {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::time::Instant;
 
+use proto::control::RevocationFrame;
 use proto::key::PublicKey;
 use proto::relay::{Refusal, RelayFrame, Welcome};
-use proto::ticket::{NetworkId, UnixSeconds};
+use proto::ticket::{NetworkId, Ticket, UnixSeconds};
 
 use super::{Network, Relay};
 use crate::core::Now;
@@ -29,8 +30,11 @@ impl Relay {
         out: &mut Output,
     ) -> Result<ClientId, Refusal> {
         let ticket = admitted.ticket();
+        if self.revocations.hold(ticket.network, ticket.identity) {
+            return Err(Refusal::Revoked);
+        }
         let network = self.room_for(ticket.network, &ticket.node, now)?;
-        let index = self.node(network, ticket.node, now.at).ok_or(Refusal::Full)?;
+        let index = self.node(network, ticket, now.at).ok_or(Refusal::Full)?;
         self.end_connection(index, Some(Refusal::Replaced), now.at, out);
         let node = self.nodes.get_mut(index).ok_or(Refusal::Full)?;
         node.connections = node.connections.wrapping_add(1);
@@ -59,10 +63,30 @@ impl Relay {
             let network = self.networks.get(node.network).map(|network| network.id);
             node.key == ticket.node && network == Some(ticket.network)
         });
-        if same {
+        if self.revocations.hold(ticket.network, ticket.identity) {
+            self.refuse(id, Refusal::Revoked, now.at, out);
+        } else if same {
             self.allow(id, admitted, now, out);
         } else {
             self.refuse(id, Refusal::BadProof, now.at, out);
+        }
+    }
+
+    /// Takes the control plane's word of who is not to be served, and ends what they have here.
+    pub fn revoke(&mut self, frame: &RevocationFrame, now: Instant, out: &mut Output) {
+        if !self.revocations.take(frame) {
+            return;
+        }
+        let is_out = |node: &Node| {
+            let network = self.networks.get(node.network);
+            network.is_some_and(|network| self.revocations.hold(network.id, node.identity))
+        };
+        let nodes = self.nodes.iter().filter(|(_, node)| is_out(node));
+        let nodes: Vec<Index> = nodes.map(|(index, _)| index).collect();
+        for index in nodes {
+            self.end_connection(index, Some(Refusal::Revoked), now, out);
+            self.close_lanes_of(index, now, out);
+            self.forget_if_unused(index);
         }
     }
 
@@ -111,7 +135,8 @@ impl Relay {
     }
 
     /// The node of this key, known or new.
-    fn node(&mut self, network: Index, key: PublicKey, now: Instant) -> Option<Index> {
+    fn node(&mut self, network: Index, ticket: &Ticket, now: Instant) -> Option<Index> {
+        let key = ticket.node;
         let members = &mut self.networks.get_mut(network)?.members;
         if let Some(&index) = members.get(&key) {
             return Some(index);
@@ -119,6 +144,7 @@ impl Relay {
         let index = self.nodes.insert(Node {
             network,
             key,
+            identity: ticket.identity,
             connection: None,
             connections: 0,
             lanes: HashMap::new(),
@@ -141,7 +167,7 @@ impl Relay {
         let ticket = admitted.ticket();
         let settings = &self.settings;
         let Some(node) = self.nodes.get_mut(id.node) else { return };
-        node.until = ticket.not_after;
+        (node.until, node.identity) = (ticket.not_after, ticket.identity);
         node.rate = NonZeroU64::new(ticket.node_rate)
             .map_or(settings.client_rate, |rate| rate.min(settings.client_rate));
         node.lanes_allowed = match ticket.lanes {

@@ -27,6 +27,7 @@ use super::mesh::Mesh;
 use super::node::{ClientId, Connection, Node, Way};
 use super::output::{Command, Output};
 use super::queue::Dropped;
+use super::revocations::Revocations;
 use super::settings::Settings;
 use super::share::Share;
 use super::slab::{Index, Slab};
@@ -48,6 +49,7 @@ pub struct Relay {
     lanes: Lanes,
     cookies: Cookies,
     mesh: Mesh,
+    revocations: Revocations,
     /// Questions about lanes, from anybody.
     questions: Bucket,
     timers: Timers,
@@ -99,6 +101,7 @@ impl Relay {
             cookies: Cookies::new(&derived(seed, b"cookies"), now),
             questions: Bucket::full(now),
             mesh: Mesh::default(),
+            revocations: Revocations::default(),
             timers: Timers::default(),
             counters: Counters::default(),
             waiting: 0,

@@ -67,7 +67,7 @@ impl Relay {
         }
     }
 
-    fn close_lanes_of(&mut self, index: Index, now: Instant, out: &mut Output) {
+    pub(super) fn close_lanes_of(&mut self, index: Index, now: Instant, out: &mut Output) {
         let lanes = self.nodes.get(index).map(|node| node.lanes.values().copied().collect());
         let lanes: Vec<Index> = lanes.unwrap_or_default();
         for lane in lanes {

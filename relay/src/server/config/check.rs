@@ -6,9 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail, ensure};
 use certificates::Files;
 use certificates::acme::Said;
+use control_client::check_address;
 
 use super::Options;
 use crate::core::{ControlKeys, Settings};
+use crate::server::control::ControlConfig;
 use crate::server::mesh::MeshConfig;
 use crate::server::tls::IdentitySource;
 use crate::server::xdp::XdpChoice;
@@ -32,6 +34,8 @@ pub struct Config {
     pub identity: IdentitySource,
     /// Whose tickets are good.
     pub control_keys: ControlKeys,
+    /// Where the relay hears of revoked nodes.
+    pub control: Option<ControlConfig>,
     /// What is allowed.
     pub settings: Settings,
     /// How long an admission may take.
@@ -50,6 +54,7 @@ impl Options {
         let identity = self.identity()?;
         let settings = self.settings()?;
         let mesh = self.mesh()?;
+        let control = self.control()?;
         let any: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, 443).into();
         let control_keys = self.control_keys.clone().unwrap_or_default();
         ensure!(
@@ -67,6 +72,7 @@ impl Options {
             mesh,
             identity,
             control_keys: control_keys.iter().map(|text| (text.id, text.key)).collect(),
+            control,
             settings,
             admission_time: Duration::from_secs(
                 self.at_least("admission-time", self.admission_time.unwrap_or(10), 1)?.into(),
@@ -186,6 +192,32 @@ impl Options {
             );
         }
         Ok(None)
+    }
+
+    /// The line to the control plane.
+    fn control(&self) -> Result<Option<ControlConfig>> {
+        let name = |key| self.lines.name(key);
+        match (&self.control, &self.control_token) {
+            (Some(url), Some(token)) => {
+                check_address(url).map_err(|error| anyhow!("{}: {error}", name("control")))?;
+                let (url, ca) = (url.clone(), self.control_ca.clone());
+                Ok(Some(ControlConfig { url, token: token.clone(), ca }))
+            }
+            (Some(_), None) => bail!(
+                "{} is set but `control-token` is not: name a file with a token of the scope \
+                 relays:follow",
+                name("control")
+            ),
+            (None, token) => {
+                let key = if token.is_some() { "control-token" } else { "control-ca" };
+                ensure!(
+                    token.is_none() && self.control_ca.is_none(),
+                    "{} is set but `control` is not: say where the control plane is",
+                    name(key)
+                );
+                Ok(None)
+            }
+        }
     }
 
     fn settings(&self) -> Result<Settings> {

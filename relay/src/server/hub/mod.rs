@@ -177,6 +177,7 @@ impl Hub {
                     self.relay.leave(client, now.at, out);
                 }
                 ToHub::Mesh(message) => self.mesh(message),
+                ToHub::Revoke(frame) => self.relay.revoke(&frame, now.at, out),
                 ToHub::Report(reply) => {
                     // Who asked may have gone.
                     let _ = reply.send(self.report());

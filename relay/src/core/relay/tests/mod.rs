@@ -6,6 +6,7 @@ mod mesh;
 mod mesh_stories;
 mod packets;
 mod region;
+mod revocation;
 mod strangers;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,115 @@
+//! The routes of nodes at their edges, by who has a session.
+
+use proto::control::{ChallengeResponse, EndReason, SessionRequest, SessionResponse};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::agent::{Agent, signing_key};
+use crate::scene::{Database, OPEN, Scene};
+
+/// What stands behind `Bearer` for a node.
+async fn token(scene: &Scene, node: &Agent, seed: u16) -> String {
+    let ask = async |what: &str, body: Value| {
+        let request = scene.http.post(format!("{}/agent/v1/{what}", scene.url)).json(&body);
+        request.send().await.unwrap().bytes().await.unwrap()
+    };
+    let asked = ask("challenge", json!({ "node": node.id() })).await;
+    let asked: ChallengeResponse = serde_json::from_slice(&asked).unwrap();
+    let answer = SessionRequest::answer(node.id(), asked.challenge, &signing_key(seed));
+    let session = ask("session", serde_json::to_value(answer).unwrap()).await;
+    serde_json::from_slice::<SessionResponse>(&session).unwrap().token
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_under_a_session_is_a_problem_and_changes_nothing() {
+    for database in Database::each().await {
+        let scene = Scene::start(&database).await;
+        scene.network("home").await;
+        scene.policy("home", OPEN).await;
+        let key = scene.key("home", json!({ "tags": ["tag:web"], "reusable": true })).await;
+        let mut node = Agent::join(scene.client(), &key, 1).await;
+        let token = token(&scene, &node, 1).await;
+        let ask = async |method: Method, path: &str, body: Vec<u8>| {
+            // A connection of its own: it may be closed while more is sent.
+            let http = control_client::http_client(&control_client::Trust::Host).unwrap();
+            let request = http.request(method, format!("{}/agent/v1/{path}", scene.url));
+            let answer = request.bearer_auth(&token).body(body).send().await.ok()?;
+            let kind = answer.headers().get("content-type").cloned();
+            assert_eq!(kind.unwrap(), "application/problem+json", "{path}");
+            Some(answer.status())
+        };
+        let before = scene.ask(Method::GET, "/networks/home/nodes", None).await;
+        let endpoints = vec!["192.0.2.1:1"; 33];
+        let flow = json!({ "at": 1, "event": "start", "protocol": 6, "source": "::1",
+            "destination": "::1", "reason": "x".repeat(300) });
+        for (path, text, expected) in [
+            ("report", String::new(), 400),
+            ("report", "{".to_owned(), 400),
+            ("report", "5".to_owned(), 400),
+            ("report", "\u{0}".to_owned(), 400),
+            ("report", json!({ "endpoints": endpoints }).to_string(), 400),
+            ("report", json!({ "endpoints": ["nowhere"] }).to_string(), 400),
+            ("report", json!({ "routes": vec!["10.0.0.0/8"; 300] }).to_string(), 400),
+            ("report", json!({ "routes": ["100.64.0.0/16"] }).to_string(), 422),
+            ("report", json!({ "routes": ["127.0.0.0/8"] }).to_string(), 422),
+            ("report", json!({ "key": "AAAA" }).to_string(), 400),
+            ("report", json!({ "key": "A".repeat(43) + "=" }).to_string(), 422),
+            ("report", json!({ "next_key": "A".repeat(43) + "=" }).to_string(), 422),
+            ("report", json!({ "flows": [flow] }).to_string(), 400),
+            ("renew", String::new(), 400),
+            ("renew", "{}".to_owned(), 400),
+            ("renew", "null".to_owned(), 400),
+        ] {
+            let status = ask(Method::POST, path, text.clone().into_bytes()).await.unwrap();
+            assert_eq!(status.as_u16(), expected, "{path} {text}");
+        }
+        for path in ["report", "renew"] {
+            let status = ask(Method::POST, path, vec![b' '; (1 << 20) + 1]).await;
+            // Refused, or cut off while it is sent.
+            assert!(status.is_none_or(|status| status == StatusCode::PAYLOAD_TOO_LARGE), "{path}");
+        }
+        for query in ["after=x", "after=-1", "after=99999999999999999999", "after="] {
+            let status = ask(Method::GET, &format!("stream?{query}"), Vec::new()).await.unwrap();
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
+        }
+        for (method, path) in [
+            (Method::GET, "report"),
+            (Method::POST, "stream"),
+            (Method::DELETE, "leave"),
+            (Method::GET, "renew"),
+        ] {
+            let status = ask(method.clone(), path, Vec::new()).await.unwrap();
+            assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        }
+        let after = scene.ask(Method::GET, "/networks/home/nodes", None).await;
+        assert_eq!(before, after);
+        // A revision that nobody has been told is no harm: the node hears everything.
+        let url = format!("{}/agent/v1/stream?after=999999", scene.url);
+        let mut stream = scene.http.get(url).bearer_auth(&token).send().await.unwrap();
+        let first = stream.chunk().await.unwrap().unwrap();
+        assert!(first.starts_with(b"{\"snapshot\":"));
+        assert_eq!(node.end().await, EndReason::Replaced);
+        scene.server.drain(std::time::Duration::ZERO).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_sends_no_more_than_a_node_with_all_its_routes() {
+    let scene = Scene::start(&Database::sqlite()).await;
+    for path in ["enrol", "challenge", "session"] {
+        let http = control_client::http_client(&control_client::Trust::Host).unwrap();
+        let url = format!("{}/agent/v1/{path}", scene.url);
+        let answer = http.post(url).body(vec![b' '; 1 << 20]).send().await;
+        // Refused, or cut off while it is sent.
+        if let Ok(answer) = answer {
+            assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+        }
+    }
+    // All its routes, as long as they can be.
+    scene.network("home").await;
+    let key = scene.key("home", json!({ "tags": ["tag:web"] })).await;
+    let mut request = crate::agent::request(&key, 1);
+    let routes = (0..256).map(|n| format!("2001:db8:ffff:ffff:ffff:ffff:ffff:{n:x}/128"));
+    request.routes = routes.map(|route| route.parse().unwrap()).collect();
+    scene.client().enrol(&request).await.unwrap();
+}

@@ -1,0 +1,91 @@
+//! What may be asked by who has shown no right, from one source; and who that is behind a proxy.
+
+use control::hub::Sweep;
+use control::server::Listen;
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+
+use crate::agent::{Agent, signing_key};
+use crate::scene::{Database, Scene};
+
+/// A server that believes its proxy who asks.
+async fn behind_a_proxy() -> Scene {
+    let database = Database::sqlite();
+    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), behind_proxy: true };
+    let config = control::server::Config { listen, ..database.config() };
+    Scene::start_with(&database, Sweep::default(), config).await
+}
+
+/// How many of so many requests are let in.
+async fn let_in(count: u32, request: impl Fn() -> RequestBuilder) -> u32 {
+    let mut let_in = 0;
+    for _ in 0..count {
+        let answer = request().send().await.unwrap();
+        let status = answer.status().as_u16();
+        if status == 429 {
+            assert_eq!(answer.headers()["retry-after"], "1");
+        }
+        let_in += u32::from(status != 429);
+    }
+    let_in
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_shows_no_right_is_slowed_down_and_others_are_not() {
+    for (method, path, body) in [
+        (Method::POST, "/agent/v1/challenge", format!("{{\"node\":\"n{}\"}}", "1".repeat(32))),
+        (Method::POST, "/agent/v1/enrol", "{ no JSON".to_owned()),
+        (Method::POST, "/agent/v1/session", "[]".to_owned()),
+        (Method::GET, "/api/v1/openapi.json", String::new()),
+    ] {
+        let scene = behind_a_proxy().await;
+        let from = |source: &str| {
+            let request = scene.http.request(method.clone(), format!("{}{path}", scene.url));
+            request.header("x-forwarded-for", source.to_owned()).body(body.clone())
+        };
+        let start = std::time::Instant::now();
+        // What an honest proxy adds is the last entry: the first is whatever somebody made up.
+        let mut made_up = 0_u32;
+        let mut count = 0;
+        for _ in 0..13 {
+            made_up += 1;
+            count += let_in(100, || from(&format!("192.0.2.{made_up}, 198.51.100.7"))).await;
+        }
+        let seconds = u32::try_from(start.elapsed().as_secs()).unwrap() + 1;
+        assert!(count >= 1_000, "{path}: {count}");
+        assert!(count <= 1_000 + 20 * seconds, "{path}: {count} in {seconds} s");
+        assert_eq!(let_in(5, || from("198.51.100.8")).await, 5, "{path}: another source");
+        // The proxy itself, where it names nobody.
+        assert_eq!(let_in(5, || from("nobody")).await, 5, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_behind_one_address_do_not_use_up_what_strangers_have() {
+    let scene = Scene::start(&Database::sqlite()).await;
+    scene.network("home").await;
+    let key = scene.key("home", json!({ "tags": ["tag:web"], "reusable": true })).await;
+    let node = Agent::join(scene.client(), &key, 1).await;
+    let client = scene.client();
+    for _ in 0..600 {
+        client.log_in(node.id(), &signing_key(1)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lockout_behind_a_proxy_is_of_whom_the_proxy_names() {
+    let scene = behind_a_proxy().await;
+    let ask = async |source: &str, token: &str| {
+        let request = scene.http.get(format!("{}/api/v1/networks", scene.url));
+        let request = request.header("x-forwarded-for", source.to_owned()).bearer_auth(token);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let guess = format!("nwa_0123456789abcdef_{:064x}", 7);
+    for _ in 0..12 {
+        ask("203.0.113.5, 2001:db8::1", &guess).await;
+    }
+    // The same /64, whatever stands before it.
+    assert_eq!(ask("2001:db8::2", &scene.root).await, 429);
+    assert_eq!(ask("203.0.113.5", &scene.root).await, 200);
+    assert_eq!(ask("2001:db8::1, 203.0.113.5", &scene.root).await, 200);
+}
