@@ -64,6 +64,7 @@ impl Engine {
         let opened = tunnel.open(receiver, counter, datagram, slot)?;
         let source = opened.packet.map(|len| ip::parse(&slot[..len]));
         peer.heard(from, datagram.len(), now);
+        peer.messages.arrived(receiver, counter);
         if opened.confirms {
             peer.handshake_complete(now);
         }
@@ -95,7 +96,7 @@ impl Peer {
         let relayed = self.relay == Some(from.address);
         self.last_heard = Some((now, relayed));
         let relayed = relayed && self.endpoint.is_some();
-        if self.endpoint != Some(from) && !relayed {
+        if self.endpoint != Some(from) && !relayed && !self.held {
             tracing::debug!(peer = %self.public_key, to = %from.address, "peer roamed");
             self.endpoint = Some(from);
         }

@@ -17,6 +17,10 @@ pub enum PathChange {
     Relay(SocketAddr),
     /// Send here, until the peer is heard from elsewhere.
     Use(SocketAddr),
+    /// Send here, from wherever the peer is heard; somebody outside knows better.
+    Hold(SocketAddr),
+    /// Send nowhere.
+    Nowhere,
     /// Ask for a session at these addresses, where the peer may be: the one that answers is used.
     Probe(Vec<SocketAddr>),
 }
@@ -41,7 +45,13 @@ impl Engine {
                     peer.endpoint = Some(Endpoint::from(*relay));
                 }
             }
-            PathChange::Use(address) => peer.endpoint = Some(Endpoint::from(*address)),
+            PathChange::Use(address) => {
+                (peer.endpoint, peer.held) = (Some(Endpoint::from(*address)), false);
+            }
+            PathChange::Hold(address) => {
+                (peer.endpoint, peer.held) = (Some(Endpoint::from(*address)), true);
+            }
+            PathChange::Nowhere => (peer.endpoint, peer.held) = (None, true),
             PathChange::Probe(addresses) => {
                 let Some(tunnel) = peer.tunnel.as_mut().filter(|_| up) else { return };
                 let slot = out.transmits.slot(MESSAGE_ROOM);
@@ -55,5 +65,23 @@ impl Engine {
             }
         }
         self.stay_awake(slot, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::Peer;
+
+    #[test]
+    fn a_peer_that_is_held_does_not_roam() {
+        let at = |port| Endpoint::from(SocketAddr::from(([192, 0, 2, 1], port)));
+        let mut peer = Peer::new(PublicKey::from([1; 32]));
+        let now = Timestamp::default();
+        peer.heard(at(1), 32, now);
+        assert_eq!(peer.endpoint, Some(at(1)));
+        (peer.endpoint, peer.held) = (Some(at(2)), true);
+        peer.heard(at(1), 32, now);
+        assert_eq!(peer.endpoint, Some(at(2)));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proto::key::{PresharedKey, PublicKey};
 
+use crate::messages::Messages;
 use crate::noise::Tunnel;
 use crate::output::Endpoint;
 use crate::time::Timestamp;
@@ -22,6 +23,8 @@ pub(crate) struct Peer {
     pub(crate) endpoint: Option<Endpoint>,
     /// Where a relay takes packets for it. What comes from there does not move its endpoint.
     pub(crate) relay: Option<SocketAddr>,
+    /// The endpoint is another's choice: nothing that comes moves it.
+    pub(crate) held: bool,
     /// Seconds; 0 is never.
     pub(crate) persistent_keepalive: u16,
     /// None while this node has no private key, and where another shard owns the peer. It is large:
@@ -30,6 +33,7 @@ pub(crate) struct Peer {
     pub(crate) queue: VecDeque<Box<[u8]>>,
     pub(crate) tx_bytes: u64,
     pub(crate) rx_bytes: u64,
+    pub(crate) messages: Messages,
     pub(crate) last_handshake: Option<Timestamp>,
     /// How long the answer to our last initiation that had one was under way.
     pub(crate) handshake_time: Option<Duration>,
@@ -64,11 +68,13 @@ impl Peer {
             preshared_key: None,
             endpoint: None,
             relay: None,
+            held: false,
             persistent_keepalive: 0,
             tunnel: None,
             queue: VecDeque::new(),
             tx_bytes: 0,
             rx_bytes: 0,
+            messages: Messages::default(),
             last_handshake: None,
             handshake_time: None,
             last_heard: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dataplane_common::Slot;
 use ipnet::IpNet;
 use proto::key::{PresharedKey, PrivateKey, PublicKey};
+use proto::probe::Received;
 
 use crate::node::Engine;
 use crate::output::Endpoint;
@@ -38,7 +39,34 @@ pub struct PeerStatus {
     pub allowed_ips: Vec<IpNet>,
 }
 
+/// What went to and came from a peer so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Whose.
+    pub public_key: PublicKey,
+    /// Bytes of WireGuard messages sent to it.
+    pub tx_bytes: u64,
+    /// Bytes of authentic WireGuard messages received from it.
+    pub rx_bytes: u64,
+    /// Messages that came from it, and that were to come.
+    pub messages: Received,
+}
+
 impl Engine {
+    /// What peers that had traffic since then have had so far.
+    #[must_use]
+    pub fn traffic(&self, since: Timestamp) -> Vec<Traffic> {
+        let recent = |peer: &&Peer| peer.last_traffic >= since && peer.tunnel.is_some();
+        let peers = self.peers.iter().flatten().filter(recent);
+        let traffic = peers.map(|peer| Traffic {
+            public_key: peer.public_key,
+            tx_bytes: peer.tx_bytes,
+            rx_bytes: peer.rx_bytes,
+            messages: peer.messages.so_far(),
+        });
+        traffic.collect()
+    }
+
     /// The private key, if there is one.
     #[must_use]
     pub fn private_key(&self) -> Option<&PrivateKey> {

@@ -6,6 +6,7 @@
 //! - [`lane`]: WireGuard packets through a relay, in plain UDP.
 //! - [`mesh`]: what relays of one region say to each other.
 //! - [`message`]: the outside of WireGuard messages, as far as it is readable without keys.
+//! - [`probe`]: what two nodes say to find ways to each other.
 //! - [`relay`]: what a node and a relay say to each other.
 //! - [`ticket`]: what the control plane signs so that a relay serves a node.
 //! - [`uapi`]: the cross-platform userspace configuration protocol.
@@ -17,6 +18,7 @@ pub mod key;
 pub mod lane;
 pub mod mesh;
 pub mod message;
+pub mod probe;
 pub mod relay;
 pub mod stun;
 pub mod ticket;

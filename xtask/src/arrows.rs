@@ -19,6 +19,7 @@ pub(crate) const CORES: &[Core] = &[
     Core { name: "proto", may: &["dataplane-common"] },
     Core { name: "policy", may: &["proto"] },
     Core { name: "engine", may: &["dataplane-common", "policy", "proto"] },
+    Core { name: "paths", may: &["dataplane-common", "engine", "policy", "proto"] },
     Core { name: "relay-client", may: &["proto"] },
 ];
 

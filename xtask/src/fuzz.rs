@@ -19,6 +19,7 @@ const TARGETS: [&str; 17] = [
     "policy_document",
     "policy_network",
     "policy_packet",
+    "probe",
     "relay_frame",
     "stun",
     "stun_answer",

@@ -126,6 +126,7 @@ async fn add_node(
         offered,
         approved: Vec::new(),
         endpoints: Vec::new(),
+        disco: None,
         home: None,
         online: false,
         os: request.os.clone(),

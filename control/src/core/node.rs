@@ -57,6 +57,9 @@ pub struct Node {
     pub approved: Vec<IpNet>,
     /// Where it may be reached directly.
     pub endpoints: Vec<SocketAddr>,
+    /// What probes to it are sealed to; an older agent has none.
+    #[serde(default)]
+    pub disco: Option<PublicKey>,
     /// Its relays' region.
     pub home: Option<RegionId>,
     /// Whether it speaks with the control plane.
@@ -147,6 +150,7 @@ impl Node {
             addresses: self.addresses(plan),
             routes: self.routes().collect(),
             endpoints: self.endpoints.clone(),
+            disco: self.disco,
             home: self.home,
             online: self.online,
         }
@@ -211,6 +215,10 @@ impl Node {
         }
         if let Some(endpoints) = &report.endpoints {
             self.endpoints.clone_from(endpoints);
+        }
+        if let Some(disco) = report.disco {
+            not_zero("disco", &disco)?;
+            self.disco = Some(disco);
         }
         self.home = report.home.or(self.home);
         self.applied = report.applied.or(self.applied);

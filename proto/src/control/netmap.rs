@@ -95,6 +95,9 @@ pub struct Peer {
     /// Where it may be reached directly.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<SocketAddr>,
+    /// What probes to it are sealed to; an older agent has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disco: Option<PublicKey>,
     /// The region through which it can be reached in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<RegionId>,

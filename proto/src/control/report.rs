@@ -17,6 +17,9 @@ pub struct Report {
     /// Where it may be reached directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Vec<SocketAddr>>,
+    /// What probes to it are sealed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disco: Option<PublicKey>,
     /// The region whose relays it keeps a connection to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<RegionId>,

@@ -59,6 +59,7 @@ pub(in crate::core) fn node(number: u8, kind: u8) -> Node {
         offered: vec!["192.168.7.0/24".parse().unwrap()],
         approved: if kind & 16 == 0 { Vec::new() } else { vec!["192.168.7.0/24".parse().unwrap()] },
         endpoints: vec![([192, 0, 2, number], u16::from(kind)).into()],
+        disco: None,
         home: Some(RegionId(1)),
         online: kind & 64 != 0,
         os: String::new(),

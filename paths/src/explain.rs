@@ -1,0 +1,132 @@
+//! Why a peer is reached as it is.
+
+use std::fmt;
+use std::time::Duration;
+
+use engine::Timestamp;
+
+use crate::candidates::{Candidate, Origin};
+use crate::evidence::Fault;
+use crate::peer::Peer;
+use crate::route::{Choice, Route, Rule};
+use crate::select::{FRESH, is_usable};
+
+/// How it stands with one peer.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// What is used.
+    pub choice: Choice,
+    /// For how long.
+    pub since: Duration,
+    /// How often it was another.
+    pub changes: u32,
+    /// Of a thousand packets on the way in use, those that are lost; nothing without much traffic.
+    pub lost: Option<u32>,
+    /// Whether there is traffic.
+    pub active: bool,
+    /// All direct ways.
+    pub candidates: Vec<ExplainedCandidate>,
+}
+
+/// How it stands with one direct way.
+#[derive(Clone, Copy, Debug)]
+pub struct ExplainedCandidate {
+    /// The way.
+    pub route: Route,
+    /// How it became known.
+    pub origin: Origin,
+    /// Its round trip.
+    pub rtt: Option<Duration>,
+    /// Pings and pongs.
+    pub pings: u32,
+    /// Pongs.
+    pub pongs: u32,
+    /// Why it is used, or not.
+    pub why: Why,
+}
+
+/// Why a way is used, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is in use.
+    Used,
+    /// The settings forbid it.
+    Forbidden,
+    /// It was not asked yet.
+    Untried,
+    /// It has never answered.
+    NoAnswer,
+    /// It has answered, but not for so long.
+    Silent(Duration),
+    /// It was in use and left, and is not used for so long.
+    Barred(Fault, Duration),
+    /// It had to be left, and has not proven enough yet.
+    Unproven,
+    /// Another way is as good or better.
+    Spare,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Used => f.write_str("in use"),
+            Self::Forbidden => f.write_str("forbidden: this node uses relays only (--path relay)"),
+            Self::Untried => f.write_str("not tried yet"),
+            Self::NoAnswer => f.write_str("does not answer"),
+            Self::Silent(time) => write!(f, "last answered {} s ago", time.as_secs()),
+            Self::Barred(fault, left) => {
+                let why = match fault {
+                    Fault::Died => "stopped answering",
+                    Fault::Lossy => "lost packets",
+                    Fault::Blocked => "passed pings but not the tunnel",
+                };
+                write!(f, "{why}: not used for another {} s", left.as_secs())
+            }
+            Self::Unproven => f.write_str("answers again, but not for long enough"),
+            Self::Spare => f.write_str("works, and is no better than the one in use"),
+        }
+    }
+}
+
+impl Peer {
+    pub(crate) fn explain(&self, rule: Rule, now: Timestamp) -> Explained {
+        let candidates = self.candidates.iter().map(|(route, candidate)| ExplainedCandidate {
+            route,
+            origin: candidate.origin,
+            rtt: candidate.evidence.rtt,
+            pings: candidate.evidence.asked,
+            pongs: candidate.evidence.answered,
+            why: self.why(route, candidate, rule, now),
+        });
+        Explained {
+            choice: self.choice,
+            since: now - self.since,
+            changes: self.changes,
+            lost: self.loss.lost,
+            active: self.is_active(now),
+            candidates: candidates.collect(),
+        }
+    }
+
+    fn why(&self, route: Route, candidate: &Candidate, rule: Rule, now: Timestamp) -> Why {
+        let evidence = &candidate.evidence;
+        let barred = evidence.barred.max(self.barred);
+        if self.choice == Choice::Direct(route) {
+            return Why::Used;
+        }
+        if rule == Rule::Relay {
+            return Why::Forbidden;
+        }
+        if barred > now {
+            let fault = evidence.fault.map_or(Fault::Died, |(fault, _)| fault);
+            return Why::Barred(fault, barred - now);
+        }
+        match evidence.heard {
+            _ if is_usable(evidence, self.barred, now) => Why::Spare,
+            None if evidence.asked == 0 => Why::Untried,
+            None => Why::NoAnswer,
+            Some(at) if now - at > FRESH => Why::Silent(now - at),
+            Some(_) => Why::Unproven,
+        }
+    }
+}

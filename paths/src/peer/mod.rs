@@ -1,0 +1,278 @@
+//! One peer: where it may be, what was asked, what is chosen.
+
+mod choose;
+mod probes;
+mod time;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use engine::Timestamp;
+use ipnet::IpNet;
+use proto::control::NodeId;
+use proto::probe::{PingId, Probe, Received};
+use rand::RngCore;
+
+use crate::agents::{Action, Counters};
+use crate::birthday::Birthday;
+use crate::book::Book;
+use crate::budget::Budget;
+use crate::candidates::{Candidates, Origin, is_sensible};
+use crate::evidence::Fault;
+use crate::loss::LossMeter;
+use crate::route::{Choice, Route, Rule, SocketId, Via};
+use crate::search::Search;
+
+/// A peer without traffic for so long is idle: it is sent nothing, and begins by the relay again,
+/// since NATs may have closed.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
+/// How long a call is worth the same. Not longer than a search, or two nodes would keep each other awake.
+pub(crate) const CALLED: Duration = Duration::from_secs(4);
+/// Pings that were seen, so that none is answered twice.
+const SEEN_PINGS: usize = 64;
+
+/// What this node is.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// Where it may be reached, what the world sees first.
+    pub at: Vec<SocketAddr>,
+    /// Whether its NAT gives each destination another port.
+    pub hard: bool,
+    /// The networks of the mesh: nobody is reached through itself.
+    pub inside: Vec<IpNet>,
+    /// What ways may be chosen.
+    pub rule: Rule,
+}
+
+/// What the control plane says of a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Theirs {
+    /// Where it may be reached.
+    pub at: Vec<SocketAddr>,
+    /// Whether a relay takes packets for it.
+    pub relay: bool,
+}
+
+/// What the engine has counted of a peer so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Bytes of WireGuard messages that were sent.
+    pub sent: u64,
+    /// Bytes that came.
+    pub received: u64,
+    /// Messages that came, and that were to come.
+    pub messages: Received,
+}
+
+/// What a peer's agent acts with.
+pub(crate) struct World<'a> {
+    pub(crate) own: &'a Own,
+    pub(crate) rng: &'a mut dyn RngCore,
+    pub(crate) actions: &'a mut VecDeque<Action>,
+    pub(crate) counters: &'a mut Counters,
+    /// The next number for a spare socket; who has some now.
+    pub(crate) spares: &'a mut (u32, Option<NodeId>),
+    pub(crate) now: Timestamp,
+}
+
+/// See the module.
+pub(crate) struct Peer {
+    id: NodeId,
+    theirs: Theirs,
+    pub(crate) candidates: Candidates,
+    book: Book,
+    pub(crate) choice: Choice,
+    pub(crate) since: Timestamp,
+    pub(crate) changes: u32,
+    /// When there is to be a choice, since the first answer waits for better ones.
+    settle: Option<Timestamp>,
+    pub(crate) loss: LossMeter,
+    search: Search,
+    birthday: Birthday,
+    /// Spare sockets that were heard on, and when.
+    spares: BTreeMap<SocketId, Timestamp>,
+    /// When the way in use is pinged next.
+    keep: Timestamp,
+    /// When there was traffic last.
+    active: Option<Timestamp>,
+    /// When it called last: somebody there wants to speak, though nothing has come yet.
+    called: Option<Timestamp>,
+    observed: Observed,
+    /// What the peer has said last of what arrived there.
+    arrived: u32,
+    /// Since when something was sent directly and nothing has arrived.
+    stalled: Option<Timestamp>,
+    /// Our network has changed: the way in use has to answer anew, from then on.
+    doubted: Option<Timestamp>,
+    /// Whether its NAT is hard, as it said in its last call, and where it is.
+    hard: bool,
+    called_at: Vec<SocketAddr>,
+    pings: VecDeque<PingId>,
+    answers: Budget,
+    calls: Budget,
+    guesses: Budget,
+    /// Direct ways that had to be left lately, and until when none is taken for it.
+    left: u32,
+    left_at: Timestamp,
+    pub(crate) barred: Timestamp,
+    /// When its timer is due, as the heap has it.
+    pub(crate) wake: Option<Timestamp>,
+}
+
+impl Peer {
+    pub(crate) fn new(id: NodeId, now: Timestamp) -> Self {
+        Self {
+            id,
+            theirs: Theirs::default(),
+            candidates: Candidates::default(),
+            book: Book::default(),
+            choice: Choice::Nowhere,
+            since: now,
+            changes: 0,
+            settle: None,
+            loss: LossMeter::default(),
+            search: Search::NONE,
+            birthday: Birthday::default(),
+            spares: BTreeMap::new(),
+            keep: now,
+            active: None,
+            called: None,
+            observed: Observed::default(),
+            arrived: 0,
+            stalled: None,
+            doubted: None,
+            hard: false,
+            called_at: Vec::new(),
+            pings: VecDeque::new(),
+            answers: Budget::new(64, 100),
+            calls: Budget::new(6, 2),
+            guesses: Budget::new(200, 20),
+            left: 0,
+            left_at: Timestamp::default(),
+            barred: Timestamp::default(),
+            wake: None,
+        }
+    }
+
+    /// The control plane says this of it.
+    pub(crate) fn set(&mut self, theirs: Theirs, world: &mut World<'_>) {
+        let inside = &world.own.inside;
+        let named: Vec<_> =
+            theirs.at.iter().copied().filter(|at| is_sensible(*at, inside)).collect();
+        let news = self.candidates.name(Origin::Told, &named, self.choice.route(), world.now);
+        let relay_changed = self.theirs.relay != theirs.relay;
+        self.theirs = theirs;
+        if news && self.is_active(world.now) {
+            self.search.begin(world.now);
+        }
+        if news || relay_changed {
+            self.choose(world);
+        }
+    }
+
+    /// This node's network is another.
+    pub(crate) fn start_over(&mut self, world: &mut World<'_>) {
+        self.candidates.forget();
+        self.book.clear();
+        self.birthday = Birthday::default();
+        (self.left, self.barred) = (0, Timestamp::default());
+        if self.choice.route().is_some() {
+            self.doubted = Some(world.now);
+            self.keep = world.now;
+        }
+        if self.is_active(world.now) {
+            self.search.begin(world.now);
+        }
+    }
+
+    pub(crate) fn is_active(&self, now: Timestamp) -> bool {
+        self.active.is_some_and(|at| now - at < IDLE)
+    }
+
+    /// Whether there is traffic, or may be soon.
+    pub(super) fn is_wanted(&self, now: Timestamp) -> bool {
+        self.is_active(now) || self.called.is_some_and(|at| now - at < CALLED)
+    }
+
+    /// There is traffic.
+    pub(crate) fn wake_up(&mut self, now: Timestamp) {
+        let was = self.is_active(now);
+        self.active = Some(now);
+        if !was {
+            self.search.begin(now);
+        }
+    }
+
+    /// Takes what the engine has counted.
+    pub(crate) fn observe(&mut self, observed: Observed, now: Timestamp) {
+        let before = std::mem::replace(&mut self.observed, observed);
+        if observed.sent > before.sent || observed.received > before.received {
+            if !self.is_busy(now) {
+                self.keep = self.keep.min(now);
+            }
+            self.wake_up(now);
+        }
+        // Told by the peer's pongs whether it arrives; one that never counted cannot say.
+        if observed.sent > before.sent && self.choice.route().is_some() && self.arrived > 0 {
+            self.stalled.get_or_insert(now);
+        }
+    }
+
+    /// What is wrong with the way in use, by what goes through it.
+    fn tunnel_fault(&self, now: Timestamp) -> Option<Fault> {
+        let route = self.choice.route()?;
+        if self.loss.is_bad() {
+            return Some(Fault::Lossy);
+        }
+        let evidence = self.candidates.get(&route)?.evidence;
+        let round = evidence.rtt.unwrap_or_default() * 3;
+        if self.doubted.is_some_and(|at| now - at > time::DOUBT + round) {
+            return Some(Fault::Died);
+        }
+        // Two rounds of pings have said that nothing has arrived since.
+        let stalled = self.stalled.is_some_and(|at| now - at > time::STALL + round);
+        (stalled && evidence.is_fresh(time::BUSY_PING * 2, now)).then_some(Fault::Blocked)
+    }
+
+    fn send(&self, via: Via, probe: Probe, world: &mut World<'_>) {
+        world.actions.push_back(Action::Send { peer: self.id, via, probe });
+    }
+
+    /// Asks whether it is there. What has never answered is asked within bounds only: a peer may name
+    /// any address.
+    fn ping(&mut self, route: Route, world: &mut World<'_>) {
+        let known = self.candidates.evidence(&route);
+        let proven = known.as_ref().is_some_and(|evidence| evidence.answered > 0);
+        if !proven && !self.guesses.take(world.now) {
+            return;
+        }
+        if let Some(evidence) = known {
+            evidence.asked();
+        }
+        self.ping_anyway(route, world);
+    }
+
+    fn ping_anyway(&mut self, route: Route, world: &mut World<'_>) {
+        let mut id = [0; 12];
+        world.rng.fill_bytes(&mut id);
+        self.book.add(PingId(id), route, world.now);
+        world.counters.pings += 1;
+        self.send(Via::Direct(route), Probe::Ping { id: PingId(id), room: 0 }, world);
+    }
+
+    fn ping_all(&mut self, world: &mut World<'_>) {
+        let used = self.choice.route();
+        let routes: Vec<_> = self.candidates.iter().map(|(route, _)| route).collect();
+        for route in routes {
+            if Some(route) != used {
+                self.ping(route, world);
+            }
+        }
+    }
+
+    /// How much is remembered of it: bounded, whatever comes.
+    pub(crate) fn size(&self) -> usize {
+        self.candidates.len() + self.book.len() + self.pings.len() + self.called_at.len()
+    }
+}

@@ -1,0 +1,109 @@
+//! What a peer's probes do.
+
+use proto::probe::{Call, PingId, Pong, Probe};
+
+use super::{Peer, SEEN_PINGS, World};
+use crate::candidates::{Origin, is_sensible};
+use crate::refusal::Refusal;
+use crate::route::{Route, Rule, Via};
+use crate::select::FRESH;
+
+impl Peer {
+    pub(crate) fn handle(
+        &mut self,
+        via: Via,
+        probe: &Probe,
+        world: &mut World<'_>,
+    ) -> Result<(), Refusal> {
+        match (via, probe) {
+            (Via::Direct(route), Probe::Ping { id, .. }) => self.take_ping(route, *id, world),
+            (Via::Direct(route), Probe::Pong(pong)) => self.take_pong(route, pong, world),
+            (Via::Relay, Probe::Call(call)) => self.take_call(call, world),
+            _ => Err(Refusal::WrongWay),
+        }
+    }
+
+    fn take_ping(
+        &mut self,
+        route: Route,
+        id: PingId,
+        world: &mut World<'_>,
+    ) -> Result<(), Refusal> {
+        if self.pings.contains(&id) {
+            return Err(Refusal::Replayed);
+        }
+        if !self.answers.take(world.now) {
+            return Err(Refusal::TooMany);
+        }
+        if self.pings.len() >= SEEN_PINGS {
+            self.pings.pop_front();
+        }
+        self.pings.push_back(id);
+        self.heard_on(route.socket, world.now);
+        let seen = route.to;
+        let received = self.observed.messages;
+        self.send(Via::Direct(route), Probe::Pong(Pong { id, seen, received }), world);
+        // The way is open from there: that it is from here, too, is seen at once.
+        if self.is_wanted(world.now) && world.own.rule != Rule::Relay {
+            self.candidates.add(route, Origin::Seen, self.choice.route(), world.now);
+            let fresh = self.candidates.get(&route);
+            if fresh.is_some_and(|known| !known.evidence.is_fresh(FRESH, world.now)) {
+                self.ping(route, world);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_pong(&mut self, via: Route, pong: &Pong, world: &mut World<'_>) -> Result<(), Refusal> {
+        let (route, at) = self.book.answered(pong.id).ok_or(Refusal::Unasked)?;
+        if route != via {
+            return Err(Refusal::Elsewhere);
+        }
+        self.heard_on(route.socket, world.now);
+        self.candidates.add(route, Origin::Guessed, self.choice.route(), world.now);
+        let used = self.choice.route() == Some(route);
+        if let Some(evidence) = self.candidates.evidence(&route) {
+            evidence.answered(world.now - at, used && at >= self.since, world.now);
+        }
+        if used {
+            self.doubted = self.doubted.filter(|since| at < *since);
+            if pong.received.arrived != self.arrived {
+                self.stalled = None;
+            }
+            self.loss.take(pong.received, world.now);
+        }
+        self.arrived = pong.received.arrived;
+        self.choose(world);
+        Ok(())
+    }
+
+    fn take_call(&mut self, call: &Call, world: &mut World<'_>) -> Result<(), Refusal> {
+        if !self.calls.take(world.now) {
+            return Err(Refusal::TooMany);
+        }
+        if world.own.rule == Rule::Relay {
+            return Ok(());
+        }
+        let inside = &world.own.inside;
+        let named: Vec<_> = call.at.iter().copied().filter(|at| is_sensible(*at, inside)).collect();
+        self.candidates.name(Origin::Called, &named, self.choice.route(), world.now);
+        (self.hard, self.called_at) = (call.hard, named);
+        self.called = Some(world.now);
+        if self.choice.route().is_none() {
+            self.search.join(world.now);
+        }
+        if !call.answers {
+            self.call(true, world);
+        }
+        self.ping_all(world);
+        Ok(())
+    }
+
+    pub(super) fn call(&self, answers: bool, world: &mut World<'_>) {
+        if self.theirs.relay {
+            world.counters.calls += 1;
+            let (at, hard) = (world.own.at.clone(), world.own.hard);
+            self.send(Via::Relay, Probe::Call(Call { hard, answers, at }), world);
+        }
+    }
+}

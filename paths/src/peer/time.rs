@@ -1,0 +1,147 @@
+//! What the passing of time does to a peer.
+
+use std::time::Duration;
+
+use engine::Timestamp;
+
+use super::{CALLED, IDLE, Peer, World};
+use crate::agents::Action;
+use crate::birthday::SPARES;
+use crate::route::{Choice, Rule, SocketId};
+
+/// How often the way in use is pinged while there is traffic, and else.
+pub(super) const BUSY_PING: Duration = Duration::from_millis(250);
+const QUIET_PING: Duration = Duration::from_secs(5);
+/// Traffic within this is traffic.
+const BUSY: Duration = Duration::from_secs(3);
+/// What was sent must have arrived within this, and a round trip.
+pub(super) const STALL: Duration = Duration::from_millis(1500);
+/// How long a way may take to answer after our network has changed, beside its round trip.
+pub(super) const DOUBT: Duration = Duration::from_millis(300);
+/// A spare socket on which the peer pings no more.
+const SPARE_SILENCE: Duration = Duration::from_secs(15);
+const DOUBT_PING: Duration = Duration::from_millis(100);
+
+impl Peer {
+    pub(super) fn is_busy(&self, now: Timestamp) -> bool {
+        self.active.is_some_and(|at| now - at < BUSY)
+    }
+
+    /// When it wants to be looked at, and why.
+    pub(crate) fn due(&self) -> Option<(Timestamp, &'static str)> {
+        let active = self.active.map(|at| at + IDLE);
+        let ends = active.max(self.called.map(|at| at + CALLED))?;
+        let keeps = self.choice.route().map(|_| (self.keep, "ping the way in use"));
+        let all = [
+            Some((ends, "idle")),
+            keeps,
+            self.search.at.map(|at| (at, "search")),
+            self.settle.map(|at| (at, "choose")),
+            self.birthday.at().map(|at| (at, "guess ports")),
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, world: &mut World<'_>) {
+        let now = world.now;
+        let (candidates, book) = (&mut self.candidates, &mut self.book);
+        let (used, since) = (self.choice.route(), self.since);
+        book.expire(now, |route, at| {
+            if let Some(evidence) = candidates.evidence(&route) {
+                evidence.lost(used == Some(route) && at >= since);
+            }
+        });
+        if !self.is_wanted(now) {
+            self.fall_asleep(world);
+            return;
+        }
+        if self.birthday.is_over(now) {
+            self.end_birthday(world);
+        }
+        if !self.spares.is_empty() && self.birthday.spares().is_none() {
+            self.close_silent_spares(SPARE_SILENCE, world);
+        }
+        self.choose(world);
+        if let Some(route) = self.choice.route()
+            && now >= self.keep
+        {
+            self.ping(route, world);
+            let busy = if self.is_busy(now) { BUSY_PING } else { QUIET_PING };
+            self.keep = now + if self.doubted.is_some() { DOUBT_PING } else { busy };
+        }
+        if world.own.rule == Rule::Relay {
+            self.search.stop();
+        } else {
+            self.look_for_ways(world);
+        }
+    }
+
+    fn look_for_ways(&mut self, world: &mut World<'_>) {
+        let now = world.now;
+        if let Some(round) = self.search.due(world.rng, now) {
+            let route = self.choice.route();
+            let known = route.and_then(|route| self.candidates.get(&route));
+            let is_direct = known.is_some_and(|known| known.evidence.heard.is_some());
+            if is_direct {
+                // There may be a better one; the peer need not be called for that.
+                self.search.found(now);
+            } else {
+                world.counters.searches += u64::from(round.first);
+                if round.call && self.is_active(now) {
+                    self.call(false, world);
+                }
+                if round.last {
+                    self.begin_birthday(world);
+                }
+            }
+            self.ping_all(world);
+        }
+        for route in self.birthday.due(now) {
+            self.ping_anyway(route, world);
+        }
+    }
+
+    fn begin_birthday(&mut self, world: &mut World<'_>) {
+        let now = world.now;
+        let both_known = !self.called_at.is_empty();
+        let target = self.called_at.iter().copied().find(|at| at.is_ipv4());
+        let Some(target) = target.filter(|_| both_known && world.own.hard != self.hard) else {
+            return;
+        };
+        if !self.birthday.may_begin(now) || self.barred > now {
+            return;
+        }
+        if self.hard {
+            self.birthday.guess(target.ip(), world.rng, now);
+        } else if world.spares.1.is_none() {
+            let first = SocketId(world.spares.0);
+            world.spares.0 = world.spares.0.wrapping_add(SPARES).max(1);
+            world.spares.1 = Some(self.id);
+            world.actions.push_back(Action::OpenSpares { peer: self.id, first, count: SPARES });
+            self.birthday.send_from(first, target, now);
+        } else {
+            return;
+        }
+        world.counters.birthdays += 1;
+    }
+
+    /// No traffic: NATs may close from now on, and nothing is sent to keep them open.
+    fn fall_asleep(&mut self, world: &mut World<'_>) {
+        (self.active, self.called) = (None, None);
+        self.search.stop();
+        self.book.clear();
+        if self.theirs.relay && self.choice.route().is_some() && world.own.rule != Rule::Direct {
+            self.turn_to(Choice::Relay, world);
+            self.search.stop();
+        }
+        self.end_birthday(world);
+        self.close_silent_spares(Duration::ZERO, world);
+    }
+
+    /// It is a peer no more.
+    pub(crate) fn end(&mut self, world: &mut World<'_>) {
+        self.choice = Choice::Nowhere;
+        self.end_birthday(world);
+        self.close_silent_spares(Duration::ZERO, world);
+    }
+}

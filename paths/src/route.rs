@@ -1,0 +1,74 @@
+//! Ways, as the rest names them.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A socket of ours: the WireGuard port, or a spare one that a NAT gave a port that works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u32);
+
+impl SocketId {
+    /// The WireGuard port.
+    pub const MAIN: Self = Self(0);
+}
+
+/// A direct way: from a socket of ours to an address of the peer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Route {
+    /// From here.
+    pub socket: SocketId,
+    /// To here.
+    pub to: SocketAddr,
+}
+
+impl From<SocketAddr> for Route {
+    fn from(to: SocketAddr) -> Self {
+        Self { socket: SocketId::MAIN, to }
+    }
+}
+
+/// How a probe came or goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// By the relay.
+    Relay,
+    /// Directly.
+    Direct(Route),
+}
+
+/// Where a peer's packets are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// There is no way.
+    #[default]
+    Nowhere,
+    /// To its relay.
+    Relay,
+    /// Straight to it.
+    Direct(Route),
+}
+
+impl Choice {
+    /// The direct way, if it is one.
+    #[must_use]
+    pub const fn route(self) -> Option<Route> {
+        match self {
+            Self::Direct(route) => Some(route),
+            Self::Nowhere | Self::Relay => None,
+        }
+    }
+}
+
+/// What ways may be chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// Whatever is best.
+    #[default]
+    Any,
+    /// Relays only: nobody learns this node's addresses by its packets.
+    Relay,
+    /// Direct ways only: without one, packets go nowhere.
+    Direct,
+}
