@@ -5,6 +5,7 @@ mod fleet;
 mod lanes;
 mod moves;
 mod names;
+mod nats;
 mod outage;
 mod outside;
 mod paths;

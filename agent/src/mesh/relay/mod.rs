@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use proto::control::RegionId;
 use proto::key::PublicKey;
+use proto::probe::is_probe;
 use proto::relay::Batch;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -39,6 +40,9 @@ use sending::{Sent, send};
 const UNUSED: Duration = Duration::from_secs(300);
 /// The longest sleep.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often it is said that a peer has relayed packets, and how many peers may wait to be named.
+const SAID: Duration = Duration::from_secs(1);
+const NAMED: usize = 256;
 
 /// A connection of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +56,7 @@ pub(crate) struct Relays {
     plans: watch::Sender<Plan>,
     home: watch::Receiver<Option<RelayHome>>,
     ways: watch::Receiver<Ways>,
+    busy: mpsc::Receiver<PeerNumber>,
     port: u16,
 }
 
@@ -68,6 +73,7 @@ impl Relays {
         let (said, home) = watch::channel(None);
         let (say_ways, ways) = watch::channel(Ways::default());
         let (incoming, inbox) = mpsc::channel(1024);
+        let (say_busy, busy) = mpsc::channel(NAMED);
         let task = Task {
             port,
             endpoint,
@@ -78,9 +84,10 @@ impl Relays {
             incoming,
             home: said,
             ways: say_ways,
+            busy: Busy { to: say_busy, said: HashMap::new() },
         };
         tokio::spawn(task.run(plan, inbox));
-        Ok(Self { plans, home, ways, port: number })
+        Ok(Self { plans, home, ways, busy, port: number })
     }
 
     /// Where the engine sends packets for a peer.
@@ -94,6 +101,12 @@ impl Relays {
 
     pub(crate) fn home(&self) -> Option<RelayHome> {
         self.home.borrow().clone()
+    }
+
+    /// Waits for a peer that has relayed packets: where the engine sends them.
+    pub(crate) async fn busy(&mut self) -> Option<SocketAddr> {
+        let peer = self.busy.recv().await?;
+        Some(self.address(peer))
     }
 
     /// By what packets to a peer left the last time: `lane`, `QUIC` or `TLS`.
@@ -112,6 +125,7 @@ struct Task {
     incoming: mpsc::Sender<Incoming>,
     home: watch::Sender<Option<RelayHome>>,
     ways: watch::Sender<Ways>,
+    busy: Busy,
 }
 
 fn quic_endpoint() -> std::io::Result<quinn::Endpoint> {
@@ -152,6 +166,7 @@ impl Task {
                 taken = self.port.receive(engine) => match taken {
                     Ok((peer, packets)) => {
                         if let Some(batch) = packets.batch() {
+                            self.busy.note(peer, &batch);
                             let (clients, lanes) = (&mut self.clients, &mut self.lanes);
                             match send(&self.plan, clients, lanes, peer, batch) {
                                 Sent::By(way) => say_way(&self.ways, peer, way),
@@ -195,6 +210,7 @@ impl Task {
         }
         let numbers = &plan.peers;
         self.ways.send_modify(|ways| ways.retain(|peer, _| numbers.contains_key(peer)));
+        self.busy.said.retain(|peer, _| numbers.contains_key(peer));
         self.plan = plan;
         if let Some(home) = self.plan.home {
             let keys: Vec<_> = self.plan.tickets.iter().map(|(key, _)| *key).collect();
@@ -227,8 +243,10 @@ impl Task {
         | Incoming::Frame(LineId { client, .. }, _)) = &incoming;
         let Some(client) = self.clients.get_mut(client) else { return };
         let (port, numbers, engine) = (&self.port, &self.numbers, self.plan.engine);
+        let busy = &mut self.busy;
         client.take(incoming, &mut self.lanes, |from, batch| {
             if let Some(&number) = numbers.get(&from) {
+                busy.note(number, &batch);
                 port.deliver(number, batch, engine);
             }
         });
@@ -251,8 +269,10 @@ impl Task {
 
     fn hear_lanes(&mut self, received: &Received) {
         let (port, numbers, engine) = (&self.port, &self.numbers, self.plan.engine);
-        let deliver = |from: PublicKey, batch: Batch<'_>| {
+        let busy = &mut self.busy;
+        let mut deliver = |from: PublicKey, batch: Batch<'_>| {
             if let Some(&number) = numbers.get(&from) {
+                busy.note(number, &batch);
                 port.deliver(number, batch, engine);
             }
         };
@@ -261,11 +281,11 @@ impl Task {
             if let Some(client) = clients.get_mut(&of.client) {
                 client.lane_heard(of, &heard);
                 if let Heard::Packet(from, packet) = heard {
-                    run.add(from, packet, deliver);
+                    run.add(from, packet, &mut deliver);
                 }
             }
         });
-        run.flush(deliver);
+        run.flush(&mut deliver);
     }
 
     fn say_home(&self) {
@@ -283,6 +303,28 @@ impl Task {
             *said = home;
             is_new
         });
+    }
+}
+
+/// Says which peers have relayed packets, so that a better way is looked for.
+struct Busy {
+    to: mpsc::Sender<PeerNumber>,
+    said: HashMap<PeerNumber, Instant>,
+}
+
+impl Busy {
+    fn note(&mut self, peer: PeerNumber, batch: &Batch<'_>) {
+        // What looks for ways is no traffic.
+        if batch.datagrams().next().is_none_or(is_probe) {
+            return;
+        }
+        let now = Instant::now();
+        let said = self.said.get(&peer);
+        let is_new = said.is_none_or(|at| now.saturating_duration_since(*at) >= SAID);
+        // One that finds no room is said with the next packet.
+        if is_new && self.to.try_send(peer).is_ok() {
+            self.said.insert(peer, now);
+        }
     }
 }
 
