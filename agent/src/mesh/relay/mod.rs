@@ -43,6 +43,10 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How often it is said that a peer has relayed packets, and how many peers may wait to be named.
 const SAID: Duration = Duration::from_secs(1);
 const NAMED: usize = 256;
+/// For so many peers, so many sends each, so long, packets wait for a connection.
+const WAITING_PEERS: usize = 256;
+const WAITING_SENDS: usize = 16;
+const WAITING: Duration = Duration::from_secs(3);
 
 /// A connection of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +89,7 @@ impl Relays {
             home: said,
             ways: say_ways,
             busy: Busy { to: say_busy, said: HashMap::new() },
+            waiting: HashMap::new(),
         };
         tokio::spawn(task.run(plan, inbox));
         Ok(Self { plans, home, ways, busy, port: number })
@@ -126,7 +131,12 @@ struct Task {
     home: watch::Sender<Option<RelayHome>>,
     ways: watch::Sender<Ways>,
     busy: Busy,
+    /// Packets that wait for a connection to another region.
+    waiting: HashMap<PeerNumber, (Instant, Vec<Kept>)>,
 }
+
+/// Datagrams, and the length of each.
+type Kept = (Vec<u8>, usize);
 
 fn quic_endpoint() -> std::io::Result<quinn::Endpoint> {
     let any = |v6: bool| if v6 { "[::]:0" } else { "0.0.0.0:0" };
@@ -149,6 +159,7 @@ impl Task {
                 self.end_lanes();
             }
             self.keep_lanes();
+            self.send_waiting();
             self.say_home();
             let due = self.clients.values().filter_map(Client::poll_timeout);
             let due = due.chain(self.lanes.poll_timeout()).min();
@@ -170,7 +181,11 @@ impl Task {
                             let (clients, lanes) = (&mut self.clients, &mut self.lanes);
                             match send(&self.plan, clients, lanes, peer, batch) {
                                 Sent::By(way) => say_way(&self.ways, peer, way),
-                                Sent::Missing(client) => self.visit(client),
+                                Sent::Missing(client) => {
+                                    let kept = (batch.bytes().to_vec(), batch.segment());
+                                    self.visit(client);
+                                    self.wait(peer, kept);
+                                }
                                 Sent::Nowhere => {}
                             }
                         }
@@ -184,6 +199,32 @@ impl Task {
                 () = tokio::time::sleep_until(due.into()) => {}
             }
         }
+    }
+
+    fn wait(&mut self, peer: PeerNumber, kept: Kept) {
+        if self.waiting.len() < WAITING_PEERS || self.waiting.contains_key(&peer) {
+            let new = || (Instant::now(), Vec::new());
+            let (_, sends) = self.waiting.entry(peer).or_insert_with(new);
+            if sends.len() < WAITING_SENDS {
+                sends.push(kept);
+            }
+        }
+    }
+
+    /// Sends what waited for a connection that is there by now.
+    fn send_waiting(&mut self) {
+        let Self { plan, clients, lanes, waiting, .. } = self;
+        waiting.retain(|peer, (since, sends)| {
+            let mut missing = false;
+            for (bytes, segment) in &*sends {
+                let Some(batch) = Batch::new(bytes, *segment) else { continue };
+                missing |= matches!(send(plan, clients, lanes, *peer, batch), Sent::Missing(_));
+                if missing {
+                    break;
+                }
+            }
+            missing && since.elapsed() < WAITING
+        });
     }
 
     fn adopt(&mut self, plan: Plan) {
