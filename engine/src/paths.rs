@@ -8,6 +8,7 @@ use crate::ecn::Ecn;
 use crate::node::Engine;
 use crate::noise::MESSAGE_ROOM;
 use crate::output::{Endpoint, Output};
+use crate::peer::Peer;
 use crate::time::Timestamp;
 
 /// What is asked for one peer.
@@ -50,17 +51,15 @@ impl Engine {
             }
             PathChange::Hold(address) => {
                 (peer.endpoint, peer.held) = (Some(Endpoint::from(*address)), true);
+                // What asked elsewhere for a session may not have been heard; packets wait for it.
+                if up && !peer.queue.is_empty() {
+                    peer.ask_again(&[*address], now, out);
+                }
             }
             PathChange::Nowhere => (peer.endpoint, peer.held) = (None, true),
             PathChange::Probe(addresses) => {
-                let Some(tunnel) = peer.tunnel.as_mut().filter(|_| up) else { return };
-                let slot = out.transmits.slot(MESSAGE_ROOM);
-                let Some(len) = tunnel.initiate_again(slot, now) else { return };
-                let message = slot[..len].to_vec();
-                for &to in addresses {
-                    out.transmits.slot(MESSAGE_ROOM)[..len].copy_from_slice(&message);
-                    out.transmits.commit(to.into(), Ecn::NotCapable, len);
-                    peer.tx_bytes += len as u64;
+                if up {
+                    peer.ask_again(addresses, now, out);
                 }
             }
         }
@@ -68,10 +67,24 @@ impl Engine {
     }
 }
 
+impl Peer {
+    /// Asks for a session at these addresses, whether an answer is awaited or not.
+    fn ask_again(&mut self, addresses: &[SocketAddr], now: Timestamp, out: &mut Output) {
+        let Some(tunnel) = self.tunnel.as_mut() else { return };
+        let slot = out.transmits.slot(MESSAGE_ROOM);
+        let Some(len) = tunnel.initiate_again(slot, now) else { return };
+        let message = slot[..len].to_vec();
+        for &to in addresses {
+            out.transmits.slot(MESSAGE_ROOM)[..len].copy_from_slice(&message);
+            out.transmits.commit(to.into(), Ecn::NotCapable, len);
+            self.tx_bytes += len as u64;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::Peer;
 
     #[test]
     fn a_peer_that_is_held_does_not_roam() {

@@ -19,11 +19,13 @@ pub enum Refusal {
     WrongWay,
     /// More than a peer may send.
     TooMany,
+    /// This node uses relays only.
+    Forbidden,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Stranger,
         Self::Seal,
@@ -32,6 +34,7 @@ impl Refusal {
         Self::Elsewhere,
         Self::WrongWay,
         Self::TooMany,
+        Self::Forbidden,
     ];
 
     /// For counters.
@@ -46,6 +49,7 @@ impl Refusal {
             Self::Elsewhere => "elsewhere",
             Self::WrongWay => "wrong_way",
             Self::TooMany => "too_many",
+            Self::Forbidden => "forbidden",
         }
     }
 }

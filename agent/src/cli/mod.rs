@@ -3,8 +3,10 @@
 mod daemon;
 mod down;
 mod drops;
+mod explain;
 mod flows;
 mod names;
+mod netcheck;
 mod peers;
 mod ping;
 mod policy;
@@ -41,6 +43,8 @@ enum Command {
     /// List, count or look at peers
     Peers(peers::Args),
     Ping(ping::Args),
+    Explain(explain::Args),
+    Netcheck(netcheck::Args),
     Top(top::Args),
     Rotate(down::RotateArgs),
     Leave(down::LeaveArgs),
@@ -73,6 +77,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(args) => args.run(),
         Command::Peers(args) => args.run(),
         Command::Ping(args) => args.run(),
+        Command::Explain(args) => args.run(),
+        Command::Netcheck(args) => args.run(),
         Command::Top(args) => args.run(),
         Command::Rotate(args) => args.run(),
         Command::Leave(args) => args.run(),

@@ -17,18 +17,21 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Ask a peer through the tunnel whether it is there; each answer names the path
 ///
 /// It sends ICMP echo requests, which the policy has to let pass. Exit codes: 0 if an answer came, 1
-/// if none did.
+/// if none did. With --until-direct: 0 if the path is direct.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The peer, by name, address, key or id
     #[arg(value_name = "PEER")]
     peer: String,
-    /// How often
-    #[arg(short, long, value_name = "N", default_value_t = 4)]
-    count: u16,
-    /// Milliseconds between two
-    #[arg(short, long, value_name = "MS", default_value_t = 1000)]
-    interval: u64,
+    /// How often [default: 4]
+    #[arg(short, long, value_name = "N")]
+    count: Option<u16>,
+    /// Go on until the path is direct, at most COUNT times (200 if it is not given, 5 a second)
+    #[arg(long)]
+    until_direct: bool,
+    /// Milliseconds between two [default: 1000]
+    #[arg(short, long, value_name = "MS")]
+    interval: Option<u64>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -47,22 +50,31 @@ impl Args {
         let id = u16::try_from(std::process::id() & 0xffff)?;
         let echo = Echo::open(address, id)
             .context("cannot open a raw socket; it takes CAP_NET_RAW, are you root?")?;
-        let mut answers = 0;
-        for sequence in 1..=self.count {
+        let (count, interval) = if self.until_direct { (200, 200) } else { (4, 1000) };
+        let (count, interval) = (self.count.unwrap_or(count), self.interval.unwrap_or(interval));
+        let (mut asked, mut answers, mut is_direct) = (0, 0, false);
+        for sequence in 1..=count {
             let time = echo.ask(sequence, PATIENCE).context("cannot ask")?;
+            asked += 1;
             answers += u32::from(time.is_some());
             let status = caller.status()?;
-            let path = find(&status.peers, &peer.node).map(|peer| peer.way());
+            let now = find(&status.peers, &peer.node);
+            is_direct = now.as_ref().is_ok_and(|peer| peer.path == "direct");
+            let path = now.map(|peer| peer.way());
             self.show(sequence, address, time, &path.unwrap_or_else(|_| "none".to_owned()));
-            if sequence < self.count {
-                let interval = Duration::from_millis(self.interval);
+            if self.until_direct && is_direct {
+                break;
+            }
+            if sequence < count {
+                let interval = Duration::from_millis(interval);
                 std::thread::sleep(interval.saturating_sub(time.unwrap_or(PATIENCE)));
             }
         }
         if !self.json {
-            println!("{answers} of {} answered", self.count);
+            println!("{answers} of {asked} answered");
         }
-        Ok(if answers > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let done = if self.until_direct { is_direct } else { answers > 0 };
+        Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     fn show(&self, sequence: u16, address: std::net::IpAddr, time: Option<Duration>, path: &str) {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use ipnet::IpNet;
+use paths::Rule;
 use proto::control::AuthKey;
 
 use super::daemon::{Place, Socket};
@@ -58,6 +59,10 @@ pub(super) struct Args {
     /// The UDP port of WireGuard [default: the one that it had, else any]
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
+    /// Use only these ways to peers: `any`, `relay` (peers do not learn this node's addresses by its
+    /// packets) or `direct` (without a direct way, packets go nowhere)
+    #[arg(long, value_name = "WAYS", default_value = "any", value_parser = rule)]
+    path: Rule,
     /// Be the daemon too, in the foreground
     #[arg(short, long, conflicts_with = "json")]
     foreground: bool,
@@ -85,6 +90,7 @@ impl Args {
             accept_routes: self.accept_routes,
             names: !self.no_names,
             port: self.port,
+            path: self.path,
         };
         let auth_key = self.auth_key.map(read_key).transpose()?;
         if self.foreground {
@@ -104,6 +110,15 @@ impl Args {
             Outcome::Offline => ExitCode::from(OFFLINE),
             _ => ExitCode::SUCCESS,
         })
+    }
+}
+
+fn rule(text: &str) -> Result<Rule, String> {
+    match text {
+        "any" => Ok(Rule::Any),
+        "relay" => Ok(Rule::Relay),
+        "direct" => Ok(Rule::Direct),
+        _ => Err("it is any, relay or direct".to_owned()),
     }
 }
 

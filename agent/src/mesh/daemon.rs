@@ -159,6 +159,20 @@ impl Daemon {
                 replies.send(Reply::Status(status)).await?;
                 return Ok(());
             }
+            Request::Explain { node } => {
+                let report = self.running()?.told(|reply| Ask::Explain(node, reply)).await?;
+                let report = report.context(
+                    "nothing is known of the ways to this peer: its agent is older and has no \
+                     probes, or it is no peer",
+                )?;
+                replies.send(Reply::Explained(Box::new(report))).await?;
+                return Ok(());
+            }
+            Request::Netcheck => {
+                let report = self.running()?.told(Ask::Netcheck).await?;
+                replies.send(Reply::Netcheck(Box::new(report))).await?;
+                return Ok(());
+            }
             Request::Rotate => {
                 self.running()?.ask(Ask::Rotate).await?;
                 Outcome::Rotating

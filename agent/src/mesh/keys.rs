@@ -1,5 +1,6 @@
 //! The node's keys and settings, as they are kept: when keys change, and what is to be done then.
 
+use anyhow::Context as _;
 use engine::Timestamp;
 use proto::control::{Netmap, Report};
 use proto::key::{PrivateKey, PublicKey};
@@ -62,6 +63,17 @@ impl KeyRing {
     pub(super) fn keep_port(&mut self, port: u16) {
         self.state.settings.port = port;
         self.keep();
+    }
+
+    /// The probe key; a node that is older than probes gets one.
+    pub(super) fn probe_key(&mut self) -> anyhow::Result<Secret> {
+        let identity = self.state.identity.as_mut().context("this node has no keys yet")?;
+        if let Some(key) = &identity.probe_key {
+            return Ok(key.clone());
+        }
+        let key = identity.probe_key.insert(Secret::generate()?).clone();
+        self.keep();
+        Ok(key)
     }
 
     /// A person wants another WireGuard key.

@@ -36,6 +36,11 @@ impl Links {
         self.numbers.get(peer).map(|number| self.relays.address(*number))
     }
 
+    /// Waits for a peer that has relayed packets: where the engine sends them.
+    pub(super) async fn busy(&mut self) -> Option<SocketAddr> {
+        self.relays.busy().await
+    }
+
     pub(super) fn forget(&mut self, peer: &NodeId) {
         self.numbers.remove(peer);
     }

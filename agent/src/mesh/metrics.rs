@@ -127,10 +127,15 @@ impl Scraped {
         ]
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 4] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 9] {
         let peers = || self.0.peers.iter();
-        let flows = &self.0.flows;
+        let (flows, paths) = (&self.0.flows, &self.0.paths);
         [
+            ("path_searches", "Searches for direct ways", paths.searches),
+            ("path_calls", "Calls of peers by relays", paths.calls),
+            ("path_pings", "Pings on direct ways", paths.pings),
+            ("path_port_searches", "Searches of a hard NAT's ports", paths.birthdays),
+            ("path_changes", "Changes of ways to peers", paths.changes),
             ("sent_bytes", "Bytes sent to peers", peers().map(|peer| peer.sent).sum()),
             ("received_bytes", "Bytes from peers", peers().map(|peer| peer.received).sum()),
             ("flow_events_missed", "Flow events that came too fast to be seen", flows.missed),
@@ -183,6 +188,14 @@ impl Collector for Scraped {
         let drops: Vec<_> =
             self.0.drops.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
         counters("dropped_packets", "Packets that were dropped, by the reason", "reason", &drops)?;
+        let paths = &self.0.paths;
+        for (name, help, label, counts) in [
+            ("paths_found", "Direct ways that were taken", "origin", &paths.found),
+            ("probes_refused", "Probes that were refused", "reason", &paths.refused),
+        ] {
+            let counts: Vec<_> = counts.iter().map(|(of, count)| (of.as_str(), *count)).collect();
+            counters(name, help, label, &counts)?;
+        }
         let flows = &self.0.flows;
         let events = [("start", flows.started), ("end", flows.ended), ("denied", flows.denied)];
         counters("flow_events", "What became of flows", "event", &events)

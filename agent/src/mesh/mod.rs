@@ -18,6 +18,7 @@ mod keys;
 mod links;
 mod metrics;
 mod names;
+mod netcheck;
 mod outside;
 mod paths;
 mod reflexive;
@@ -34,6 +35,8 @@ pub(crate) mod store;
 mod wanted;
 mod whereabouts;
 
+pub(crate) use self::paths::PathReport;
 pub(crate) use daemon::{Options, Up, run};
+pub(crate) use netcheck::NetReport;
 pub(crate) use state::Settings;
 pub(crate) use status::{PeerStatus, Status};

@@ -8,12 +8,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use proto::control::AuthKey;
+use proto::control::{AuthKey, NodeId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
-use super::{Settings, Status};
+use super::{NetReport, PathReport, Settings, Status};
 
 /// Where it is if nothing else is said.
 pub(crate) const SOCKET: &str = "/run/nearwire/nearwire.sock";
@@ -35,6 +35,12 @@ pub(crate) enum Request {
     /// Leave it for good: the node is forgotten, here and there.
     Leave,
     Status,
+    /// Say why a peer is reached as it is.
+    Explain {
+        node: NodeId,
+    },
+    /// Say what the host's network lets through.
+    Netcheck,
     /// Take another WireGuard key.
     Rotate,
 }
@@ -46,6 +52,8 @@ pub(crate) enum Reply {
     /// It goes on: what is being done.
     Progress(String),
     Status(Box<Status>),
+    Explained(Box<PathReport>),
+    Netcheck(Box<NetReport>),
     Done(Done),
     Refused(String),
 }
@@ -195,6 +203,21 @@ impl Caller {
     pub(crate) fn status(&mut self) -> anyhow::Result<Status> {
         match self.ask(&Request::Status, |_| {})? {
             Reply::Status(status) => Ok(*status),
+            _ => bail!(OTHER),
+        }
+    }
+
+    pub(crate) fn explain(&mut self, node: &str) -> anyhow::Result<PathReport> {
+        let node = node.parse().context("the daemon names a peer that is none")?;
+        match self.ask(&Request::Explain { node }, |_| {})? {
+            Reply::Explained(report) => Ok(*report),
+            _ => bail!(OTHER),
+        }
+    }
+
+    pub(crate) fn netcheck(&mut self) -> anyhow::Result<NetReport> {
+        match self.ask(&Request::Netcheck, |_| {})? {
+            Reply::Netcheck(report) => Ok(*report),
             _ => bail!(OTHER),
         }
     }

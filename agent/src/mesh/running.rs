@@ -24,6 +24,8 @@ use crate::wg::{self, Interface, Proposal};
 const CONNECT: Duration = Duration::from_secs(20);
 /// How long it may take to leave the host as it was, once the interface is gone.
 const LEAVE: Duration = Duration::from_secs(5);
+/// Probes and answers of STUN that wait; what comes on top is lost, and sent again.
+const SIDE: usize = 1024;
 const GOING_DOWN: &str = "this node is going down";
 
 /// See the module.
@@ -43,7 +45,7 @@ impl Running {
         let netmap = store.netmap();
         // Nothing passes before a control plane has said what may.
         let at_first = netmap.as_ref().map(filter).transpose()?.unwrap_or_default();
-        let (side, arrivals) = mpsc::channel(16);
+        let (side, arrivals) = mpsc::channel(SIDE);
         let options = wg::Options {
             interface: daemon.interface.clone(),
             foreground: true,
@@ -111,6 +113,16 @@ impl Running {
         let (reply, answer) = oneshot::channel();
         self.asks.send(ask(reply)).await.context(GOING_DOWN)?;
         answer.await.context(GOING_DOWN)?.map_err(anyhow::Error::msg)
+    }
+
+    /// Has something told.
+    pub(super) async fn told<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
+    ) -> anyhow::Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(ask(reply)).await.context(GOING_DOWN)?;
+        answer.await.context(GOING_DOWN)
     }
 
     /// How it is; nothing if it is going down.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use paths::Rule;
 use proto::control::NodeId;
 use proto::ticket::UnixSeconds;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub(crate) struct Settings {
     /// The WireGuard port; 0 is any.
     #[serde(default)]
     pub(crate) port: u16,
+    /// What ways to peers may be used.
+    #[serde(default)]
+    pub(crate) path: Rule,
 }
 
 impl Settings {
@@ -66,7 +70,10 @@ pub(crate) struct Identity {
     pub(crate) next_node_key: Option<Secret>,
     /// Its WireGuard key.
     pub(crate) key: Secret,
-    /// Its next one.
+    /// By which it seals probes; made when it is first needed.
+    #[serde(default)]
+    pub(crate) probe_key: Option<Secret>,
+    /// Its next WireGuard key.
     #[serde(default)]
     pub(crate) next_key: Option<NextKey>,
 }
@@ -96,6 +103,7 @@ impl Identity {
             node_key: Secret::generate()?,
             next_node_key: None,
             key: Secret::generate()?,
+            probe_key: Some(Secret::generate()?),
             next_key: None,
         })
     }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::flows::FlowCounts;
+use super::paths::PathCounts;
 use super::relay::RelayHome;
 use super::wanted::RefusedRoute;
 
@@ -53,6 +54,9 @@ pub(crate) struct Status {
     /// What became of flows.
     #[serde(default)]
     pub(crate) flows: FlowCounts,
+    /// What was done to find ways to peers.
+    #[serde(default)]
+    pub(crate) paths: PathCounts,
     pub(crate) peers: Vec<PeerStatus>,
 }
 

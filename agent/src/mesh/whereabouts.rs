@@ -1,10 +1,13 @@
 //! Where this node can be reached: the host's own addresses, and what the world sees of its port.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use engine::Timestamp;
 use ipnet::IpNet;
+use paths::{Own, Rule};
 use proto::control::{MAX_ENDPOINTS, Netmap, RegionId};
+use proto::probe::MAX_CALLED;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 
@@ -14,11 +17,13 @@ use super::reflexive::Reflexive;
 pub(super) struct Whereabouts {
     reflexive: Reflexive,
     endpoints: Vec<SocketAddr>,
+    /// The host's own addresses.
+    local: Vec<IpAddr>,
 }
 
 impl Whereabouts {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { reflexive: Reflexive::new(now), endpoints: Vec::new() }
+        Self { reflexive: Reflexive::new(now), endpoints: Vec::new(), local: Vec::new() }
     }
 
     pub(super) fn endpoints(&self) -> &[SocketAddr] {
@@ -55,14 +60,44 @@ impl Whereabouts {
         self.reflexive.answer(datagram, now)
     }
 
-    /// Puts together what is known; whether it is news.
-    pub(super) fn gather(&mut self, local: &[IpNet], port: u16) -> bool {
+    /// Where relays see the port.
+    pub(super) fn seen(&self) -> Vec<SocketAddr> {
+        self.reflexive.addresses()
+    }
+
+    pub(super) fn is_hard(&self) -> Option<bool> {
+        self.reflexive.is_hard()
+    }
+
+    pub(super) fn is_local(&self, ip: IpAddr) -> bool {
+        self.local.contains(&ip)
+    }
+
+    /// How far the nearest relay of a region is.
+    pub(super) fn distance(&self, region: RegionId) -> Option<Duration> {
+        let seen = self.reflexive.seen().filter(|seen| seen.region == region);
+        seen.map(|seen| seen.time).min()
+    }
+
+    /// As the choice of ways has to know it.
+    pub(super) fn own(&self, netmap: &Netmap, rule: Rule) -> Own {
+        let inside = [IpNet::from(netmap.network.v4), netmap.network.v6.into()];
+        // What the world sees first: a hard NAT is passed by the first address alone.
+        let seen = self.reflexive.addresses();
+        let local = self.endpoints.iter().copied().filter(|at| !seen.contains(at));
+        let at = seen.iter().copied().chain(local).take(MAX_CALLED).collect();
+        Own { at, hard: self.reflexive.is_hard() == Some(true), inside: inside.to_vec(), rule }
+    }
+
+    /// Puts together what is known; whether it is news. Who uses relays only names no addresses.
+    pub(super) fn gather(&mut self, local: &[IpNet], port: u16, rule: Rule) -> bool {
+        self.local = local.iter().map(IpNet::addr).collect();
         let local = local.iter().map(|net| SocketAddr::from((net.addr(), port)));
-        let seen = self.reflexive.seen.values().map(|(address, _)| *address);
+        let seen = self.reflexive.addresses();
         let mut endpoints: Vec<_> = local.chain(seen).collect();
         endpoints.sort_unstable();
         endpoints.dedup();
-        endpoints.truncate(MAX_ENDPOINTS);
+        endpoints.truncate(if rule == Rule::Relay { 0 } else { MAX_ENDPOINTS });
         let is_news = endpoints != self.endpoints;
         self.endpoints = endpoints;
         is_news

@@ -8,7 +8,9 @@ use std::sync::mpsc;
 
 use anyhow::Context as _;
 use dataplane_common::Slot;
-use engine::{ConfigureError, Drops, Engine, Handover, KeyChange, PathChange, PeerStatus};
+use engine::{
+    ConfigureError, Drops, Engine, Handover, KeyChange, PathChange, PeerStatus, Timestamp, Traffic,
+};
 use ipnet::IpNet;
 use proto::key::{PrivateKey, PublicKey};
 use proto::uapi::Set;
@@ -39,6 +41,8 @@ pub(super) enum Command {
     Mtu(u16),
     /// Report the private key and the shard's own peers.
     Report(oneshot::Sender<(Option<PrivateKey>, Vec<PeerStatus>)>),
+    /// Report what peers with traffic since then have had so far.
+    Traffic(Timestamp, oneshot::Sender<Vec<Traffic>>),
     /// Report every network with its peer, those of other shards too.
     Networks(oneshot::Sender<Vec<(IpNet, Slot)>>),
     /// Report what was dropped, and how much was handed over to other shards.

@@ -13,7 +13,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use dataplane::Steering;
 use dataplane_common::{IndexMask, Shards};
-use engine::{Drops, Engine, KeyChange, Output, PathChange, PeerStatus, Place, Settings};
+use engine::{
+    Drops, Engine, KeyChange, Output, PathChange, PeerStatus, Place, Settings, Timestamp, Traffic,
+};
 use proto::key::PublicKey;
 use proto::uapi::{Device, Peer, Set};
 use rand::TryRngCore as _;
@@ -175,6 +177,20 @@ impl Node {
             peers.extend(line.ask(Command::Report).await?.1);
         }
         Ok(peers)
+    }
+
+    /// What peers with traffic since then have had so far.
+    pub(crate) async fn traffic(&self, since: Timestamp) -> anyhow::Result<Vec<Traffic>> {
+        let asked: Vec<_> = self
+            .lines
+            .iter()
+            .map(|line| line.request(|reply| Command::Traffic(since, reply)))
+            .collect();
+        let mut traffic = Vec::new();
+        for answer in asked {
+            traffic.extend(answer.await.context("the interface is going away")?);
+        }
+        Ok(traffic)
     }
 
     /// The configuration and the state of all peers.

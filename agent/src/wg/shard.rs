@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dataplane_common::DropReason;
 use engine::{Engine, Output, PADDING, Packets, Timestamp};
-use proto::stun;
+use proto::{probe, stun};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::command::{Command, Inbox, Lines, Remains};
@@ -149,7 +149,7 @@ impl Shard {
                 let turn = turn * TURN_DATAGRAMS..(turn + 1) * TURN_DATAGRAMS;
                 for (from, ecn, datagram) in self.received.datagrams(turn) {
                     if let Some(side) = &self.side
-                        && stun::is_answer(datagram)
+                        && (stun::is_answer(datagram) || probe::is_probe(datagram))
                     {
                         // One that nobody has time for is asked for again.
                         let _ = side.try_send((from.address, datagram.into()));
@@ -338,6 +338,9 @@ impl Shard {
                 Ok(Command::Report(reply)) => {
                     let key = self.engine.private_key().cloned();
                     drop(reply.send((key, self.engine.peers())));
+                }
+                Ok(Command::Traffic(since, reply)) => {
+                    drop(reply.send(self.engine.traffic(since)));
                 }
                 Ok(Command::Networks(reply)) => {
                     drop(reply.send(self.engine.networks().collect()));

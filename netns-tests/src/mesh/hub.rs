@@ -38,7 +38,7 @@ pub struct HubOptions {
 pub struct Hub {
     /// Its host.
     pub host: Host,
-    programs: Programs,
+    pub(super) programs: Programs,
     directory: Directory,
     /// A PostgreSQL for several instances; else there is one, on SQLite.
     database: Option<String>,
@@ -418,7 +418,7 @@ impl Hub {
     }
 
     /// Gives a host a link and a default route; gives the link's name there.
-    fn connect(&self, lab: &Lab, host: &Host) -> Result<String> {
+    pub(super) fn connect(&self, lab: &Lab, host: &Host) -> Result<String> {
         let number = self.nodes.get() + 1;
         self.nodes.set(number);
         let link = lab

@@ -1,6 +1,7 @@
 //! A mesh as real processes: a control plane, relays, and nodes that `nearwire up` brings in.
 
 mod hub;
+mod nat;
 mod node;
 
 use std::fs;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 pub use hub::{Hub, HubOptions};
+pub use nat::Nat;
 pub use node::{MeshNode, RESOLV_CONF};
 
 /// How long anything may take here that is not measured.

@@ -7,6 +7,7 @@ mod lanes;
 mod lasting;
 mod moves;
 mod names;
+mod nats;
 mod outage;
 mod outside;
 mod paths;

@@ -43,7 +43,7 @@ impl Peer {
             self.settle = None;
             return;
         }
-        let arrives = self.choice.route().is_none() && self.since != now;
+        let arrives = self.choice.route().is_none();
         if arrives && choice.route().is_some() && self.theirs.relay {
             match self.settle {
                 None => return self.settle = Some(now + SETTLE),

@@ -15,6 +15,9 @@ impl Peer {
         probe: &Probe,
         world: &mut World<'_>,
     ) -> Result<(), Refusal> {
+        if world.own.rule == Rule::Relay {
+            return Err(Refusal::Forbidden);
+        }
         match (via, probe) {
             (Via::Direct(route), Probe::Ping { id, .. }) => self.take_ping(route, *id, world),
             (Via::Direct(route), Probe::Pong(pong)) => self.take_pong(route, pong, world),
@@ -44,7 +47,7 @@ impl Peer {
         let received = self.observed.messages;
         self.send(Via::Direct(route), Probe::Pong(Pong { id, seen, received }), world);
         // The way is open from there: that it is from here, too, is seen at once.
-        if self.is_wanted(world.now) && world.own.rule != Rule::Relay {
+        if self.is_wanted(world.now) {
             self.candidates.add(route, Origin::Seen, self.choice.route(), world.now);
             let fresh = self.candidates.get(&route);
             if fresh.is_some_and(|known| !known.evidence.is_fresh(FRESH, world.now)) {
@@ -80,9 +83,6 @@ impl Peer {
     fn take_call(&mut self, call: &Call, world: &mut World<'_>) -> Result<(), Refusal> {
         if !self.calls.take(world.now) {
             return Err(Refusal::TooMany);
-        }
-        if world.own.rule == Rule::Relay {
-            return Ok(());
         }
         let inside = &world.own.inside;
         let named: Vec<_> = call.at.iter().copied().filter(|at| is_sensible(*at, inside)).collect();

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use proto::control::RegionId;
 use proto::key::PublicKey;
+use proto::probe::is_probe;
 use proto::relay::Batch;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -39,6 +40,13 @@ use sending::{Sent, send};
 const UNUSED: Duration = Duration::from_secs(300);
 /// The longest sleep.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often it is said that a peer has relayed packets, and how many peers may wait to be named.
+const SAID: Duration = Duration::from_secs(1);
+const NAMED: usize = 256;
+/// For so many peers, so many sends each, so long, packets wait for a connection.
+const WAITING_PEERS: usize = 256;
+const WAITING_SENDS: usize = 16;
+const WAITING: Duration = Duration::from_secs(3);
 
 /// A connection of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +60,7 @@ pub(crate) struct Relays {
     plans: watch::Sender<Plan>,
     home: watch::Receiver<Option<RelayHome>>,
     ways: watch::Receiver<Ways>,
+    busy: mpsc::Receiver<PeerNumber>,
     port: u16,
 }
 
@@ -68,6 +77,7 @@ impl Relays {
         let (said, home) = watch::channel(None);
         let (say_ways, ways) = watch::channel(Ways::default());
         let (incoming, inbox) = mpsc::channel(1024);
+        let (say_busy, busy) = mpsc::channel(NAMED);
         let task = Task {
             port,
             endpoint,
@@ -78,9 +88,11 @@ impl Relays {
             incoming,
             home: said,
             ways: say_ways,
+            busy: Busy { to: say_busy, said: HashMap::new() },
+            waiting: HashMap::new(),
         };
         tokio::spawn(task.run(plan, inbox));
-        Ok(Self { plans, home, ways, port: number })
+        Ok(Self { plans, home, ways, busy, port: number })
     }
 
     /// Where the engine sends packets for a peer.
@@ -94,6 +106,12 @@ impl Relays {
 
     pub(crate) fn home(&self) -> Option<RelayHome> {
         self.home.borrow().clone()
+    }
+
+    /// Waits for a peer that has relayed packets: where the engine sends them.
+    pub(crate) async fn busy(&mut self) -> Option<SocketAddr> {
+        let peer = self.busy.recv().await?;
+        Some(self.address(peer))
     }
 
     /// By what packets to a peer left the last time: `lane`, `QUIC` or `TLS`.
@@ -112,7 +130,13 @@ struct Task {
     incoming: mpsc::Sender<Incoming>,
     home: watch::Sender<Option<RelayHome>>,
     ways: watch::Sender<Ways>,
+    busy: Busy,
+    /// Packets that wait for a connection to another region.
+    waiting: HashMap<PeerNumber, (Instant, Vec<Kept>)>,
 }
+
+/// Datagrams, and the length of each.
+type Kept = (Vec<u8>, usize);
 
 fn quic_endpoint() -> std::io::Result<quinn::Endpoint> {
     let any = |v6: bool| if v6 { "[::]:0" } else { "0.0.0.0:0" };
@@ -135,6 +159,7 @@ impl Task {
                 self.end_lanes();
             }
             self.keep_lanes();
+            self.send_waiting();
             self.say_home();
             let due = self.clients.values().filter_map(Client::poll_timeout);
             let due = due.chain(self.lanes.poll_timeout()).min();
@@ -152,10 +177,15 @@ impl Task {
                 taken = self.port.receive(engine) => match taken {
                     Ok((peer, packets)) => {
                         if let Some(batch) = packets.batch() {
+                            self.busy.note(peer, &batch);
                             let (clients, lanes) = (&mut self.clients, &mut self.lanes);
                             match send(&self.plan, clients, lanes, peer, batch) {
                                 Sent::By(way) => say_way(&self.ways, peer, way),
-                                Sent::Missing(client) => self.visit(client),
+                                Sent::Missing(client) => {
+                                    let kept = (batch.bytes().to_vec(), batch.segment());
+                                    self.visit(client);
+                                    self.wait(peer, kept);
+                                }
                                 Sent::Nowhere => {}
                             }
                         }
@@ -169,6 +199,32 @@ impl Task {
                 () = tokio::time::sleep_until(due.into()) => {}
             }
         }
+    }
+
+    fn wait(&mut self, peer: PeerNumber, kept: Kept) {
+        if self.waiting.len() < WAITING_PEERS || self.waiting.contains_key(&peer) {
+            let new = || (Instant::now(), Vec::new());
+            let (_, sends) = self.waiting.entry(peer).or_insert_with(new);
+            if sends.len() < WAITING_SENDS {
+                sends.push(kept);
+            }
+        }
+    }
+
+    /// Sends what waited for a connection that is there by now.
+    fn send_waiting(&mut self) {
+        let Self { plan, clients, lanes, waiting, .. } = self;
+        waiting.retain(|peer, (since, sends)| {
+            let mut missing = false;
+            for (bytes, segment) in &*sends {
+                let Some(batch) = Batch::new(bytes, *segment) else { continue };
+                missing |= matches!(send(plan, clients, lanes, *peer, batch), Sent::Missing(_));
+                if missing {
+                    break;
+                }
+            }
+            missing && since.elapsed() < WAITING
+        });
     }
 
     fn adopt(&mut self, plan: Plan) {
@@ -195,6 +251,7 @@ impl Task {
         }
         let numbers = &plan.peers;
         self.ways.send_modify(|ways| ways.retain(|peer, _| numbers.contains_key(peer)));
+        self.busy.said.retain(|peer, _| numbers.contains_key(peer));
         self.plan = plan;
         if let Some(home) = self.plan.home {
             let keys: Vec<_> = self.plan.tickets.iter().map(|(key, _)| *key).collect();
@@ -227,8 +284,10 @@ impl Task {
         | Incoming::Frame(LineId { client, .. }, _)) = &incoming;
         let Some(client) = self.clients.get_mut(client) else { return };
         let (port, numbers, engine) = (&self.port, &self.numbers, self.plan.engine);
+        let busy = &mut self.busy;
         client.take(incoming, &mut self.lanes, |from, batch| {
             if let Some(&number) = numbers.get(&from) {
+                busy.note(number, &batch);
                 port.deliver(number, batch, engine);
             }
         });
@@ -251,8 +310,10 @@ impl Task {
 
     fn hear_lanes(&mut self, received: &Received) {
         let (port, numbers, engine) = (&self.port, &self.numbers, self.plan.engine);
-        let deliver = |from: PublicKey, batch: Batch<'_>| {
+        let busy = &mut self.busy;
+        let mut deliver = |from: PublicKey, batch: Batch<'_>| {
             if let Some(&number) = numbers.get(&from) {
+                busy.note(number, &batch);
                 port.deliver(number, batch, engine);
             }
         };
@@ -261,11 +322,11 @@ impl Task {
             if let Some(client) = clients.get_mut(&of.client) {
                 client.lane_heard(of, &heard);
                 if let Heard::Packet(from, packet) = heard {
-                    run.add(from, packet, deliver);
+                    run.add(from, packet, &mut deliver);
                 }
             }
         });
-        run.flush(deliver);
+        run.flush(&mut deliver);
     }
 
     fn say_home(&self) {
@@ -283,6 +344,28 @@ impl Task {
             *said = home;
             is_new
         });
+    }
+}
+
+/// Says which peers have relayed packets, so that a better way is looked for.
+struct Busy {
+    to: mpsc::Sender<PeerNumber>,
+    said: HashMap<PeerNumber, Instant>,
+}
+
+impl Busy {
+    fn note(&mut self, peer: PeerNumber, batch: &Batch<'_>) {
+        // What looks for ways is no traffic.
+        if batch.datagrams().next().is_none_or(is_probe) {
+            return;
+        }
+        let now = Instant::now();
+        let said = self.said.get(&peer);
+        let is_new = said.is_none_or(|at| now.saturating_duration_since(*at) >= SAID);
+        // One that finds no room is said with the next packet.
+        if is_new && self.to.try_send(peer).is_ok() {
+            self.said.insert(peer, now);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod news;
 mod report;
 mod telling;
+mod ways;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,7 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use control_client::{Client, Trust};
-use proto::control::{Netmap, Report};
+use engine::Timestamp;
+use proto::control::{Netmap, NodeId};
 use proto::key::PublicKey;
 use proto::ticket::UnixSeconds;
 use proto::uapi::Set;
@@ -26,7 +28,8 @@ use super::kept_netmap::KeptNetmap;
 use super::keys::KeyRing;
 use super::links::Links;
 use super::names::MeshNames;
-use super::paths::{Observed, Paths};
+use super::netcheck::NetReport;
+use super::paths::{MeshPaths, Observed, PathReport, SpareProbe};
 use super::state::{Settings, State};
 use super::status::Status;
 use super::store::Store;
@@ -37,10 +40,17 @@ use crate::wg::{Record, SharedNode};
 
 /// How often paths, keys and questions are looked after.
 const TICK: Duration = Duration::from_secs(1);
+/// How often the engine is asked what it has counted of peers with traffic.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Probes of spare sockets that wait.
+const SPARE_PROBES: usize = 256;
 
 /// What is asked of a node that is up.
 pub(super) enum Ask {
     Status(oneshot::Sender<Status>),
+    Explain(NodeId, oneshot::Sender<Option<PathReport>>),
+    Netcheck(oneshot::Sender<NetReport>),
     Rotate(oneshot::Sender<Result<(), String>>),
     Leave(oneshot::Sender<Result<(), String>>),
     /// End.
@@ -67,7 +77,10 @@ pub(super) struct Mesh {
     links: Links,
     names: MeshNames,
     standing: watch::Sender<Link>,
-    paths: Paths,
+    paths: MeshPaths,
+    spare_probes: mpsc::Receiver<SpareProbe>,
+    /// When the engine was last asked what it has counted.
+    looked: Timestamp,
     whereabouts: Whereabouts,
     flows: FlowReports,
     /// Whether the line is there.
@@ -113,17 +126,23 @@ impl Mesh {
         let node_keys = (identity.node_key.clone(), identity.next_node_key.clone());
         let line = control::keep(client(&state.settings)?, id, node_keys);
         let now = clock::now();
+        let mut keys = KeyRing::new(store.clone(), state, now);
+        let (say_spare, spare_probes) = mpsc::channel(SPARE_PROBES);
+        let mut paths = MeshPaths::new(&keys.probe_key()?, say_spare);
+        paths.set_port(node.lock().await.port());
         let mut mesh = Self {
             interface_name,
             node,
             interface,
             line,
-            keys: KeyRing::new(store.clone(), state, now),
+            keys,
             netmap: KeptNetmap::new(store),
             links: Links::start()?,
             names,
             standing,
-            paths: Paths::default(),
+            paths,
+            spare_probes,
+            looked: now,
             whereabouts: Whereabouts::new(now),
             flows: FlowReports::default(),
             connected: false,
@@ -146,6 +165,8 @@ impl Mesh {
     ) -> &'static str {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut moves = network::watch_addresses()
             .inspect_err(|error| tracing::warn!("changes of the network are not seen: {error:#}"))
             .ok();
@@ -155,6 +176,13 @@ impl Mesh {
                 Some(event) = self.line.events.recv() => self.hear(event).await,
                 ask = asked.recv() => match ask {
                     Some(Ask::Status(reply)) => drop(reply.send(self.status().await)),
+                    Some(Ask::Explain(node, reply)) => {
+                        drop(reply.send(self.paths.explain(&node, clock::now())));
+                    }
+                    Some(Ask::Netcheck(reply)) => {
+                        let report = NetReport::new(&self.whereabouts, self.netmap.get());
+                        drop(reply.send(report));
+                    }
                     Some(Ask::Rotate(reply)) => drop(reply.send(self.ask_rotation())),
                     Some(Ask::Leave(reply)) => {
                         // The daemon forgets the node when it hears that this was done.
@@ -162,12 +190,17 @@ impl Mesh {
                     }
                     Some(Ask::Down) | None => break,
                 },
-                Some((_, datagram)) = side.recv() => {
-                    if self.whereabouts.answer(&datagram, clock::now()) {
-                        self.gather().await;
-                        self.choose_home();
-                    }
+                Some((from, datagram)) = side.recv() => self.take_aside(from, &datagram).await,
+                Some(probe) = self.spare_probes.recv() => {
+                    self.paths.take_spare(&probe, clock::now());
+                    self.walk_paths().await;
                 }
+                Some(relay) = self.links.busy() => {
+                    self.paths.relayed(relay, clock::now());
+                    self.walk_paths().await;
+                }
+                () = until(self.paths.poll_timeout()) => self.walk_paths().await,
+                _ = look.tick() => self.count_traffic().await,
                 flow = flows.recv(), if !flows_over => match flow {
                     Ok(record) => self.take_flow(&record),
                     Err(RecvError::Lagged(events)) => self.flows.miss(events),
@@ -195,13 +228,12 @@ impl Mesh {
             self.plan_links().await;
         }
         self.ask_relays().await;
-        if self.choose_home() {
-            self.plan_links().await;
-            self.report(Report { home: self.links.region(), ..Report::default() }).await;
+        self.settle_home().await;
+        if self.paths.has_plain() {
+            let observed = self.observe().await;
+            let changes = self.paths.tick(|key| observed.get(key).copied(), now);
+            self.change_paths(changes).await;
         }
-        let observed = self.observe().await;
-        let changes = self.paths.tick(|key| observed.get(key).copied(), now);
-        self.change_paths(changes).await;
         self.turn_keys().await;
         self.renew_node_key().await;
         self.tell_flows().await;
@@ -237,6 +269,13 @@ impl Mesh {
 
     fn is_connected(&self) -> bool {
         *self.standing.borrow() == Link::Connected
+    }
+}
+
+async fn until(at: Option<Timestamp>) {
+    match at {
+        Some(at) => tokio::time::sleep(at - clock::now()).await,
+        None => std::future::pending().await,
     }
 }
 

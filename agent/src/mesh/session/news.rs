@@ -7,6 +7,7 @@ use proto::key::PublicKey;
 use super::{Link, Mesh};
 use crate::io::clock;
 use crate::mesh::control::Event;
+use crate::mesh::paths::PathPeer;
 
 impl Mesh {
     pub(super) async fn hear(&mut self, event: Event) {
@@ -71,11 +72,13 @@ impl Mesh {
             self.choose_home();
         }
         self.plan_links().await;
+        self.ask_relays().await;
         self.set_paths().await;
         if self.connected {
             self.say_standing();
             self.turn_keys().await;
-            self.report(Report { applied: self.applied(), ..Report::default() }).await;
+            let (applied, home) = (self.applied(), self.links.region());
+            self.report(Report { applied, home, ..Report::default() }).await;
         }
     }
 
@@ -83,22 +86,32 @@ impl Mesh {
         let Some(netmap) = self.netmap.get() else { return };
         let now = clock::now();
         let mut changes = Vec::new();
-        for gone in self.paths.ids() {
-            if !self.interface.applied.peers.contains_key(&gone) {
-                self.paths.remove(&gone);
-                self.links.forget(&gone);
-            }
+        let applied = &self.interface.applied.peers;
+        for gone in self.paths.retain(|id| applied.contains_key(id), now) {
+            self.links.forget(&gone);
         }
+        let own = self.whereabouts.own(netmap, self.keys.settings().path);
+        self.paths.set_own(own, now);
         let has_relays = netmap.regions.iter().any(|region| !region.relays.is_empty());
         for peer in netmap.peers.values() {
             if !self.interface.applied.peers.contains_key(&peer.id) {
                 continue;
             }
             let relay = self.links.address(&peer.id).filter(|_| has_relays);
-            let change = self.paths.set(peer.id, peer.key, peer.endpoints.clone(), relay, now);
-            changes.extend(change.map(|change| (peer.key, change)));
+            let wanted = self.paths.set(
+                PathPeer {
+                    id: peer.id,
+                    key: peer.key,
+                    probe_key: peer.disco,
+                    endpoints: peer.endpoints.clone(),
+                    relay,
+                },
+                now,
+            );
+            changes.extend(wanted.into_iter().map(|change| (peer.key, change)));
         }
         self.change_paths(changes).await;
+        self.walk_paths().await;
     }
 
     pub(super) async fn change_paths(&self, changes: Vec<(PublicKey, PathChange)>) {
@@ -114,7 +127,15 @@ impl Mesh {
         }
     }
 
-    pub(super) fn choose_home(&mut self) -> bool {
+    /// Goes to another region if that is better, and says so.
+    pub(super) async fn settle_home(&mut self) {
+        if self.choose_home() {
+            self.plan_links().await;
+            self.report(Report { home: self.links.region(), ..Report::default() }).await;
+        }
+    }
+
+    fn choose_home(&mut self) -> bool {
         let nearest = self.whereabouts.nearest();
         self.netmap.get().is_some_and(|netmap| self.links.choose_home(netmap, nearest))
     }

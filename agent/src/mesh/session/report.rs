@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use engine::Timestamp;
+use paths::Choice;
 use proto::control::{Netmap, Peer, RegionId};
 
 use super::{Link, Mesh};
@@ -21,6 +22,7 @@ impl Mesh {
             refused_routes: self.interface.applied.refused.clone(),
             warnings: self.warnings(),
             flows: self.flows.counts,
+            paths: self.paths.counts(),
             resolver: self.names.address(),
             ..Status::default()
         };
@@ -69,6 +71,7 @@ impl Mesh {
             let way = self.links.way(&peer.id);
             let relayed = self.links.address(&peer.id);
             let alive = seen.is_some_and(|seen| seen.last_handshake.is_some());
+            let choice = self.paths.choice(&peer.id);
             let path = match endpoint {
                 Some(_) if !alive => "none",
                 Some(endpoint) if Some(endpoint) == relayed => "relay",
@@ -84,7 +87,10 @@ impl Mesh {
                 key: peer.key.to_string(),
                 online: peer.online,
                 path: path.to_owned(),
-                endpoint: endpoint.filter(|_| path == "direct"),
+                endpoint: choice
+                    .and_then(Choice::route)
+                    .map_or(endpoint, |route| Some(route.to))
+                    .filter(|_| path == "direct"),
                 carrier: way.filter(|_| path == "relay").map(str::to_owned),
                 relay: peer.home.or(self.links.region()).and_then(region),
                 handshake: seen.and_then(|seen| seen.last_handshake).map(since),

@@ -18,6 +18,7 @@ impl Mesh {
             self.whereabouts.start_over(now);
             let changes = self.paths.start_over(now);
             self.change_paths(changes).await;
+            self.walk_paths().await;
             self.plan_links().await;
             self.names.look_around().await;
             self.line.wake.notify_one();
@@ -28,7 +29,9 @@ impl Mesh {
     /// Finds where this node can be reached, and says so if it is news.
     pub(super) async fn gather(&mut self) {
         let port = self.node.lock().await.port();
-        if self.whereabouts.gather(&self.interface.local, port) {
+        let rule = self.keys.settings().path;
+        if self.whereabouts.gather(&self.interface.local, port, rule) {
+            self.tell_paths();
             let endpoints = Some(self.whereabouts.endpoints().to_vec());
             self.report(Report { endpoints, ..Report::default() }).await;
         }
@@ -44,6 +47,7 @@ impl Mesh {
         self.gather().await;
         self.report(Report {
             endpoints: Some(self.whereabouts.endpoints().to_vec()),
+            disco: Some(self.paths.probe_key()),
             home: self.links.region(),
             routes: Some(self.keys.settings().offers()),
             applied: self.applied(),

@@ -1,7 +1,5 @@
-//! Which way to a peer: directly where an endpoint answers a handshake, else by a relay. Pure.
-//!
-//! A plain choice, by what the engine says of each peer once a second; it may be replaced by one
-//! that measures.
+//! Which way to a peer whose agent is older and has no probe key: directly where an endpoint answers
+//! a handshake, else by a relay. Pure.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +22,7 @@ const LONGEST_PROBE: Duration = Duration::from_secs(15);
 
 /// What is known of the way to each peer.
 #[derive(Debug, Default)]
-pub(crate) struct Paths {
+pub(super) struct Plain {
     peers: BTreeMap<NodeId, PeerPaths>,
 }
 
@@ -57,9 +55,9 @@ pub(crate) struct Observed {
     pub(crate) heard: Option<(Timestamp, bool)>,
 }
 
-impl Paths {
+impl Plain {
     /// There is a peer, with these ways to it. Gives what has to be changed at once.
-    pub(crate) fn set(
+    pub(super) fn set(
         &mut self,
         id: NodeId,
         key: PublicKey,
@@ -97,16 +95,16 @@ impl Paths {
         relay.map(PathChange::Relay).or(somewhere)
     }
 
-    pub(crate) fn remove(&mut self, id: &NodeId) {
+    pub(super) fn remove(&mut self, id: &NodeId) {
         self.peers.remove(id);
     }
 
-    pub(crate) fn ids(&self) -> Vec<NodeId> {
+    pub(super) fn ids(&self) -> Vec<NodeId> {
         self.peers.keys().copied().collect()
     }
 
     /// Our own network is another: everything is tried again.
-    pub(crate) fn start_over(&mut self, now: Timestamp) -> Vec<(PublicKey, PathChange)> {
+    pub(super) fn start_over(&mut self, now: Timestamp) -> Vec<(PublicKey, PathChange)> {
         let mut changes = Vec::new();
         for peer in self.peers.values_mut() {
             peer.probe_anew(now);
@@ -118,7 +116,7 @@ impl Paths {
     }
 
     /// Looks at every peer.
-    pub(crate) fn tick(
+    pub(super) fn tick(
         &mut self,
         observed: impl Fn(&PublicKey) -> Option<Observed>,
         now: Timestamp,
@@ -214,8 +212,8 @@ mod tests {
         START + Duration::from_secs(n)
     }
 
-    fn paths(relay: Option<&str>) -> Paths {
-        let mut paths = Paths::default();
+    fn paths(relay: Option<&str>) -> Plain {
+        let mut paths = Plain::default();
         let key = PublicKey::from([2; 32]);
         let change = paths.set(NodeId([2; 16]), key, vec![at(DIRECT)], relay.map(at), START);
         let first = relay.map_or_else(|| PathChange::Use(at(DIRECT)), |r| PathChange::Relay(at(r)));
@@ -223,7 +221,7 @@ mod tests {
         paths
     }
 
-    fn look(paths: &mut Paths, seen: Observed, now: Timestamp) -> Vec<PathChange> {
+    fn look(paths: &mut Plain, seen: Observed, now: Timestamp) -> Vec<PathChange> {
         paths.tick(|_| Some(seen), now).into_iter().map(|(_, change)| change).collect()
     }
 

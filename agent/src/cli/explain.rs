@@ -1,0 +1,60 @@
+//! `nearwire explain`.
+
+use std::process::ExitCode;
+
+use super::daemon::Socket;
+use super::peers::find;
+use crate::mesh::rpc::Caller;
+use crate::mesh::{PathReport, PeerStatus};
+
+/// Say which way packets to a peer take, and why no other
+///
+/// It names every direct way that is known, how often it was asked and answered, and why it is used or
+/// not. Ways are looked for while there is traffic: `nearwire ping PEER --until-direct` makes some.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The peer, by name, address, key or id
+    #[arg(value_name = "PEER")]
+    peer: String,
+    /// JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Args {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let mut caller = Caller::connect(&self.socket.socket)?;
+        let status = caller.status()?;
+        let peer = find(&status.peers, &self.peer)?;
+        let report = caller.explain(&peer.node)?;
+        if self.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            show(peer, &report);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn show(peer: &PeerStatus, report: &PathReport) {
+    println!("{}: {}, for {} s", peer.name, peer.way(), report.since);
+    if let Some(lost) = report.lost_permille {
+        println!("lost on it: {:.1} % of the last packets", f64::from(lost) / 10.0);
+    }
+    println!("changes so far: {}", report.changes);
+    if !report.active {
+        println!("there is no traffic, so no direct way is looked for");
+    }
+    for route in &report.routes {
+        let rtt = route.rtt_ms.map_or_else(String::new, |ms| format!(" {ms:.1} ms,"));
+        println!(
+            "  {} ({}):{rtt} {} of {} pings answered: {}",
+            route.to, route.origin, route.pongs, route.pings, route.verdict
+        );
+    }
+    if report.routes.is_empty() {
+        println!("  no direct way is known: the peer has told of none");
+    }
+}

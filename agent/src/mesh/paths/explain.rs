@@ -1,0 +1,106 @@
+//! Why a peer is reached as it is, as commands show it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use paths::{Choice, Counters, Explained, Origin, Refusals};
+use serde::{Deserialize, Serialize};
+
+/// How it stands with the ways to a peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PathReport {
+    /// `direct`, `relay` or `none`.
+    pub(crate) path: String,
+    /// Where packets go, if directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<SocketAddr>,
+    /// For how many seconds.
+    pub(crate) since: u64,
+    /// How often it was another.
+    pub(crate) changes: u32,
+    /// Of a thousand packets on this way, those that are lost; not known without much traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lost_permille: Option<u32>,
+    /// Whether there is traffic; without, nothing is tried.
+    pub(crate) active: bool,
+    /// Every direct way.
+    pub(crate) routes: Vec<RouteReport>,
+}
+
+/// A direct way, and why it is used or not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RouteReport {
+    pub(crate) to: SocketAddr,
+    /// `told` by the control plane, `called` by the peer, `seen` from its pings, `guessed`.
+    pub(crate) origin: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rtt_ms: Option<f64>,
+    pub(crate) pings: u32,
+    pub(crate) pongs: u32,
+    pub(crate) verdict: String,
+}
+
+impl PathReport {
+    pub(super) fn new(explained: &Explained) -> Self {
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        let routes = explained.candidates.iter().map(|candidate| RouteReport {
+            to: candidate.route.to,
+            origin: candidate.origin.label().to_owned(),
+            rtt_ms: candidate.rtt.map(ms),
+            pings: candidate.pings,
+            pongs: candidate.pongs,
+            verdict: candidate.why.to_string(),
+        });
+        let path = match explained.choice {
+            Choice::Nowhere => "none",
+            Choice::Relay => "relay",
+            Choice::Direct(_) => "direct",
+        };
+        Self {
+            path: path.to_owned(),
+            endpoint: explained.choice.route().map(|route| route.to),
+            since: explained.since.as_secs(),
+            changes: explained.changes,
+            lost_permille: explained.lost,
+            active: explained.active,
+            routes: routes.collect(),
+        }
+    }
+}
+
+/// What was done to find ways so far.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct PathCounts {
+    /// Searches for direct ways.
+    pub(crate) searches: u64,
+    /// Calls by relays.
+    pub(crate) calls: u64,
+    pub(crate) pings: u64,
+    /// Searches of a hard NAT's ports.
+    pub(crate) birthdays: u64,
+    /// Changes of ways.
+    pub(crate) changes: u64,
+    /// Direct ways that were taken, by how they became known.
+    pub(crate) found: BTreeMap<String, u64>,
+    /// Probes that were refused, by the reason.
+    pub(crate) refused: BTreeMap<String, u64>,
+}
+
+impl PathCounts {
+    pub(super) fn new(counters: &Counters, refusals: &Refusals) -> Self {
+        let found = Origin::ALL.into_iter().zip(counters.found);
+        Self {
+            searches: counters.searches,
+            calls: counters.calls,
+            pings: counters.pings,
+            birthdays: counters.birthdays,
+            changes: counters.changes,
+            found: found.map(|(origin, count)| (origin.label().to_owned(), count)).collect(),
+            refused: refusals
+                .iter()
+                .map(|(refusal, count)| (refusal.label().to_owned(), count))
+                .collect(),
+        }
+    }
+}

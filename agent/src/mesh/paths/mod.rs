@@ -1,0 +1,172 @@
+//! Which way to each peer: the crate `paths` with probes on the WireGuard port around it, and a plain
+//! choice for peers whose agents have no probe key.
+
+mod explain;
+mod plain;
+mod probing;
+mod spares;
+
+use std::net::SocketAddr;
+
+use engine::{PathChange, Timestamp, Traffic};
+use paths::{Choice, Own, Rule};
+use proto::control::NodeId;
+use proto::key::PublicKey;
+use tokio::sync::mpsc;
+
+use crate::mesh::secret::Secret;
+pub(crate) use explain::{PathCounts, PathReport};
+pub(crate) use plain::Observed;
+use plain::Plain;
+use probing::Probing;
+pub(crate) use spares::SpareProbe;
+
+/// See the module.
+pub(crate) struct MeshPaths {
+    plain: Plain,
+    probing: Probing,
+}
+
+/// A peer, as paths need it.
+pub(crate) struct PathPeer {
+    pub(crate) id: NodeId,
+    pub(crate) key: PublicKey,
+    pub(crate) probe_key: Option<PublicKey>,
+    pub(crate) endpoints: Vec<SocketAddr>,
+    /// Where its relay takes packets.
+    pub(crate) relay: Option<SocketAddr>,
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    pub(crate) sends: Vec<(SocketAddr, Vec<u8>)>,
+    pub(crate) changes: Vec<(PublicKey, PathChange)>,
+}
+
+impl MeshPaths {
+    /// Without peers; `spares` is given what comes on spare sockets.
+    pub(crate) fn new(probe_key: &Secret, spares: mpsc::Sender<SpareProbe>) -> Self {
+        Self { plain: Plain::default(), probing: Probing::new(probe_key, spares) }
+    }
+
+    /// The public half of the node's probe key.
+    pub(crate) fn probe_key(&self) -> PublicKey {
+        self.probing.public_key()
+    }
+
+    /// There is a peer, with these ways to it. Gives what has to be changed at once.
+    pub(crate) fn set(&mut self, peer: PathPeer, now: Timestamp) -> Vec<PathChange> {
+        let id = peer.id;
+        let PathPeer { key, endpoints, relay, .. } = match self.probing.set(peer, now) {
+            Ok(change) => {
+                self.plain.remove(&id);
+                return change.into_iter().collect();
+            }
+            Err(peer) => peer,
+        };
+        let (endpoints, relay) = match self.probing.paths.rule() {
+            Rule::Any => (endpoints, relay),
+            Rule::Relay => (Vec::new(), relay),
+            Rule::Direct => (endpoints, None),
+        };
+        let change = self.plain.set(id, key, endpoints, relay, now);
+        // Whatever it is heard from.
+        let held = relay.filter(|_| self.probing.paths.rule() == Rule::Relay);
+        change.into_iter().chain(held.map(PathChange::Hold)).collect()
+    }
+
+    /// Keeps those peers that still are.
+    pub(crate) fn retain(
+        &mut self,
+        is_peer: impl Fn(&NodeId) -> bool,
+        now: Timestamp,
+    ) -> Vec<NodeId> {
+        let known = self.plain.ids().into_iter().chain(self.probing.ids());
+        let gone: Vec<_> = known.filter(|id| !is_peer(id)).collect();
+        for id in &gone {
+            self.plain.remove(id);
+            self.probing.remove(id, now);
+        }
+        gone
+    }
+
+    /// This node is reached there.
+    pub(crate) fn set_own(&mut self, own: Own, now: Timestamp) {
+        self.probing.paths.set_own(own, now);
+    }
+
+    /// Our own network is another: everything is tried again.
+    pub(crate) fn start_over(&mut self, now: Timestamp) -> Vec<(PublicKey, PathChange)> {
+        self.probing.paths.start_over(now);
+        self.plain.start_over(now)
+    }
+
+    /// Whether there are peers of older agents.
+    pub(crate) fn has_plain(&self) -> bool {
+        !self.plain.ids().is_empty()
+    }
+
+    /// Looks at all peers of older agents.
+    pub(crate) fn tick(
+        &mut self,
+        observed: impl Fn(&PublicKey) -> Option<Observed>,
+        now: Timestamp,
+    ) -> Vec<(PublicKey, PathChange)> {
+        self.plain.tick(observed, now)
+    }
+
+    /// There are packets for or from the peer that a relay has at this address.
+    pub(crate) fn relayed(&mut self, relay: SocketAddr, now: Timestamp) {
+        self.probing.relayed(relay, now);
+    }
+
+    /// Takes what the engine has counted lately.
+    pub(crate) fn observe(&mut self, traffic: &[Traffic], now: Timestamp) {
+        self.probing.observe(traffic, now);
+    }
+
+    /// Takes a probe.
+    pub(crate) fn take(&mut self, from: SocketAddr, datagram: &[u8], now: Timestamp) {
+        self.probing.take(from, datagram, now);
+    }
+
+    /// Takes a probe that came on a spare socket.
+    pub(crate) fn take_spare(&mut self, probe: &SpareProbe, now: Timestamp) {
+        self.probing.take_spare(probe, now);
+    }
+
+    /// The WireGuard port is this.
+    pub(crate) const fn set_port(&mut self, port: u16) {
+        self.probing.spares.engine = port;
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.probing.paths.poll_timeout().map(|(at, _)| at)
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
+        self.probing.paths.handle_timeout(now);
+    }
+
+    /// What is to be done now.
+    pub(crate) fn steps(&mut self) -> Steps {
+        self.probing.steps()
+    }
+
+    /// What is used for a peer; nothing for one of an older agent.
+    pub(crate) fn choice(&self, id: &NodeId) -> Option<Choice> {
+        self.probing.paths.choice(id)
+    }
+
+    /// Why; nothing for a peer of an older agent.
+    pub(crate) fn explain(&self, id: &NodeId, now: Timestamp) -> Option<PathReport> {
+        self.probing.paths.explain(id, now).map(|explained| PathReport::new(&explained))
+    }
+
+    /// What was done so far.
+    pub(crate) fn counts(&self) -> PathCounts {
+        PathCounts::new(self.probing.paths.counters(), &self.probing.refusals)
+    }
+}

@@ -1,0 +1,213 @@
+//! Probes: sealed and opened, each for the peer that it is of.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+
+use engine::{PathChange, Timestamp, Traffic};
+use paths::{Action, Choice, Observed, Paths, Refusal, Refusals, Route, SocketId, Theirs, Via};
+use proto::control::NodeId;
+use proto::key::PublicKey;
+use proto::probe::{NONCE_LEN, Nonce, Probe, ProbeError, ProbeSecret, Sealer, sender};
+use rand::rngs::OsRng;
+use rand::{RngCore, TryRngCore as _};
+use tokio::sync::mpsc;
+
+use super::spares::{SpareProbe, Spares};
+use super::{PathPeer, Steps};
+use crate::mesh::secret::Secret;
+
+/// See the module.
+pub(super) struct Probing {
+    secret: ProbeSecret,
+    pub(super) paths: Paths,
+    peers: BTreeMap<NodeId, Known>,
+    by_probe_key: HashMap<PublicKey, NodeId>,
+    by_key: HashMap<PublicKey, NodeId>,
+    by_relay: HashMap<SocketAddr, NodeId>,
+    pub(super) refusals: Refusals,
+    pub(super) spares: Spares,
+}
+
+struct Known {
+    key: PublicKey,
+    sealer: Sealer,
+    relay: Option<SocketAddr>,
+}
+
+impl Probing {
+    pub(super) fn new(probe_key: &Secret, spares: mpsc::Sender<SpareProbe>) -> Self {
+        Self {
+            secret: ProbeSecret::new(probe_key.private_key()),
+            paths: Paths::new(Box::new(OsRng.unwrap_err())),
+            peers: BTreeMap::new(),
+            by_probe_key: HashMap::new(),
+            by_key: HashMap::new(),
+            by_relay: HashMap::new(),
+            refusals: Refusals::default(),
+            spares: Spares::new(spares),
+        }
+    }
+
+    pub(super) const fn public_key(&self) -> PublicKey {
+        self.secret.public_key()
+    }
+
+    pub(super) fn ids(&self) -> Vec<NodeId> {
+        self.peers.keys().copied().collect()
+    }
+
+    /// Takes a peer; gives it back if it has no probe key of its own.
+    pub(super) fn set(
+        &mut self,
+        peer: PathPeer,
+        now: Timestamp,
+    ) -> Result<Option<PathChange>, PathPeer> {
+        let known = self.peers.remove(&peer.id);
+        let (before, sealer) = match known {
+            Some(known) => {
+                self.by_key.remove(&known.key);
+                self.by_probe_key.remove(&known.sealer.theirs());
+                known.relay.map(|relay| self.by_relay.remove(&relay));
+                let same = Some(known.sealer.theirs()) == peer.probe_key;
+                (known.relay, Some(known.sealer).filter(|_| same))
+            }
+            None => (None, None),
+        };
+        let sealer = sealer.or_else(|| self.secret.with(peer.probe_key?));
+        // Who names another's key gets no probes, and takes none from the other.
+        let own = sealer.filter(|sealer| !self.by_probe_key.contains_key(&sealer.theirs()));
+        let Some(sealer) = own else {
+            self.paths.remove(&peer.id, now);
+            return Err(peer);
+        };
+        self.by_key.insert(peer.key, peer.id);
+        self.by_probe_key.insert(sealer.theirs(), peer.id);
+        if let Some(relay) = peer.relay {
+            self.by_relay.insert(relay, peer.id);
+        }
+        self.peers.insert(peer.id, Known { key: peer.key, sealer, relay: peer.relay });
+        let theirs = Theirs { at: peer.endpoints, relay: peer.relay.is_some() };
+        self.paths.set(peer.id, theirs, now);
+        Ok(peer.relay.filter(|relay| before != Some(*relay)).map(PathChange::Relay))
+    }
+
+    pub(super) fn remove(&mut self, id: &NodeId, now: Timestamp) {
+        self.paths.remove(id, now);
+        let Some(gone) = self.peers.remove(id) else { return };
+        self.by_key.remove(&gone.key);
+        self.by_probe_key.remove(&gone.sealer.theirs());
+        if let Some(relay) = gone.relay {
+            self.by_relay.remove(&relay);
+        }
+    }
+
+    pub(super) fn relayed(&mut self, relay: SocketAddr, now: Timestamp) {
+        if let Some(&id) = self.by_relay.get(&relay) {
+            self.paths.wake_up(id, now);
+        }
+    }
+
+    pub(super) fn observe(&mut self, traffic: &[Traffic], now: Timestamp) {
+        for traffic in traffic {
+            let Some(&id) = self.by_key.get(&traffic.public_key) else { continue };
+            let observed = Observed {
+                sent: traffic.tx_bytes,
+                received: traffic.rx_bytes,
+                messages: traffic.messages,
+            };
+            self.paths.observe(id, observed, now);
+        }
+    }
+
+    /// Takes one that came on a spare socket.
+    pub(super) fn take_spare(&mut self, (socket, from, datagram): &SpareProbe, now: Timestamp) {
+        let via = Via::Direct(Route { socket: *socket, to: *from });
+        let opened = self.open(datagram);
+        let taken = opened.and_then(|(id, probe)| self.paths.handle_probe(id, via, &probe, now));
+        if let Err(refusal) = taken {
+            self.refusals.count(refusal);
+        }
+    }
+
+    /// Takes a probe. One that is not what it should be is counted.
+    pub(super) fn take(&mut self, from: SocketAddr, datagram: &[u8], now: Timestamp) {
+        if let Err(refusal) = self.try_take(from, datagram, now) {
+            tracing::trace!(%from, reason = refusal.label(), "a probe is refused");
+            self.refusals.count(refusal);
+        }
+    }
+
+    fn try_take(
+        &mut self,
+        from: SocketAddr,
+        datagram: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let (id, probe) = self.open(datagram)?;
+        let relay = self.peers.get(&id).and_then(|peer| peer.relay);
+        let via = if relay == Some(from) {
+            Via::Relay
+        } else if from.ip().is_loopback() {
+            // By the relay, but as somebody else.
+            return Err(Refusal::WrongWay);
+        } else {
+            Via::Direct(Route::from(from))
+        };
+        self.paths.handle_probe(id, via, &probe, now)
+    }
+
+    /// Whose a probe is, and what it says.
+    fn open(&self, datagram: &[u8]) -> Result<(NodeId, Probe), Refusal> {
+        let sender = sender(datagram).map_err(|_| Refusal::Malformed)?;
+        let &id = self.by_probe_key.get(&sender).ok_or(Refusal::Stranger)?;
+        let peer = self.peers.get(&id).ok_or(Refusal::Stranger)?;
+        let probe = peer.sealer.open(datagram).map_err(|error| match error {
+            ProbeError::Malformed => Refusal::Malformed,
+            ProbeError::Seal => Refusal::Seal,
+        })?;
+        Ok((id, probe))
+    }
+
+    pub(super) fn steps(&mut self) -> Steps {
+        let mut steps = Steps::default();
+        while let Some(action) = self.paths.poll_action() {
+            match action {
+                Action::Send { peer, via, probe } => {
+                    let Some(known) = self.peers.get(&peer) else { continue };
+                    let sealed = known.sealer.seal(&probe, nonce());
+                    match via {
+                        Via::Relay => steps.sends.extend(known.relay.map(|relay| (relay, sealed))),
+                        Via::Direct(Route { socket: SocketId::MAIN, to }) => {
+                            steps.sends.push((to, sealed));
+                        }
+                        Via::Direct(Route { socket, to }) => self.spares.send(socket, to, &sealed),
+                    }
+                }
+                Action::Use { peer, choice } => {
+                    let Some(known) = self.peers.get(&peer) else { continue };
+                    let change = match choice {
+                        Choice::Nowhere => PathChange::Nowhere,
+                        Choice::Relay => known.relay.map_or(PathChange::Nowhere, PathChange::Hold),
+                        Choice::Direct(route) => {
+                            let spare = self.spares.lead(route.socket, route.to);
+                            PathChange::Hold(spare.unwrap_or(route.to))
+                        }
+                    };
+                    tracing::debug!(%peer, ?change, "another way");
+                    steps.changes.push((known.key, change));
+                }
+                Action::OpenSpares { first, count, .. } => self.spares.open(first, count),
+                Action::CloseSpares { first, count, except } => {
+                    self.spares.close(first, count, &except);
+                }
+            }
+        }
+        steps
+    }
+}
+
+fn nonce() -> Nonce {
+    let mut nonce = [0; NONCE_LEN];
+    OsRng.unwrap_err().fill_bytes(&mut nonce);
+    nonce
+}

@@ -1,0 +1,63 @@
+//! Ways to peers: what comes on the WireGuard port beside its messages, and what the choice wants done.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proto::probe::is_probe;
+
+use super::Mesh;
+use crate::io::clock;
+
+/// Traffic this much older than the last look is asked for again: the clocks of shards are a moment behind.
+const BEHIND: Duration = Duration::from_millis(100);
+
+impl Mesh {
+    /// Takes a datagram that is not for the engine.
+    pub(super) async fn take_aside(&mut self, from: SocketAddr, datagram: &[u8]) {
+        let now = clock::now();
+        if is_probe(datagram) {
+            self.paths.take(from, datagram, now);
+            self.walk_paths().await;
+        } else if self.whereabouts.answer(datagram, now) {
+            self.gather().await;
+            self.tell_paths();
+            self.settle_home().await;
+        }
+    }
+
+    /// Lets time pass for paths, and does what they want done.
+    pub(super) async fn walk_paths(&mut self) {
+        self.paths.handle_timeout(clock::now());
+        let steps = self.paths.steps();
+        if steps.sends.is_empty() && steps.changes.is_empty() {
+            return;
+        }
+        let node = self.node.lock().await;
+        for (to, probe) in steps.sends {
+            node.send_from_port(to, &probe);
+        }
+        if !steps.changes.is_empty() {
+            node.change_paths(steps.changes);
+        }
+    }
+
+    /// Asks the engine what it has counted since the last time.
+    pub(super) async fn count_traffic(&mut self) {
+        let now = clock::now();
+        let since = engine::Timestamp::from_epoch(self.looked.since_epoch().saturating_sub(BEHIND));
+        self.looked = now;
+        let traffic = self.node.lock().await.traffic(since).await.unwrap_or_default();
+        if !traffic.is_empty() {
+            self.paths.observe(&traffic, now);
+            self.walk_paths().await;
+        }
+    }
+
+    /// This node may be reached elsewhere.
+    pub(super) fn tell_paths(&mut self) {
+        if let Some(netmap) = self.netmap.get() {
+            let own = self.whereabouts.own(netmap, self.keys.settings().path);
+            self.paths.set_own(own, clock::now());
+        }
+    }
+}
