@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 17] = [
+const TARGETS: [&str; 18] = [
     "control_message",
     "datagram",
     "dns",

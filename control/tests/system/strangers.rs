@@ -45,10 +45,8 @@ async fn a_source_that_shows_no_right_is_slowed_down_and_others_are_not() {
         };
         let start = std::time::Instant::now();
         // What an honest proxy adds is the last entry: the first is whatever somebody made up.
-        let mut made_up = 0_u32;
         let mut count = 0;
-        for _ in 0..13 {
-            made_up += 1;
+        for made_up in 1..=13 {
             count += let_in(100, || from(&format!("192.0.2.{made_up}, 198.51.100.7"))).await;
         }
         let seconds = u32::try_from(start.elapsed().as_secs()).unwrap() + 1;

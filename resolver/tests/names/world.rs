@@ -254,6 +254,7 @@ pub(crate) fn snapshot(revision: u64, nodes: &[(&str, u8)]) -> Snapshot {
         next_key: None,
         addresses: addresses(*number),
         routes: Vec::new(),
+        disco: None,
         endpoints: Vec::new(),
         home: None,
         online: true,

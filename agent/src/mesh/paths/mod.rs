@@ -63,7 +63,7 @@ impl MeshPaths {
                 self.plain.remove(&id);
                 return change.into_iter().collect();
             }
-            Err(peer) => peer,
+            Err(peer) => *peer,
         };
         let (endpoints, relay) = match self.probing.paths.rule() {
             Rule::Any => (endpoints, relay),

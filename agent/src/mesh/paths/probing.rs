@@ -61,7 +61,7 @@ impl Probing {
         &mut self,
         peer: PathPeer,
         now: Timestamp,
-    ) -> Result<Option<PathChange>, PathPeer> {
+    ) -> Result<Option<PathChange>, Box<PathPeer>> {
         let known = self.peers.remove(&peer.id);
         let (before, sealer) = match known {
             Some(known) => {
@@ -78,7 +78,7 @@ impl Probing {
         let own = sealer.filter(|sealer| !self.by_probe_key.contains_key(&sealer.theirs()));
         let Some(sealer) = own else {
             self.paths.remove(&peer.id, now);
-            return Err(peer);
+            return Err(Box::new(peer));
         };
         self.by_key.insert(peer.key, peer.id);
         self.by_probe_key.insert(sealer.theirs(), peer.id);
