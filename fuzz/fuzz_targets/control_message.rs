@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use proto::control::{
-    ChallengeRequest, EnrolRequest, Frame, Netmap, RenewRequest, Report, SessionRequest,
+    ChallengeRequest, EnrolRequest, Frame, Netmap, RenewRequest, Report, RevocationFrame, SessionRequest,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,6 +17,10 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = SessionRequest::parse(bytes);
     let _ = RenewRequest::parse(bytes);
     let _ = Report::parse(bytes);
+    if let Ok(frame) = RevocationFrame::parse(bytes) {
+        let text = serde_json::to_vec(&frame).expect("what was read can be written");
+        assert_eq!(RevocationFrame::parse(&text).expect("what was written can be read"), frame);
+    }
     // A stream: each line is a frame, applied to what the ones before made.
     let mut netmap: Option<Netmap> = None;
     for frame in bytes.split(|byte| *byte == b'\n').filter_map(|line| Frame::parse(line).ok()) {

@@ -2,23 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use engine::Timestamp;
 use ipnet::IpNet;
 use proto::control::{Netmap, NodeId, RegionId};
 
 use super::keys::KeyRing;
 use super::relay::{PeerNumber, Plan, RelayHome, RelayPeer, Relays};
 
+/// How long a home may take to serve before another is chosen: peers hear of the first at once and send
+/// there, so that one which moves while they do loses their packets.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// See the module.
 pub(super) struct Links {
     relays: Relays,
     region: Option<RegionId>,
+    /// When it was chosen.
+    since: Timestamp,
     numbers: BTreeMap<NodeId, PeerNumber>,
 }
 
 impl Links {
     pub(super) fn start() -> anyhow::Result<Self> {
-        Ok(Self { relays: Relays::start()?, region: None, numbers: BTreeMap::new() })
+        Ok(Self {
+            relays: Relays::start()?,
+            region: None,
+            since: Timestamp::default(),
+            numbers: BTreeMap::new(),
+        })
     }
 
     /// The region where the node is at home, or wants to be.
@@ -51,16 +64,26 @@ impl Links {
     }
 
     /// The nearest region, or the first while that is not known; whether that is another. A home that
-    /// serves is kept.
-    pub(super) fn choose_home(&mut self, netmap: &Netmap, nearest: Option<RegionId>) -> bool {
+    /// serves, or may soon, is kept.
+    pub(super) fn choose_home(
+        &mut self,
+        netmap: &Netmap,
+        nearest: Option<RegionId>,
+        now: Timestamp,
+    ) -> bool {
         let exists = |id: &RegionId| netmap.regions.iter().any(|region| region.id == *id);
-        if self.region.as_ref().is_some_and(exists) && self.relays.home().is_some() {
+        let serves = self.relays.home().is_some() || now - self.since < PATIENCE;
+        if self.region.as_ref().is_some_and(exists) && serves {
             return false;
         }
         let first = netmap.regions.iter().find(|region| !region.relays.is_empty());
         let region = nearest.filter(exists).or_else(|| first.map(|region| region.id));
         let before = std::mem::replace(&mut self.region, region);
-        before != self.region
+        if before == self.region {
+            return false;
+        }
+        self.since = now;
+        true
     }
 
     /// By what packets to a peer left for its relay the last time.

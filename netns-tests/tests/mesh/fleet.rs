@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use netns_tests::mesh::{Hub, HubOptions, MeshNode, Programs};
+use netns_tests::mesh::{Hub, HubOptions, MeshNode, Nat, Programs};
 use netns_tests::{Host, Lab, Pinger, answers, ping, wait_until};
 use serde_json::Value;
 use throwaway_postgres::{Cluster, Durability};
@@ -41,8 +41,9 @@ impl Fleet {
         for number in 0..NODES {
             let name = format!("n{number}");
             let node = if HIDDEN.contains(&number) {
-                let (node, router) = hub.node_behind_nat(&lab, &name)?;
-                routers.push(router);
+                // Of a kind that two nodes cannot get through.
+                let (node, before) = hub.node_behind(&lab, &name, Nat::Symmetric)?;
+                routers.extend(before);
                 node
             } else {
                 hub.node(&lab, &name)?

@@ -127,7 +127,7 @@ impl Mesh {
         }
     }
 
-    /// Goes to another region if that is better, and says so.
+    /// Goes to another region if this one does not serve, and says so.
     pub(super) async fn settle_home(&mut self) {
         if self.choose_home() {
             self.plan_links().await;
@@ -137,6 +137,8 @@ impl Mesh {
 
     fn choose_home(&mut self) -> bool {
         let nearest = self.whereabouts.nearest();
-        self.netmap.get().is_some_and(|netmap| self.links.choose_home(netmap, nearest))
+        self.netmap
+            .get()
+            .is_some_and(|netmap| self.links.choose_home(netmap, nearest, clock::now()))
     }
 }
