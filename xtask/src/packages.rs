@@ -31,6 +31,7 @@ pub(crate) const FOR_TESTS: &[Need] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("dbus-daemon", "dbus-daemon"),
     ("faketime", "faketime"),
+    ("turnutils_stunclient", "coturn"),
 ];
 
 /// Packages that tests run without installing them: each would change how this machine finds names.
