@@ -123,3 +123,12 @@ impl Datagrams {
         Ok((sent, received.0, received.1.saturating_sub(pause)))
     }
 }
+
+/// Says what was measured, on a line of its own.
+pub(crate) fn say(what: &str, number: f64) {
+    println!("\n{what}: {number:.1}");
+}
+
+pub(crate) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
