@@ -24,6 +24,15 @@ pub enum Action {
         via: Via,
         /// What.
         probe: Probe,
+        /// Whether it is lost where it is too long, in place of being cut.
+        whole: bool,
+    },
+    /// Let packets of a peer's have this length, and tell the host of longer ones.
+    Fits {
+        /// Whose.
+        peer: NodeId,
+        /// The length, in bytes.
+        bytes: usize,
     },
     /// Send a peer's packets there from now on, and receive them by all ways.
     Use {

@@ -80,13 +80,14 @@ impl Whereabouts {
     }
 
     /// As the choice of ways has to know it.
-    pub(super) fn own(&self, netmap: &Netmap, rule: Rule) -> Own {
+    pub(super) fn own(&self, netmap: &Netmap, rule: Rule, mtu: Option<u16>) -> Own {
         let inside = [IpNet::from(netmap.network.v4), netmap.network.v6.into()];
         // What the world sees first: a hard NAT is passed by the first address alone.
         let seen = self.reflexive.addresses();
         let local = self.endpoints.iter().copied().filter(|at| !seen.contains(at));
         let at = seen.iter().copied().chain(local).take(MAX_CALLED).collect();
-        Own { at, hard: self.reflexive.is_hard() == Some(true), inside: inside.to_vec(), rule }
+        let hard = self.reflexive.is_hard() == Some(true);
+        Own { at, hard, inside: inside.to_vec(), rule, mtu }
     }
 
     /// Puts together what is known; whether it is news. Who uses relays only names no addresses.

@@ -5,6 +5,7 @@ mod commands;
 mod fleet;
 mod lanes;
 mod lasting;
+mod lengths;
 mod moves;
 mod names;
 mod nats;

@@ -13,9 +13,7 @@ const LATE: Duration = Duration::from_secs(90);
 
 /// The host's link to the hub gets another address.
 fn move_address(node: &MeshNode) -> Result<()> {
-    let link =
-        node.host.run(["sh", "-c", "ip -o route get 10.255.0.1 | sed 's/.* dev //; s/ .*//'"])?;
-    let link = link.stdout.trim().to_owned();
+    let link = node.host.link_to("10.255.0.1")?;
     node.host.ip(["address", "flush", "dev", &link, "scope", "global"])?;
     node.host.ip(["address", "add", "10.1.0.77/24", "dev", &link])?;
     node.host.route("default", "10.1.0.254")

@@ -92,6 +92,7 @@ impl Peer {
             self.end_birthday(world);
         }
         world.actions.push_back(Action::Use { peer: self.id, choice });
+        self.begin_mtu(world);
     }
 
     /// A spare socket is of use: it was heard on.

@@ -58,6 +58,9 @@ impl Peer {
     }
 
     fn take_pong(&mut self, via: Route, pong: &Pong, world: &mut World<'_>) -> Result<(), Refusal> {
+        if self.take_length(pong.id, Via::Direct(via), world) {
+            return Ok(());
+        }
         let (route, at) = self.book.answered(pong.id).ok_or(Refusal::Unasked)?;
         if route != via {
             return Err(Refusal::Elsewhere);

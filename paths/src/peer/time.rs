@@ -38,6 +38,7 @@ impl Peer {
             self.search.at.map(|at| (at, "search")),
             self.settle.map(|at| (at, "choose")),
             self.birthday.at().map(|at| (at, "guess ports")),
+            self.mtu.at().map(|at| (at, "ask how much the way carries")),
         ];
         all.into_iter().flatten().min()
     }
@@ -69,6 +70,7 @@ impl Peer {
             let busy = if self.is_busy(now) { BUSY_PING } else { QUIET_PING };
             self.keep = now + if self.doubted.is_some() { DOUBT_PING } else { busy };
         }
+        self.look_at_mtu(world);
         if world.own.rule == Rule::Relay {
             self.search.stop();
         } else {
@@ -141,6 +143,7 @@ impl Peer {
     /// It is a peer no more.
     pub(crate) fn end(&mut self, world: &mut World<'_>) {
         self.choice = Choice::Nowhere;
+        self.mtu.stop();
         self.end_birthday(world);
         self.close_silent_spares(Duration::ZERO, world);
     }

@@ -14,6 +14,7 @@ use proto::control::NodeId;
 use proto::key::PublicKey;
 use tokio::sync::mpsc;
 
+use crate::io::udp::Length;
 use crate::mesh::secret::Secret;
 pub(crate) use explain::{PathCounts, PathReport};
 pub(crate) use plain::Observed;
@@ -40,7 +41,7 @@ pub(crate) struct PathPeer {
 /// What is to be done.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
-    pub(crate) sends: Vec<(SocketAddr, Vec<u8>)>,
+    pub(crate) sends: Vec<(SocketAddr, Vec<u8>, Length)>,
     pub(crate) changes: Vec<(PublicKey, PathChange)>,
 }
 
@@ -73,7 +74,8 @@ impl MeshPaths {
         let change = self.plain.set(id, key, endpoints, relay, now);
         // Whatever it is heard from.
         let held = relay.filter(|_| self.probing.paths.rule() == Rule::Relay);
-        change.into_iter().chain(held.map(PathChange::Hold)).collect()
+        let fits = PathChange::Fits(paths::usual_length());
+        change.into_iter().chain(held.map(PathChange::Hold)).chain([fits]).collect()
     }
 
     /// Keeps those peers that still are.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::spares::{SpareProbe, Spares};
 use super::{PathPeer, Steps};
+use crate::io::udp::Length;
 use crate::mesh::secret::Secret;
 
 /// See the module.
@@ -171,16 +172,24 @@ impl Probing {
         let mut steps = Steps::default();
         while let Some(action) = self.paths.poll_action() {
             match action {
-                Action::Send { peer, via, probe } => {
+                Action::Send { peer, via, probe, whole } => {
                     let Some(known) = self.peers.get(&peer) else { continue };
                     let sealed = known.sealer.seal(&probe, nonce());
+                    let length = if whole { Length::Tried } else { Length::Any };
                     match via {
-                        Via::Relay => steps.sends.extend(known.relay.map(|relay| (relay, sealed))),
+                        Via::Relay => {
+                            steps.sends.extend(known.relay.map(|relay| (relay, sealed, length)));
+                        }
                         Via::Direct(Route { socket: SocketId::MAIN, to }) => {
-                            steps.sends.push((to, sealed));
+                            steps.sends.push((to, sealed, length));
                         }
                         Via::Direct(Route { socket, to }) => self.spares.send(socket, to, &sealed),
                     }
+                }
+                Action::Fits { peer, bytes } => {
+                    let Some(known) = self.peers.get(&peer) else { continue };
+                    tracing::debug!(%peer, bytes, "the longest packet");
+                    steps.changes.push((known.key, PathChange::Fits(bytes)));
                 }
                 Action::Use { peer, choice } => {
                     let Some(known) = self.peers.get(&peer) else { continue };

@@ -18,7 +18,7 @@ use super::client::ClientId;
 use crate::io::awaited;
 use crate::io::clock;
 use crate::io::divert::MARK;
-use crate::io::udp::{RECEIVE_BATCH, Received, Udp};
+use crate::io::udp::{Length, RECEIVE_BATCH, Received, Udp};
 
 /// The most ends: as many as peers that packets go to by relays at one time.
 const MOST: usize = 4096;
@@ -125,7 +125,7 @@ impl Lanes {
         for (of, lane) in &mut self.ends {
             while let Some(bytes) = lane.end.poll_transmit(now) {
                 // One that is lost is sent again.
-                let _ = self.udp.send_one(lane.relay, &bytes);
+                let _ = self.udp.send_one(lane.relay, &bytes, Length::Any);
             }
             if lane.bound && !lane.end.is_bound() {
                 lane.bound = false;

@@ -35,6 +35,7 @@ use super::status::Status;
 use super::store::Store;
 use super::whereabouts::Whereabouts;
 use crate::io::divert::MARK;
+use crate::io::udp::Length;
 use crate::io::{clock, network};
 use crate::wg::{Record, SharedNode};
 
@@ -262,7 +263,7 @@ impl Mesh {
         if !questions.is_empty() {
             let node = self.node.lock().await;
             for (to, question) in questions {
-                node.send_from_port(to, &question);
+                node.send_from_port(to, &question, Length::Any);
             }
         }
     }

@@ -119,7 +119,7 @@ impl Mesh {
     pub(super) async fn plan_links(&mut self) {
         let engine = self.node.lock().await.port();
         if let Some(netmap) = self.netmap.get() {
-            self.links.plan(netmap, &self.keys, engine, &self.interface.local);
+            self.links.plan(netmap, &self.keys, engine, &self.interface.local.networks);
         }
     }
 
