@@ -4,7 +4,6 @@ mod certificate;
 mod connect;
 mod drain;
 mod failover;
-mod gaps;
 mod lanes;
 mod mesh;
 mod node;
