@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use netns_tests::mesh::{Hub, HubOptions, MeshNode, Programs};
+use netns_tests::mesh::{Hub, HubOptions, MeshNode, Nat, Programs};
 use netns_tests::{Host, Lab, can_connect};
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ struct Demo {
     client: MeshNode,
     server: MeshNode,
     /// Their namespaces live as long as these do.
-    _routers: [Host; 2],
+    _routers: Vec<Host>,
     hub: Hub,
     lab: Lab,
 }
@@ -73,14 +73,15 @@ impl Demo {
         let lab = Lab::new("demo")?;
         let options = HubOptions { forwards: true, relay: true };
         let hub = Hub::start_with(&lab, options, programs)?;
-        let (client, router) = hub.node_behind_nat(&lab, "client")?;
-        let (server, other) = hub.node_behind_nat(&lab, "server")?;
+        let (client, mut routers) = hub.node_behind(&lab, "client", Nat::PortRestricted)?;
+        let (server, others) = hub.node_behind(&lab, "server", Nat::PortRestricted)?;
+        routers.extend(others);
         note("client 192.168.1.2 -- NAT 10.1.0.1 -- hub -- NAT 10.2.0.1 -- 192.168.1.2 server");
         note(&format!("the hub has the control plane, {}, and a relay", hub.url()));
         say("Putting a policy in force");
         POLICY.lines().for_each(note);
         hub.policy(POLICY)?;
-        Ok(Self { client, server, _routers: [router, other], hub, lab })
+        Ok(Self { client, server, _routers: routers, hub, lab })
     }
 
     fn bring_up(&self) -> Result<()> {

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::daemon::Socket;
-use crate::mesh::rpc::{Caller, Done, Request};
+use super::format::Format;
+use crate::mesh::rpc::{Caller, Request};
 
 /// Take the node down, until the next `nearwire up`
 #[derive(clap::Args)]
@@ -31,15 +32,7 @@ struct Asked {
     #[command(flatten)]
     socket: Socket,
     #[command(flatten)]
-    answer: Answer,
-}
-
-/// How what came of a command is shown.
-#[derive(clap::Args)]
-pub(super) struct Answer {
-    /// Print what came of it as JSON: `state` and, if there is more to say, `detail`
-    #[arg(long)]
-    json: bool,
+    format: Format,
 }
 
 impl Args {
@@ -63,18 +56,6 @@ impl LeaveArgs {
 impl Asked {
     fn run(&self, request: &Request) -> anyhow::Result<ExitCode> {
         let done = Caller::connect(&self.socket.socket)?.done(request, |_| {})?;
-        self.answer.show(&done)?;
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl Answer {
-    pub(super) fn show(&self, done: &Done) -> anyhow::Result<()> {
-        if self.json {
-            println!("{}", serde_json::to_string(done)?);
-        } else {
-            println!("{done}");
-        }
-        Ok(())
+        self.format.print(&done, |done| println!("{done}"))
     }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
+use super::format::Format;
 use crate::wg::{self, Reply, Request};
 
 /// Show what an interface dropped, and why.
@@ -14,9 +15,8 @@ pub(super) struct Args {
     /// The interface
     #[arg(value_name = "IFNAME")]
     interface: String,
-    /// One JSON object: reason to count
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 impl Args {
@@ -24,15 +24,13 @@ impl Args {
         let Reply::Drops(drops) = wg::call(&self.interface, &Request::Drops)? else {
             bail!("the daemon answered something else");
         };
-        if self.json {
-            println!("{}", serde_json::to_string(&drops)?);
-        } else if drops.is_empty() {
-            println!("nothing dropped");
-        } else {
+        self.format.print(&drops, |drops| {
+            if drops.is_empty() {
+                println!("nothing dropped");
+            }
             for (reason, packets) in drops {
                 println!("{packets:>12}  {reason}");
             }
-        }
-        Ok(ExitCode::SUCCESS)
+        })
     }
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::daemon::Socket;
+use super::format::Format;
 use super::peers::find;
 use crate::mesh::rpc::Caller;
 use crate::mesh::{PathReport, PeerStatus};
@@ -16,9 +17,8 @@ pub(super) struct Args {
     /// The peer, by name, address, key or id
     #[arg(value_name = "PEER")]
     peer: String,
-    /// JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
     #[command(flatten)]
     socket: Socket,
 }
@@ -29,12 +29,7 @@ impl Args {
         let status = caller.status()?;
         let peer = find(&status.peers, &self.peer)?;
         let report = caller.explain(&peer.node)?;
-        if self.json {
-            println!("{}", serde_json::to_string(&report)?);
-        } else {
-            show(peer, &report);
-        }
-        Ok(ExitCode::SUCCESS)
+        self.format.print(&report, |report| show(peer, report))
     }
 }
 

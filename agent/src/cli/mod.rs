@@ -5,6 +5,7 @@ mod down;
 mod drops;
 mod explain;
 mod flows;
+mod format;
 mod names;
 mod netcheck;
 mod peers;

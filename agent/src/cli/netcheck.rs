@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::daemon::Socket;
+use super::format::Format;
 use crate::mesh::NetReport;
 use crate::mesh::rpc::Caller;
 
@@ -11,22 +12,15 @@ use crate::mesh::rpc::Caller;
 /// It is what the relays have seen in the last seconds; without relays nothing is known.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
     #[command(flatten)]
     socket: Socket,
 }
 
 impl Args {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let report = Caller::connect(&self.socket.socket)?.netcheck()?;
-        if self.json {
-            println!("{}", serde_json::to_string(&report)?);
-        } else {
-            show(&report);
-        }
-        Ok(ExitCode::SUCCESS)
+        self.format.print(&Caller::connect(&self.socket.socket)?.netcheck()?, show)
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::daemon::Socket;
+use super::format::Format;
 use crate::mesh::rpc::Caller;
 use crate::mesh::{PeerStatus, Status};
 
@@ -11,20 +12,13 @@ use crate::mesh::{PeerStatus, Status};
 pub(super) struct Args {
     #[command(flatten)]
     socket: Socket,
-    /// One JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 impl Args {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let status = Caller::connect(&self.socket.socket)?.status()?;
-        if self.json {
-            println!("{}", serde_json::to_string(&status)?);
-        } else {
-            show(&status);
-        }
-        Ok(ExitCode::SUCCESS)
+        self.format.print(&Caller::connect(&self.socket.socket)?.status()?, show)
     }
 }
 

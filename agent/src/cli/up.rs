@@ -10,7 +10,7 @@ use paths::Rule;
 use proto::control::AuthKey;
 
 use super::daemon::{Place, Socket};
-use super::down::Answer;
+use super::format::Format;
 use crate::mesh::rpc::{Caller, Outcome, Request};
 use crate::mesh::{self, Settings, Up};
 
@@ -67,7 +67,7 @@ pub(super) struct Args {
     #[arg(short, long, conflicts_with = "json")]
     foreground: bool,
     #[command(flatten)]
-    answer: Answer,
+    format: Format,
     #[command(flatten)]
     socket: Socket,
     #[command(flatten)]
@@ -104,7 +104,7 @@ impl Args {
                 eprintln!("{what} ...");
             }
         })?;
-        self.answer.show(&done)?;
+        self.format.print(&done, |done| println!("{done}"))?;
         Ok(match done.state {
             Outcome::Pending => ExitCode::from(PENDING),
             Outcome::Offline => ExitCode::from(OFFLINE),

@@ -102,9 +102,9 @@ impl Network {
                 );
             }
         }
-        for family in [RouteMessageBuilder::<Ipv4Addr>::new().build(), {
-            RouteMessageBuilder::<Ipv6Addr>::new().build()
-        }] {
+        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
+        for family in [v4, v6] {
             let mut found = self.handle.route().get(family).execute();
             while let Some(message) = found.try_next().await? {
                 routes.extend(self.is_ours(&message));

@@ -309,30 +309,6 @@ impl Hub {
         MeshNode::start(host, name, &self.programs)
     }
 
-    /// As [`Self::node`], but the node is behind a router that hides it (NAT), which is given too.
-    ///
-    /// # Errors
-    /// As [`Self::node`], or without nftables.
-    pub fn node_behind_nat(&self, lab: &Lab, name: &str) -> Result<(MeshNode, Host)> {
-        let (host, router) = (lab.host(name)?, lab.router(&format!("{name}'s router"))?);
-        let outside = self.connect(lab, &router)?;
-        lab.link(&host, &router).at_a(&["192.168.1.2/24"]).at_b(&["192.168.1.1/24"]).veth()?;
-        host.route("default", "192.168.1.1")?;
-        // As home routers do: what nobody asked for leaves no trace, or it would take the port that
-        // the node's own packet is to have.
-        let rules = format!(
-            "table ip nat {{ \
-                chain out {{ type nat hook postrouting priority 100; oifname {outside} masquerade; }}; \
-            }}; \
-            table ip filter {{ \
-                chain in {{ type filter hook input priority 0; \
-                    iifname {outside} ct state new drop; }}; \
-            }}"
-        );
-        router.run(["nft", &rules])?;
-        Ok((MeshNode::start(host, name, &self.programs)?, router))
-    }
-
     fn run_control(&self, words: &[&str]) -> Result<String> {
         let mut command = self.host.command(self.programs.get("nearwire-control", "control")?);
         command.args(words).env("NEARWIRE_URL", self.url()).env("NEARWIRE_TOKEN", &self.token);

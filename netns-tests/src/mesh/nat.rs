@@ -145,11 +145,10 @@ impl Hub {
     /// # Errors
     /// When a link or a process cannot be made, or without nftables.
     pub fn node_behind(&self, lab: &Lab, name: &str, nat: Nat) -> Result<(MeshNode, Vec<Host>)> {
-        let host = lab.host(name)?;
         if nat == Nat::None {
-            self.connect(lab, &host)?;
-            return Ok((MeshNode::start(host, name, &self.programs)?, Vec::new()));
+            return Ok((self.node(lab, name)?, Vec::new()));
         }
+        let host = lab.host(name)?;
         let router = lab.router(&format!("{name}'s router"))?;
         lab.link(&host, &router).at_a(&["192.168.1.2/24"]).at_b(&["192.168.1.1/24"]).veth()?;
         host.route("default", "192.168.1.1")?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use netns_tests::wireguard::{
     INNER_A, INNER_B, Implementation, OUTER_A, OUTER_B, Pairing, Tunnel, TunnelBuilder,
 };
-use netns_tests::{Host, Pinger};
+use netns_tests::{Host, Pinger, wait_until};
 
 use crate::{SOON, wired, with_each_implementation};
 
@@ -135,10 +135,12 @@ fn ours_moves_from_v4_to_v6(theirs: Implementation) -> Result<()> {
         let port = theirs.port();
         let endpoint =
             if brackets { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
-        ours.set(["peer", theirs.public_key(), "endpoint", &endpoint])?;
-        theirs.wait_for_peer(&ours, SOON, "the other family", |peer| {
-            peer.endpoint.is_some_and(|endpoint| endpoint.ip().to_string() == OUTER_A[family])
-        })?;
+        // What is under way from the old address brings ours back to it, as roaming has to: so told again.
+        wait_until(SOON, "the other family", || {
+            let told = ours.set(["peer", theirs.public_key(), "endpoint", &endpoint]);
+            let seen = theirs.peer(&ours).ok().and_then(|peer| peer.endpoint);
+            told.is_ok() && seen.is_some_and(|seen| seen.ip().to_string() == OUTER_A[family])
+        });
         pinger.wait_for_more(3, SOON)?;
     }
     assert_eq!(ours.peer(&theirs)?.latest_handshake, handshake);

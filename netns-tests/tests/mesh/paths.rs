@@ -6,7 +6,7 @@ use anyhow::Result;
 use netns_tests::{Pinger, ping, tcp_transfer};
 
 use netns_tests::Lab;
-use netns_tests::mesh::{Hub, HubOptions};
+use netns_tests::mesh::{Hub, HubOptions, Nat};
 
 use crate::scene::{DIRECT, RELAYED, Scene};
 
@@ -53,8 +53,8 @@ fn a_pair_without_a_relay_is_direct() -> Result<()> {
 fn two_nodes_behind_nats_begin_by_the_relay_and_get_through() -> Result<()> {
     let lab = Lab::new("mesh-nats")?;
     let hub = Hub::start(&lab, HubOptions { forwards: true, relay: true })?;
-    let (a, _router_a) = hub.node_behind_nat(&lab, "a")?;
-    let (b, _router_b) = hub.node_behind_nat(&lab, "b")?;
+    let (a, _routers_of_a) = hub.node_behind(&lab, "a", Nat::PortRestricted)?;
+    let (b, _routers_of_b) = hub.node_behind(&lab, "b", Nat::PortRestricted)?;
     let key = hub.auth_key(&["--reusable", "--tag", "tag:node"])?;
     a.up(&hub, &key, &[])?;
     b.up(&hub, &key, &[])?;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
+use crate::cli::format::Format;
 use crate::wg::{self, PolicyStatus, Reply, Request};
 
 /// Show the policy in force with what each rule allowed and what was dropped
@@ -12,9 +13,8 @@ pub(in crate::cli) struct Args {
     /// The interface
     #[arg(value_name = "IFNAME")]
     interface: String,
-    /// One JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 impl Args {
@@ -22,12 +22,7 @@ impl Args {
         let Reply::PolicyStatus(status) = wg::call(&self.interface, &Request::PolicyStatus)? else {
             bail!("the daemon answered something else");
         };
-        if self.json {
-            println!("{}", serde_json::to_string(&status)?);
-        } else {
-            show(&status);
-        }
-        Ok(ExitCode::SUCCESS)
+        self.format.print(&status, show)
     }
 }
 

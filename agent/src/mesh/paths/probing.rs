@@ -62,18 +62,12 @@ impl Probing {
         peer: PathPeer,
         now: Timestamp,
     ) -> Result<Option<PathChange>, Box<PathPeer>> {
-        let known = self.peers.remove(&peer.id);
-        let (before, sealer) = match known {
-            Some(known) => {
-                self.by_key.remove(&known.key);
-                self.by_probe_key.remove(&known.sealer.theirs());
-                known.relay.map(|relay| self.by_relay.remove(&relay));
-                let same = Some(known.sealer.theirs()) == peer.probe_key;
-                (known.relay, Some(known.sealer).filter(|_| same))
-            }
-            None => (None, None),
-        };
-        let sealer = sealer.or_else(|| self.secret.with(peer.probe_key?));
+        let before = self.take_out(&peer.id);
+        let relay_before = before.as_ref().and_then(|known| known.relay);
+        let sealer = before
+            .map(|known| known.sealer)
+            .filter(|sealer| Some(sealer.theirs()) == peer.probe_key)
+            .or_else(|| self.secret.with(peer.probe_key?));
         // Who names another's key gets no probes, and takes none from the other.
         let own = sealer.filter(|sealer| !self.by_probe_key.contains_key(&sealer.theirs()));
         let Some(sealer) = own else {
@@ -88,17 +82,22 @@ impl Probing {
         self.peers.insert(peer.id, Known { key: peer.key, sealer, relay: peer.relay });
         let theirs = Theirs { at: peer.endpoints, relay: peer.relay.is_some() };
         self.paths.set(peer.id, theirs, now);
-        Ok(peer.relay.filter(|relay| before != Some(*relay)).map(PathChange::Relay))
+        Ok(peer.relay.filter(|relay| relay_before != Some(*relay)).map(PathChange::Relay))
     }
 
     pub(super) fn remove(&mut self, id: &NodeId, now: Timestamp) {
         self.paths.remove(id, now);
-        let Some(gone) = self.peers.remove(id) else { return };
+        self.take_out(id);
+    }
+
+    fn take_out(&mut self, id: &NodeId) -> Option<Known> {
+        let gone = self.peers.remove(id)?;
         self.by_key.remove(&gone.key);
         self.by_probe_key.remove(&gone.sealer.theirs());
         if let Some(relay) = gone.relay {
             self.by_relay.remove(&relay);
         }
+        Some(gone)
     }
 
     pub(super) fn relayed(&mut self, relay: SocketAddr, now: Timestamp) {

@@ -66,11 +66,8 @@ impl Mesh {
         self.interface.apply(&netmap, self.keys.settings()).await;
         self.names.update(&netmap).await;
         self.flows.want(netmap.network.flow_logs);
-        let first = self.netmap.get().is_none();
         self.netmap.set(netmap);
-        if first || self.links.region().is_none() {
-            self.choose_home();
-        }
+        self.choose_home();
         self.plan_links().await;
         self.ask_relays().await;
         self.set_paths().await;
@@ -83,15 +80,14 @@ impl Mesh {
     }
 
     async fn set_paths(&mut self) {
-        let Some(netmap) = self.netmap.get() else { return };
         let now = clock::now();
         let mut changes = Vec::new();
         let applied = &self.interface.applied.peers;
         for gone in self.paths.retain(|id| applied.contains_key(id), now) {
             self.links.forget(&gone);
         }
-        let own = self.whereabouts.own(netmap, self.keys.settings().path);
-        self.paths.set_own(own, now);
+        self.tell_paths();
+        let Some(netmap) = self.netmap.get() else { return };
         let has_relays = netmap.regions.iter().any(|region| !region.relays.is_empty());
         for peer in netmap.peers.values() {
             if !self.interface.applied.peers.contains_key(&peer.id) {
