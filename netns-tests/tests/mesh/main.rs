@@ -5,6 +5,7 @@ mod commands;
 mod fleet;
 mod lanes;
 mod lasting;
+mod live;
 mod moves;
 mod names;
 mod nats;
