@@ -14,6 +14,8 @@ const STUN_PORT: u16 = 3478;
 const EVERY: Duration = Duration::from_secs(20);
 /// How soon after a start, while answers may be lost.
 const SOON: Duration = Duration::from_secs(1);
+/// How long after questions others may be asked out of turn.
+const RESTED: Duration = Duration::from_secs(2);
 /// Questions that are asked soon.
 const EAGER: u32 = 3;
 /// Whom to ask of a region in a round: two, since one alone cannot show a hard NAT.
@@ -24,6 +26,8 @@ const ASKED: usize = 2;
 pub(super) struct Reflexive {
     asked: HashMap<Transaction, (RegionId, IpAddr, Timestamp)>,
     at: Timestamp,
+    /// When it was asked last.
+    asked_at: Option<Timestamp>,
     rounds: u32,
     /// What each relay sees, by its address.
     seen: BTreeMap<IpAddr, Seen>,
@@ -39,13 +43,22 @@ pub(super) struct Seen {
 
 impl Reflexive {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { asked: HashMap::new(), at: now, rounds: 0, seen: BTreeMap::new() }
+        Self { asked: HashMap::new(), at: now, asked_at: None, rounds: 0, seen: BTreeMap::new() }
     }
 
     /// The network is another.
     pub(super) fn start_over(&mut self, now: Timestamp) {
         (self.at, self.rounds) = (now, 0);
         self.seen.clear();
+    }
+
+    /// The next questions are due at once, if the last were not a moment ago; whether they are.
+    pub(super) fn ask_soon(&mut self, now: Timestamp) -> bool {
+        let due = self.asked_at.is_none_or(|at| now - at >= RESTED);
+        if due {
+            self.at = now;
+        }
+        due
     }
 
     /// What to ask now: relays of each region in turn, by addresses that are known.
@@ -60,6 +73,7 @@ impl Reflexive {
         }
         let round = self.rounds as usize;
         self.rounds = self.rounds.saturating_add(1);
+        self.asked_at = Some(now);
         self.at = now + if self.rounds <= EAGER { SOON } else { EVERY };
         self.asked.retain(|_, (.., at)| now - *at < EVERY);
         let mut questions = Vec::new();
@@ -146,5 +160,19 @@ mod tests {
         see(&mut reflexive, 3, 7001);
         assert_eq!(reflexive.is_hard(), Some(true));
         assert_eq!(reflexive.addresses().len(), 2);
+    }
+
+    #[test]
+    fn it_is_asked_out_of_turn_but_not_all_the_time() {
+        let mut reflexive = Reflexive::new(NOW);
+        for round in 0..u32::from(u8::MAX) {
+            reflexive.questions(&[], || [7; 12], NOW + EVERY * round);
+        }
+        let last = NOW + EVERY * u32::from(u8::MAX - 1);
+        assert!(!reflexive.ask_soon(last + RESTED / 2));
+        assert!(reflexive.ask_soon(last + RESTED));
+        assert_eq!(reflexive.at, last + RESTED);
+        reflexive.questions(&[], || [7; 12], last + RESTED);
+        assert!(!reflexive.ask_soon(last + RESTED));
     }
 }

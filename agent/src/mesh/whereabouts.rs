@@ -55,6 +55,11 @@ impl Whereabouts {
         self.reflexive.questions(&netmap.regions, random, now)
     }
 
+    /// Asks at once, if that was not done a moment ago.
+    pub(super) fn ask_soon(&mut self, now: Timestamp) -> bool {
+        self.reflexive.ask_soon(now)
+    }
+
     /// Takes an answer; whether it tells anything new.
     pub(super) fn answer(&mut self, datagram: &[u8], now: Timestamp) -> bool {
         self.reflexive.answer(datagram, now)

@@ -42,6 +42,8 @@ pub(crate) struct PathPeer {
 pub(crate) struct Steps {
     pub(crate) sends: Vec<(SocketAddr, Vec<u8>)>,
     pub(crate) changes: Vec<(PublicKey, PathChange)>,
+    /// Whether a peer's packets go by the relay from now on.
+    pub(crate) relayed: bool,
 }
 
 impl MeshPaths {

@@ -184,6 +184,7 @@ impl Probing {
                 }
                 Action::Use { peer, choice } => {
                     let Some(known) = self.peers.get(&peer) else { continue };
+                    steps.relayed |= choice == Choice::Relay;
                     let change = match choice {
                         Choice::Nowhere => PathChange::Nowhere,
                         Choice::Relay => known.relay.map_or(PathChange::Nowhere, PathChange::Hold),

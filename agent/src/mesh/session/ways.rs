@@ -32,12 +32,18 @@ impl Mesh {
         if steps.sends.is_empty() && steps.changes.is_empty() {
             return;
         }
-        let node = self.node.lock().await;
-        for (to, probe) in steps.sends {
-            node.send_from_port(to, &probe);
+        {
+            let node = self.node.lock().await;
+            for (to, probe) in steps.sends {
+                node.send_from_port(to, &probe);
+            }
+            if !steps.changes.is_empty() {
+                node.change_paths(steps.changes);
+            }
         }
-        if !steps.changes.is_empty() {
-            node.change_paths(steps.changes);
+        // Our own router may have been started anew.
+        if steps.relayed && self.whereabouts.ask_soon(clock::now()) {
+            self.ask_relays().await;
         }
     }
 
