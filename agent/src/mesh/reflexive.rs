@@ -12,6 +12,10 @@ use proto::stun::{self, Transaction};
 const STUN_PORT: u16 = 3478;
 /// How often it is asked, so that a NAT keeps the port's mapping.
 const EVERY: Duration = Duration::from_secs(20);
+/// How long an answer says how far a relay is.
+const KNOWN: Duration = Duration::from_secs(70);
+/// Answers of which the shortest counts.
+const REMEMBERED: usize = 4;
 /// How soon after a start, while answers may be lost.
 const SOON: Duration = Duration::from_secs(1);
 /// How long after questions others may be asked out of turn.
@@ -35,10 +39,12 @@ pub(super) struct Reflexive {
 
 /// What a relay sees, and how far it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    pub(super) region: RegionId,
+struct Seen {
+    region: RegionId,
     address: SocketAddr,
-    pub(super) time: Duration,
+    /// How long the last answers took: the shortest says how far it is, others how busy somebody was.
+    times: [Duration; REMEMBERED],
+    at: Timestamp,
 }
 
 impl Reflexive {
@@ -98,7 +104,11 @@ impl Reflexive {
         let Some(&(region, relay, at)) = self.asked.get(&transaction) else { return false };
         let Some(address) = stun::answer(datagram, &transaction) else { return false };
         self.asked.remove(&transaction);
-        let before = self.seen.insert(relay, Seen { region, address, time: now - at });
+        let before = self.seen.get(&relay).copied();
+        let mut times = before.map_or([Duration::MAX; REMEMBERED], |before| before.times);
+        times.rotate_right(1);
+        times[0] = now - at;
+        self.seen.insert(relay, Seen { region, address, times, at: now });
         before.is_none_or(|before| before.address != address)
     }
 
@@ -119,14 +129,10 @@ impl Reflexive {
         (!others.is_empty()).then_some(hard)
     }
 
-    /// What each relay sees.
-    pub(super) fn seen(&self) -> impl Iterator<Item = &Seen> {
-        self.seen.values()
-    }
-
-    /// The nearest region that answered.
-    pub(super) fn nearest(&self) -> Option<RegionId> {
-        self.seen.values().min_by_key(|seen| (seen.time, seen.region)).map(|seen| seen.region)
+    /// How far the nearest relay of a region is, by what answered lately.
+    pub(super) fn distance(&self, region: RegionId, now: Timestamp) -> Option<Duration> {
+        let seen = self.seen.values().filter(|seen| seen.region == region && now - seen.at < KNOWN);
+        seen.flat_map(|seen| seen.times).min()
     }
 }
 

@@ -76,9 +76,12 @@ impl Client {
 
     /// Whether the node is at home here from now on.
     pub(super) fn set_home(&mut self, is_home: bool) {
-        if std::mem::replace(&mut self.is_home, is_home) != is_home
-            && let Some(id) = self.homing.home()
-        {
+        if std::mem::replace(&mut self.is_home, is_home) == is_home {
+            return;
+        }
+        // Peers that do not know it yet send here for a while.
+        self.used = Instant::now();
+        if let Some(id) = self.homing.home() {
             self.say(id, |line| line.session.home(is_home));
         }
     }

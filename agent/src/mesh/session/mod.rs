@@ -180,7 +180,7 @@ impl Mesh {
                         drop(reply.send(self.paths.explain(&node, clock::now())));
                     }
                     Some(Ask::Netcheck(reply)) => {
-                        let report = NetReport::new(&self.whereabouts, self.netmap.get());
+                        let report = NetReport::new(&self.whereabouts, self.netmap.get(), clock::now());
                         drop(reply.send(report));
                     }
                     Some(Ask::Rotate(reply)) => drop(reply.send(self.ask_rotation())),
