@@ -2,6 +2,7 @@
 //! choice for peers whose agents have no probe key.
 
 mod explain;
+mod owners;
 mod plain;
 mod probing;
 mod spares;
