@@ -3,6 +3,7 @@
 mod clock;
 mod commands;
 mod fleet;
+mod hostile;
 mod lanes;
 mod lasting;
 mod live;
