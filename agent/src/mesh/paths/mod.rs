@@ -149,6 +149,11 @@ impl MeshPaths {
         self.probing.paths.poll_timeout().map(|(at, _)| at)
     }
 
+    /// Whether a peer has traffic, or had some a moment ago.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.poll_timeout().is_some()
+    }
+
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
         self.probing.paths.handle_timeout(now);
     }
