@@ -1,5 +1,6 @@
 //! `cargo xtask bench NAME`: measures, and says of each number whether it reaches what it must.
 
+mod cargo_test;
 mod control;
 mod cpu_time;
 mod iperf;

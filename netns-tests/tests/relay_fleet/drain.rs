@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use netns_tests::{Arrivals, Pace, SteadyDatagrams, SteadyStream, wait_until};
 use rustix::process::Signal;
 
+use super::gaps::{millis, say};
 use super::node::Node;
 use super::relays::{PATIENCE, Region};
 use super::tunnel::Tunnel;
@@ -61,11 +62,12 @@ async fn drained(region: &Region, lane: bool, drain: impl Fn(&Region) -> Result<
     two.node.at_home(1).await?;
     wait_until(PATIENCE, "the end of the relay", || !region.relays[0].process.is_running());
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let (bytes, gap) = stream.finish()?;
-    let Arrivals { sent, arrived, gap: datagram_gap } = datagrams.finish()?;
-    println!(
-        "drain: {bytes} bytes, longest gap {gap:?}; datagrams: {arrived} of {sent}, {datagram_gap:?}"
-    );
+    let (_, gap) = stream.finish()?;
+    let felt @ Arrivals { sent, arrived, gap: datagram_gap } = datagrams.finish()?;
+    // `cargo xtask bench relay` reads these.
+    say("drain tcp gap", millis(gap));
+    say("drain datagram gap", millis(datagram_gap));
+    say("drain lost", f64::from(u32::try_from(felt.lost())?));
     ensure!(gap <= GAP, "{gap:?} without a byte");
     ensure!(datagram_gap <= GAP, "{datagram_gap:?} without a datagram");
     ensure!(arrived == sent, "{} datagrams were lost", sent - arrived);

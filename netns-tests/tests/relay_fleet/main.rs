@@ -4,6 +4,7 @@ mod certificate;
 mod connect;
 mod drain;
 mod failover;
+mod gaps;
 mod lanes;
 mod mesh;
 mod node;
