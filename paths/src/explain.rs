@@ -80,6 +80,7 @@ impl fmt::Display for Why {
                 let why = match fault {
                     Fault::Died => "stopped answering",
                     Fault::Lossy => "lost packets",
+                    Fault::Moved => "is where the peer, or this host, was",
                     Fault::Blocked => "passed pings but not the tunnel",
                 };
                 write!(f, "{why}: not used for another {} s", left.as_secs())

@@ -7,20 +7,17 @@ use std::time::Duration;
 use engine::Timestamp;
 use ipnet::IpNet;
 use proto::control::{Netmap, NodeId, RegionId};
+use rand::TryRngCore as _;
+use rand::rngs::OsRng;
 
+use super::home::Home;
 use super::keys::KeyRing;
 use super::relay::{PeerNumber, Plan, RelayHome, RelayPeer, Relays};
-
-/// How long a home may take to serve before another is chosen: peers hear of the first at once and send
-/// there, so that one which moves while they do loses their packets.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct Links {
     relays: Relays,
-    region: Option<RegionId>,
-    /// When it was chosen.
-    since: Timestamp,
+    home: Home,
     numbers: BTreeMap<NodeId, PeerNumber>,
 }
 
@@ -28,15 +25,16 @@ impl Links {
     pub(super) fn start() -> anyhow::Result<Self> {
         Ok(Self {
             relays: Relays::start()?,
-            region: None,
-            since: Timestamp::default(),
+            home: Home::new(
+                f64::from(OsRng.try_next_u32().unwrap_or_default()) / f64::from(u32::MAX),
+            ),
             numbers: BTreeMap::new(),
         })
     }
 
     /// The region where the node is at home, or wants to be.
     pub(super) const fn region(&self) -> Option<RegionId> {
-        self.region
+        self.home.region()
     }
 
     /// The relay that serves it.
@@ -63,27 +61,15 @@ impl Links {
         self.relays.set(Plan::default());
     }
 
-    /// The nearest region, or the first while that is not known; whether that is another. A home that
-    /// serves, or may soon, is kept.
+    /// Looks which region is to be home, by how far they are; whether that is another.
     pub(super) fn choose_home(
         &mut self,
         netmap: &Netmap,
-        nearest: Option<RegionId>,
+        distance: impl Fn(RegionId) -> Option<Duration>,
         now: Timestamp,
     ) -> bool {
-        let exists = |id: &RegionId| netmap.regions.iter().any(|region| region.id == *id);
-        let serves = self.relays.home().is_some() || now - self.since < PATIENCE;
-        if self.region.as_ref().is_some_and(exists) && serves {
-            return false;
-        }
-        let first = netmap.regions.iter().find(|region| !region.relays.is_empty());
-        let region = nearest.filter(exists).or_else(|| first.map(|region| region.id));
-        let before = std::mem::replace(&mut self.region, region);
-        if before == self.region {
-            return false;
-        }
-        self.since = now;
-        true
+        let serves = self.relays.home().is_some();
+        self.home.choose(&netmap.regions, distance, serves, now)
     }
 
     /// By what packets to a peer left for its relay the last time.
@@ -107,7 +93,7 @@ impl Links {
         }
         self.relays.set(Plan {
             regions: netmap.regions.clone(),
-            home: self.region,
+            home: self.home.region(),
             tickets: keys.tickets(netmap),
             identity: Some(identity.node_key.clone()),
             peers,

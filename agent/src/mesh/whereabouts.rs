@@ -30,11 +30,6 @@ impl Whereabouts {
         &self.endpoints
     }
 
-    /// The nearest region, by what answered.
-    pub(super) fn nearest(&self) -> Option<RegionId> {
-        self.reflexive.nearest()
-    }
-
     /// The host's network is another: what was seen is worth nothing.
     pub(super) fn start_over(&mut self, now: Timestamp) {
         self.reflexive.start_over(now);
@@ -55,6 +50,11 @@ impl Whereabouts {
         self.reflexive.questions(&netmap.regions, random, now)
     }
 
+    /// Asks at once, if that was not done a moment ago.
+    pub(super) fn ask_soon(&mut self, now: Timestamp) -> bool {
+        self.reflexive.ask_soon(now)
+    }
+
     /// Takes an answer; whether it tells anything new.
     pub(super) fn answer(&mut self, datagram: &[u8], now: Timestamp) -> bool {
         self.reflexive.answer(datagram, now)
@@ -73,10 +73,9 @@ impl Whereabouts {
         self.local.contains(&ip)
     }
 
-    /// How far the nearest relay of a region is.
-    pub(super) fn distance(&self, region: RegionId) -> Option<Duration> {
-        let seen = self.reflexive.seen().filter(|seen| seen.region == region);
-        seen.map(|seen| seen.time).min()
+    /// How far the nearest relay of a region is, by what answered lately.
+    pub(super) fn distance(&self, region: RegionId, now: Timestamp) -> Option<Duration> {
+        self.reflexive.distance(region, now)
     }
 
     /// As the choice of ways has to know it.

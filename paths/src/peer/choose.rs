@@ -37,7 +37,9 @@ impl Peer {
             if let Some(evidence) = self.candidates.evidence(&route) {
                 evidence.blame(fault, now);
             }
-            self.leave(fault, now);
+            if fault != Fault::Moved {
+                self.leave(fault, now);
+            }
         }
         if choice == self.choice {
             self.settle = None;

@@ -20,11 +20,12 @@ use crate::birthday::Birthday;
 use crate::book::Book;
 use crate::budget::Budget;
 use crate::candidates::{Candidates, Origin, is_sensible};
-use crate::evidence::Fault;
+use crate::evidence::{Evidence, Fault};
 use crate::loss::LossMeter;
 use crate::mtu::PathMtu;
 use crate::route::{Choice, Route, Rule, SocketId, Via};
 use crate::search::Search;
+use crate::select::is_usable;
 
 /// A peer without traffic for so long is idle: it is sent nothing, and begins by the relay again,
 /// since NATs may have closed.
@@ -245,13 +246,36 @@ impl Peer {
             return Some(Fault::Lossy);
         }
         let evidence = self.candidates.get(&route)?.evidence;
-        let round = evidence.rtt.unwrap_or_default() * 3;
-        if self.doubted.is_some_and(|at| now - at > time::DOUBT + round) {
-            return Some(Fault::Died);
+        let rtt = evidence.rtt.unwrap_or_default();
+        let round = rtt * 3;
+        if let Some(at) = self.doubted {
+            if now - at > time::DOUBT + round {
+                return Some(Fault::Died);
+            }
+            let mut others = self.candidates.ways().filter(|(other, _)| *other != route);
+            let answers = |other: &Evidence| {
+                other.heard.is_some_and(|heard| heard > at) && is_usable(other, self.barred, now)
+            };
+            if now - at > time::LATE + rtt * 5 / 4 && others.any(|(_, other)| answers(other)) {
+                return Some(Fault::Moved);
+            }
         }
         // Two rounds of pings have said that nothing has arrived since.
         let stalled = self.stalled.is_some_and(|at| now - at > time::STALL + round);
         (stalled && evidence.is_fresh(time::BUSY_PING * 2, now)).then_some(Fault::Blocked)
+    }
+
+    /// The peer was heard by a way that has not answered yet: it may have moved there, so the one in use has to
+    /// answer anew.
+    fn doubt(&mut self, heard: Route, world: &mut World<'_>) {
+        if let Some(route) = self.choice.route()
+            && route != heard
+            && self.doubted.is_none()
+        {
+            self.doubted = Some(world.now);
+            self.keep = world.now + time::DOUBT_PING;
+            self.ping(route, world);
+        }
     }
 
     fn send(&self, via: Via, probe: Probe, world: &mut World<'_>) {

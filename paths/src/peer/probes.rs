@@ -49,6 +49,10 @@ impl Peer {
         // The way is open from there: that it is from here, too, is seen at once.
         if self.is_wanted(world.now) {
             self.candidates.add(route, Origin::Seen, self.choice.route(), world.now);
+            let known = self.candidates.get(&route);
+            if known.is_some_and(|known| known.evidence.heard.is_none()) {
+                self.doubt(route, world);
+            }
             let fresh = self.candidates.get(&route);
             if fresh.is_some_and(|known| !known.evidence.is_fresh(FRESH, world.now)) {
                 self.ping(route, world);

@@ -16,11 +16,13 @@ const QUIET_PING: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_secs(3);
 /// What was sent must have arrived within this, and a round trip.
 pub(super) const STALL: Duration = Duration::from_millis(1500);
-/// How long a way may take to answer after our network has changed, beside its round trip.
+/// How long a way may take to answer after a host has moved, beside its round trip; and how much later than
+/// another that answers.
 pub(super) const DOUBT: Duration = Duration::from_millis(300);
+pub(super) const LATE: Duration = Duration::from_millis(50);
+pub(super) const DOUBT_PING: Duration = Duration::from_millis(50);
 /// A spare socket on which the peer pings no more.
 const SPARE_SILENCE: Duration = Duration::from_secs(15);
-const DOUBT_PING: Duration = Duration::from_millis(100);
 
 impl Peer {
     pub(super) fn is_busy(&self, now: Timestamp) -> bool {

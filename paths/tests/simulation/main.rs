@@ -326,9 +326,24 @@ fn a_host_that_moves_is_reached_again_at_once() {
         world.hosts[0].paths.start_over(now);
         world.tell();
         world.run(secs(5), Some(EVERY));
-        assert!(gap(&world, since) <= secs(2), "{:?}", gap(&world, since));
+        assert!(gap(&world, since) <= ms(500), "{:?}", gap(&world, since));
         assert!(world.hosts.iter().all(|host| host.direct().is_some()));
     });
+}
+
+#[test]
+fn a_host_that_moves_often_stays_direct() {
+    let mut world = pair(&[], &[], 5);
+    world.run(secs(5), Some(EVERY));
+    for place in 1..10 {
+        let since = world.now;
+        world.hosts[0].address = IpAddr::from([10, 9, 9, place]);
+        world.hosts[0].paths.start_over(since);
+        world.tell();
+        world.run(secs(5), Some(EVERY));
+        assert!(gap(&world, since) <= ms(500), "{place}: {:?}", gap(&world, since));
+        assert!(world.hosts.iter().all(|host| host.direct().is_some()), "{place}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! choice for peers whose agents have no probe key.
 
 mod explain;
+mod owners;
 mod plain;
 mod probing;
 mod spares;
@@ -43,6 +44,8 @@ pub(crate) struct PathPeer {
 pub(crate) struct Steps {
     pub(crate) sends: Vec<(SocketAddr, Vec<u8>, Length)>,
     pub(crate) changes: Vec<(PublicKey, PathChange)>,
+    /// Whether a peer's packets go by the relay from now on.
+    pub(crate) relayed: bool,
 }
 
 impl MeshPaths {
@@ -146,6 +149,11 @@ impl MeshPaths {
     /// When [`Self::handle_timeout`] is due.
     pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
         self.probing.paths.poll_timeout().map(|(at, _)| at)
+    }
+
+    /// Whether a peer has traffic, or had some a moment ago.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.poll_timeout().is_some()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) {

@@ -138,7 +138,10 @@ impl Lanes {
 
     /// Sends packets by a lane; what the host does not take is lost, as on any link.
     pub(super) fn send(&mut self, of: LaneOf, batch: Batch<'_>) {
-        let Some(lane) = self.ends.get(&of) else { return };
+        let Some(lane) = self.ends.get_mut(&of) else { return };
+        if lane.end.sent(Instant::now()) {
+            self.due = self.due.into_iter().chain(lane.end.poll_timeout()).min();
+        }
         let header = lane.end.header();
         self.buffer.clear();
         for packet in batch.datagrams() {

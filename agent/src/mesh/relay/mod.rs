@@ -158,6 +158,7 @@ impl Task {
             if ended {
                 self.end_lanes();
             }
+            self.stand_by();
             self.keep_lanes();
             self.send_waiting();
             self.say_home();
@@ -254,8 +255,24 @@ impl Task {
         self.busy.said.retain(|peer, _| numbers.contains_key(peer));
         self.plan = plan;
         if let Some(home) = self.plan.home {
-            let keys: Vec<_> = self.plan.tickets.iter().map(|(key, _)| *key).collect();
-            keys.into_iter().for_each(|key| self.visit((home, key)));
+            self.clients.iter_mut().for_each(|((of, _), client)| client.set_home(*of == home));
+            self.keys().into_iter().for_each(|key| self.visit((home, key)));
+        }
+    }
+
+    fn keys(&self) -> Vec<PublicKey> {
+        self.plan.tickets.iter().map(|(key, _)| *key).collect()
+    }
+
+    /// Is where peers look for this node while its home region does not serve.
+    fn stand_by(&mut self) {
+        let Some(home) = self.plan.home else { return };
+        let Some(other) = self.plan.stand_in(home) else { return };
+        let now = Instant::now();
+        for key in self.keys() {
+            if self.clients.get(&(home, key)).is_some_and(|client| client.is_down(now)) {
+                self.visit((other, key));
+            }
         }
     }
 

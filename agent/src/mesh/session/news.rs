@@ -132,9 +132,9 @@ impl Mesh {
     }
 
     fn choose_home(&mut self) -> bool {
-        let nearest = self.whereabouts.nearest();
+        let distance = |region| self.whereabouts.distance(region, clock::now());
         self.netmap
             .get()
-            .is_some_and(|netmap| self.links.choose_home(netmap, nearest, clock::now()))
+            .is_some_and(|netmap| self.links.choose_home(netmap, distance, clock::now()))
     }
 }

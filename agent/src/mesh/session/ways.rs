@@ -41,12 +41,18 @@ impl Mesh {
         if steps.changes.iter().any(|(_, change)| is_longer(change)) {
             network::forget_lengths();
         }
-        let node = self.node.lock().await;
-        for (to, probe, length) in steps.sends {
-            node.send_from_port(to, &probe, length);
+        {
+            let node = self.node.lock().await;
+            for (to, probe, length) in steps.sends {
+                node.send_from_port(to, &probe, length);
+            }
+            if !steps.changes.is_empty() {
+                node.change_paths(steps.changes);
+            }
         }
-        if !steps.changes.is_empty() {
-            node.change_paths(steps.changes);
+        // Our own router may have been started anew.
+        if steps.relayed && self.whereabouts.ask_soon(clock::now()) {
+            self.ask_relays().await;
         }
     }
 
