@@ -12,6 +12,8 @@ use proto::stun::{self, Transaction};
 const STUN_PORT: u16 = 3478;
 /// How often it is asked, so that a NAT keeps the port's mapping.
 const EVERY: Duration = Duration::from_secs(20);
+/// How old the last answer of a relay may be that is there: one may be lost.
+const ANSWERED: Duration = Duration::from_secs(45);
 /// How soon after a start, while answers may be lost.
 const SOON: Duration = Duration::from_secs(1);
 /// Questions that are asked soon.
@@ -35,6 +37,8 @@ pub(super) struct Seen {
     pub(super) region: RegionId,
     address: SocketAddr,
     pub(super) time: Duration,
+    /// When it answered.
+    at: Timestamp,
 }
 
 impl Reflexive {
@@ -84,7 +88,7 @@ impl Reflexive {
         let Some(&(region, relay, at)) = self.asked.get(&transaction) else { return false };
         let Some(address) = stun::answer(datagram, &transaction) else { return false };
         self.asked.remove(&transaction);
-        let before = self.seen.insert(relay, Seen { region, address, time: now - at });
+        let before = self.seen.insert(relay, Seen { region, address, time: now - at, at: now });
         before.is_none_or(|before| before.address != address)
     }
 
@@ -110,9 +114,11 @@ impl Reflexive {
         self.seen.values()
     }
 
-    /// The nearest region that answered.
-    pub(super) fn nearest(&self) -> Option<RegionId> {
-        self.seen.values().min_by_key(|seen| (seen.time, seen.region)).map(|seen| seen.region)
+    /// The nearest region but one, of those that answered of late.
+    pub(super) fn nearest(&self, but: Option<RegionId>, now: Timestamp) -> Option<RegionId> {
+        let of_late = |seen: &&Seen| now - seen.at < ANSWERED && Some(seen.region) != but;
+        let seen = self.seen.values().filter(of_late);
+        seen.min_by_key(|seen| (seen.time, seen.region)).map(|seen| seen.region)
     }
 }
 
@@ -146,5 +152,22 @@ mod tests {
         see(&mut reflexive, 3, 7001);
         assert_eq!(reflexive.is_hard(), Some(true));
         assert_eq!(reflexive.addresses().len(), 2);
+    }
+
+    #[test]
+    fn of_relays_that_answer_no_more_none_is_near() {
+        let mut reflexive = Reflexive::new(NOW);
+        let mut see_at = |relay: u8, now: Timestamp, time| {
+            see(&mut reflexive, relay, 7000);
+            let seen = reflexive.seen.get_mut(&IpAddr::from([198, 51, 100, relay])).unwrap();
+            *seen = Seen { region: RegionId(relay.into()), time, at: now, ..*seen };
+        };
+        let (near, far) = (Duration::from_millis(1), Duration::from_millis(9));
+        see_at(1, NOW, near);
+        see_at(2, NOW, far);
+        let region = |id| Some(RegionId(id));
+        assert_eq!(reflexive.nearest(None, NOW), region(1));
+        assert_eq!(reflexive.nearest(region(1), NOW), region(2));
+        assert_eq!(reflexive.nearest(None, NOW + ANSWERED), None);
     }
 }

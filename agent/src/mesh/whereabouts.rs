@@ -30,9 +30,9 @@ impl Whereabouts {
         &self.endpoints
     }
 
-    /// The nearest region, by what answered.
-    pub(super) fn nearest(&self) -> Option<RegionId> {
-        self.reflexive.nearest()
+    /// The nearest region but one, by what answers.
+    pub(super) fn nearest(&self, but: Option<RegionId>, now: Timestamp) -> Option<RegionId> {
+        self.reflexive.nearest(but, now)
     }
 
     /// The host's network is another: what was seen is worth nothing.

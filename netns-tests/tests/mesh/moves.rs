@@ -3,33 +3,23 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use netns_tests::mesh::{HubOptions, MeshNode};
+use netns_tests::mesh::HubOptions;
 use netns_tests::{Pinger, ping, wait_until};
 
-use crate::scene::{DIRECT, RELAYED, Scene};
+use crate::scene::{DIRECT, RELAYED, Scene, move_address};
 
 const SOON: Duration = Duration::from_secs(30);
 const LATE: Duration = Duration::from_secs(90);
-
-/// The host's link to the hub gets another address.
-fn move_address(node: &MeshNode) -> Result<()> {
-    let link =
-        node.host.run(["sh", "-c", "ip -o route get 10.255.0.1 | sed 's/.* dev //; s/ .*//'"])?;
-    let link = link.stdout.trim().to_owned();
-    node.host.ip(["address", "flush", "dev", &link, "scope", "global"])?;
-    node.host.ip(["address", "add", "10.1.0.77/24", "dev", &link])?;
-    node.host.route("default", "10.1.0.254")
-}
 
 fn traffic_goes_on(name: &str, options: HubOptions, path: &str) -> Result<()> {
     let Scene { a, b, hub: _hub, lab: _lab } = Scene::new(name, options)?;
     ping(&a.host, &b.address()?)?;
     a.wait_for_path("b", path);
     let pinger = Pinger::start(&a.host, &b.address()?, Duration::from_millis(50))?;
-    move_address(&a)?;
+    let new = format!("{}:", move_address(&a)?);
     a.wait_for("its new address", |status| {
         let text = status["endpoints"].to_string();
-        text.contains("10.1.0.77:") && !text.contains("10.1.0.1:")
+        text.contains(&new) && !text.contains("10.1.0.1:")
     });
     pinger.wait_for_more(20, SOON)?;
     a.wait_for("connected again", |status| status["state"] == "connected");

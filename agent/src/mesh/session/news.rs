@@ -132,9 +132,9 @@ impl Mesh {
     }
 
     fn choose_home(&mut self) -> bool {
-        let nearest = self.whereabouts.nearest();
-        self.netmap
-            .get()
-            .is_some_and(|netmap| self.links.choose_home(netmap, nearest, clock::now()))
+        let (now, whereabouts) = (clock::now(), &self.whereabouts);
+        let nearest = |but| whereabouts.nearest(but, now);
+        let links = &mut self.links;
+        self.netmap.get().is_some_and(|netmap| links.choose_home(netmap, nearest, now))
     }
 }
