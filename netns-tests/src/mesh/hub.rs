@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::clock::Clock;
 use super::{Directory, MeshNode, PATIENCE, Programs};
 use crate::host::Host;
 use crate::lab::Lab;
@@ -45,6 +46,8 @@ pub struct Hub {
     control: Option<Process>,
     other: Option<Process>,
     relays: Vec<Process>,
+    /// The relays'.
+    clock: Clock,
     token: String,
     nodes: std::cell::Cell<u8>,
 }
@@ -91,6 +94,7 @@ impl Hub {
         let mut hub = Self {
             host,
             programs,
+            clock: Clock::new(&directory),
             directory,
             database,
             control: None,
@@ -252,10 +256,14 @@ impl Hub {
     /// # Errors
     /// As [`Self::start_relay`].
     pub fn start_relays(&mut self, count: usize) -> Result<()> {
+        self.start_relays_with(count, true)
+    }
+
+    fn start_relays_with(&mut self, count: usize, hear: bool) -> Result<()> {
         self.stop_relay();
         let mut regions = Vec::new();
         for (number, address) in RELAYS.into_iter().take(count).enumerate() {
-            let (process, fingerprint) = self.relay(number, address)?;
+            let (process, fingerprint) = self.relay(number, address, hear)?;
             self.relays.push(process);
             let name = if number == 0 { "hub".to_owned() } else { format!("hub{number}") };
             regions.push(json!({ "id": number + 1, "name": name, "relays": [{
@@ -269,8 +277,26 @@ impl Hub {
         Ok(())
     }
 
+    /// Starts the relay again, which hears nothing of the control plane from then on, and sees a clock
+    /// of its own.
+    ///
+    /// # Errors
+    /// As [`Self::start_relay`].
+    pub fn start_deaf_relay(&mut self) -> Result<()> {
+        self.clock.set("+0h")?;
+        self.start_relays_with(1, false)
+    }
+
+    /// Sets the clock of a relay that sees its own: so many hours ahead of everybody else's.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn set_relay_clock(&self, hours: u32) -> Result<()> {
+        self.clock.set(&format!("+{hours}h"))
+    }
+
     /// A relay at an address, and its certificate's fingerprint.
-    fn relay(&self, number: usize, address: &str) -> Result<(Process, String)> {
+    fn relay(&self, number: usize, address: &str, hears: bool) -> Result<(Process, String)> {
         let keys = self.admin_json(&["relays", "control-keys"])?;
         let key = keys.pointer("/keys/0/text").and_then(Value::as_str);
         let key = key.with_context(|| format!("no control key in {keys}"))?;
@@ -281,8 +307,11 @@ impl Hub {
         command.args(["--quic", &listen, "--tls", &listen, "--admin", &admin]);
         command.args(["--lanes", &format!("{address}:3478"), "--xdp", "off"]);
         command.args(["--control-keys", key, "--self-signed", "relay.test"]);
-        command.args(["--control", &self.url(), "--control-ca", &self.ca()]);
-        command.arg("--control-token").arg(self.relay_token()?);
+        if hears {
+            command.args(["--control", &self.url(), "--control-ca", &self.ca()]);
+            command.arg("--control-token").arg(self.relay_token()?);
+        }
+        self.clock.show(&mut command);
         command.env("NO_COLOR", "1");
         let process = self.host.spawn_command(command)?;
         let line = process.wait_for_line("certificate_sha256", PATIENCE)?;
@@ -394,7 +423,10 @@ impl Hub {
     }
 
     /// Gives a host a link and a default route; gives the link's name there.
-    pub(super) fn connect(&self, lab: &Lab, host: &Host) -> Result<String> {
+    ///
+    /// # Errors
+    /// When the link cannot be made.
+    pub fn connect(&self, lab: &Lab, host: &Host) -> Result<String> {
         let number = self.nodes.get() + 1;
         self.nodes.set(number);
         let link = lab
