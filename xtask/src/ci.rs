@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::matrix::{self, Matrix};
 use crate::steps::{self, Run, Step};
-use crate::{arrows, bad_input, deny, process, sources, test, workspace};
+use crate::{arrows, bad_input, deny, process, sources, test, units, workspace};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(clap::Args)]
@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 /// What looks at the sources, cheap checks first.
-const SOURCES: [Step; 7] = [
+const SOURCES: [Step; 8] = [
     Step {
         name: "tools of others",
         mend: "install what is named above, then run again",
@@ -51,6 +51,11 @@ const SOURCES: [Step; 7] = [
         name: "kernel programs are what their sources build",
         mend: "run `cargo xtask build-ebpf` and commit the object",
         work: |_| kernel_programs().map(|()| None),
+    },
+    Step {
+        name: "units of systemd",
+        mend: "mend what systemd-analyze names; see `systemd-analyze security --offline=true FILE`",
+        work: |_| units::check(),
     },
 ];
 

@@ -17,6 +17,7 @@ mod process;
 mod sources;
 mod steps;
 mod test;
+mod units;
 mod workspace;
 
 use std::process::ExitCode;

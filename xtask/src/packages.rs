@@ -32,6 +32,8 @@ pub(crate) const FOR_TESTS: &[Need] = &[
     ("dbus-daemon", "dbus-daemon"),
     ("faketime", "faketime"),
     ("turnutils_stunclient", "coturn"),
+    // Its first process is not in $PATH; this one of the same package is.
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Packages that tests run without installing them: each would change how this machine finds names.

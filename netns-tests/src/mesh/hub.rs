@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::clock::Clock;
 use super::wires::{Links, Wires};
 use super::{Directory, MeshNode, PATIENCE, Programs};
 use crate::host::Host;
@@ -46,6 +47,8 @@ pub struct Hub {
     control: Option<Process>,
     other: Option<Process>,
     pub(super) relays: Vec<Process>,
+    /// The relays'.
+    pub(super) clock: Clock,
     token: String,
     pub(super) nodes: std::cell::Cell<u8>,
     /// How long links to nodes take, one way.
@@ -93,6 +96,7 @@ impl Hub {
         fs::write(directory.file("key.pem"), signed.signing_key.serialize_pem())?;
         fs::write(directory.file("seal.key"), SEAL)?;
         fs::set_permissions(directory.file("seal.key"), fs::Permissions::from_mode(0o600))?;
+        let clock = Clock::new(&directory);
         let mut hub = Self {
             host,
             programs,
@@ -101,6 +105,7 @@ impl Hub {
             control: None,
             other: None,
             relays: Vec::new(),
+            clock,
             token: String::new(),
             nodes: std::cell::Cell::new(0),
             delay: Duration::ZERO,

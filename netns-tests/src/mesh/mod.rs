@@ -1,5 +1,6 @@
 //! A mesh as real processes: a control plane, relays, and nodes that `nearwire up` brings in.
 
+mod clock;
 mod hub;
 mod nat;
 mod node;
@@ -73,7 +74,11 @@ impl Programs {
         Ok(Self(profile.to_owned()))
     }
 
-    pub(crate) fn get(&self, name: &str, package: &str) -> Result<PathBuf> {
+    /// One of them, which is built of this package.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn get(&self, name: &str, package: &str) -> Result<PathBuf> {
         let program = self.0.join(name);
         let shown = program.display();
         ensure!(program.is_file(), "{shown} not found; build it with `cargo build -p {package}`");

@@ -8,6 +8,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::clock::Clock;
 use super::{Directory, Hub, PATIENCE, Programs};
 use crate::host::Host;
 use crate::process::{Output, Process};
@@ -31,6 +32,7 @@ pub struct MeshNode {
     /// Ends before what is pinned, which else would outlive it.
     daemon: Option<Process>,
     pins: Option<Pins>,
+    clock: Clock,
     directory: Directory,
 }
 
@@ -70,6 +72,7 @@ impl MeshNode {
             program: programs.get("nearwire", "agent")?,
             daemon: None,
             pins: None,
+            clock: Clock::new(&directory),
             directory,
         };
         node.start_daemon()?;
@@ -100,14 +103,7 @@ impl MeshNode {
         if let Some(group) = self.group {
             command.args(["--group", &group.to_string()]);
         }
-        let clock = self.directory.file("clock");
-        if clock.exists() {
-            command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
-            command.env("FAKETIME_TIMESTAMP_FILE", clock);
-            for setting in ["FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC"] {
-                command.env(setting, "1");
-            }
-        }
+        self.clock.show(&mut command);
         let process = self.host.spawn_command(command)?;
         process.wait_for_line("serving", PATIENCE)?;
         self.daemon = Some(process);
@@ -129,9 +125,7 @@ impl MeshNode {
     /// # Errors
     /// When a file cannot be written.
     pub fn set_clock(&self, days: i32) -> Result<()> {
-        let (clock, next) = (self.directory.file("clock"), self.directory.file("clock.next"));
-        std::fs::write(&next, format!("{days:+}d\n")).context("setting a clock")?;
-        std::fs::rename(next, clock).context("setting a clock")
+        self.clock.set(&format!("{days:+}d"))
     }
 
     /// The file that programs of this host, and they alone, see as `/etc/resolv.conf`.

@@ -83,13 +83,35 @@ impl Hub {
     /// # Errors
     /// As [`Self::start_relay`].
     pub fn spread_relays(&mut self, count: usize, spread: Spread) -> Result<()> {
+        self.start_relays_with(count, spread, true)
+    }
+
+    /// Starts the relay again, which hears nothing of the control plane from then on, and sees a clock
+    /// of its own.
+    ///
+    /// # Errors
+    /// As [`Self::start_relay`].
+    pub fn start_deaf_relay(&mut self) -> Result<()> {
+        self.clock.set("+0h")?;
+        self.start_relays_with(1, Spread::Regions, false)
+    }
+
+    /// Sets the clock of a relay that sees its own: so many hours ahead of everybody else's.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn set_relay_clock(&self, hours: u32) -> Result<()> {
+        self.clock.set(&format!("+{hours}h"))
+    }
+
+    fn start_relays_with(&mut self, count: usize, spread: Spread, hear: bool) -> Result<()> {
         self.stop_relay();
         if spread == Spread::OneRegion {
             self.write_region(count)?;
         }
         let mut relays = Vec::new();
         for (number, address) in RELAYS.into_iter().take(count).enumerate() {
-            let (process, fingerprint) = self.relay(number, address, spread)?;
+            let (process, fingerprint) = self.relay(number, address, spread, hear)?;
             self.relays.push(process);
             relays.push(json!({
                 "host": "relay.test", "addresses": [address], "tls_port": 443, "quic_port": 443,
@@ -114,7 +136,13 @@ impl Hub {
     }
 
     /// A relay at an address, and its certificate's fingerprint.
-    fn relay(&self, number: usize, address: &str, spread: Spread) -> Result<(Process, String)> {
+    fn relay(
+        &self,
+        number: usize,
+        address: &str,
+        spread: Spread,
+        hears: bool,
+    ) -> Result<(Process, String)> {
         let keys = self.admin_json(&["relays", "control-keys"])?;
         let key = keys.pointer("/keys/0/text").and_then(Value::as_str);
         let key = key.with_context(|| format!("no control key in {keys}"))?;
@@ -123,8 +151,11 @@ impl Hub {
         command.args(["--quic", &listen, "--tls", &listen, "--admin", &admin_of(number)?]);
         command.args(["--lanes", &format!("{address}:3478"), "--xdp", "off"]);
         command.args(["--control-keys", key, "--self-signed", "relay.test"]);
-        command.args(["--control", &self.url(), "--control-ca", &self.ca()]);
-        command.arg("--control-token").arg(self.relay_token()?);
+        if hears {
+            command.args(["--control", &self.url(), "--control-ca", &self.ca()]);
+            command.arg("--control-token").arg(self.relay_token()?);
+        }
+        self.clock.show(&mut command);
         if spread == Spread::OneRegion {
             command.args(["--mesh", &format!("{address}:{MESH_PORT}")]);
             command.arg("--region").arg(self.directory.file("region.toml"));

@@ -29,7 +29,10 @@ impl Hub {
     }
 
     /// Gives a host a link and a default route; gives the link's name there.
-    pub(super) fn connect(&self, lab: &Lab, host: &Host) -> Result<String> {
+    ///
+    /// # Errors
+    /// When the link cannot be made.
+    pub fn connect(&self, lab: &Lab, host: &Host) -> Result<String> {
         let number = self.nodes.get() + 1;
         self.nodes.set(number);
         let (there, here) = (format!("10.{number}.0.1/24"), format!("10.{number}.0.254/24"));
@@ -61,20 +64,21 @@ impl Hub {
     }
 
     /// Gives a host another address on its link to the hub: with the old one goes all that its
-    /// connections, and its NAT's, had.
+    /// connections, and its NAT's, had. Gives it.
     ///
     /// # Errors
     /// When the host has no such link.
-    pub fn renumber(&self, host: &Host) -> Result<()> {
-        const LINK: &str = "ip -o route get 10.255.0.1 | sed 's/.* dev //; s/ .*//'";
+    pub fn renumber(&self, host: &Host) -> Result<String> {
         const GATEWAY: &str = "ip -o route get 10.255.0.1 | sed 's/.* via //; s/ .*//'";
         let ask = |what| Ok::<_, anyhow::Error>(host.run(["sh", "-c", what])?.stdout);
-        let (link, gateway) = (ask(LINK)?, ask(GATEWAY)?);
-        let (link, gateway) = (link.trim(), gateway.trim());
+        let (link, gateway) = (host.link_to("10.255.0.1")?, ask(GATEWAY)?);
+        let gateway = gateway.trim();
         let network = gateway.strip_suffix(".254").context("it is not at the hub")?;
-        host.ip(["address", "flush", "dev", link, "scope", "global"])?;
-        host.ip(["address", "add", &format!("{network}.77/24"), "dev", link])?;
-        host.route("default", gateway)
+        let new = format!("{network}.77");
+        host.ip(["address", "flush", "dev", &link, "scope", "global"])?;
+        host.ip(["address", "add", &format!("{new}/24"), "dev", &link])?;
+        host.route("default", gateway)?;
+        Ok(new)
     }
 
     /// Has direct ways between nodes be bad, or good again.

@@ -16,6 +16,8 @@ const NODES: usize = 20;
 const HIDDEN: [usize; 2] = [18, 19];
 const EVERYBODY: &str = r#"{ "acls": [{ "action": "accept", "src": ["*"], "dst": ["*:*"] }] }"#;
 const LONG: Duration = Duration::from_secs(60);
+/// How long who has moved may be away.
+const GAP: Duration = Duration::from_secs(20);
 
 struct Fleet {
     nodes: Vec<MeshNode>,
@@ -65,7 +67,10 @@ impl Fleet {
 
     /// Traffic from one node to another, which is there before this returns.
     fn traffic(&self, from: usize, to: usize) -> Result<Pinger> {
-        ping(&self.nodes[from].host, &self.addresses[to])?;
+        let (host, address) = (&self.nodes[from].host, &self.addresses[to]);
+        // Its first packets may have gone to a relay that has died.
+        let answered = || answers(host, address, Duration::from_secs(2)).unwrap_or(false);
+        wait_until(LONG, &format!("{address} from {}", self.nodes[from].name), answered);
         let pinger =
             Pinger::start(&self.nodes[from].host, &self.addresses[to], Duration::from_millis(20))?;
         pinger.wait_for_more(10, LONG)?;
@@ -129,6 +134,24 @@ impl Fleet {
         assert!(echoed(&x, &at_y)? > 0, "it was the tenant's own y that answered");
         assert!(echoed(&y, &at_x)? > 0, "it was the tenant's own x that answered");
         assert_eq!(self.nodes[0].peer("x")?, Value::Null);
+        Ok(())
+    }
+
+    /// A node gets another address outside: traffic goes on, and everybody reaches it.
+    fn a_node_moves(&self, which: usize, from: usize) -> Result<()> {
+        let pinger = self.traffic(from, which)?;
+        let moved = Instant::now();
+        let new = format!("{}:", self.hub.renumber(&self.nodes[which].host)?);
+        // What was on its way arrives before that.
+        self.nodes[which]
+            .wait_for("its new address", |status| status["endpoints"].to_string().contains(&new));
+        pinger.wait_for_more(20, GAP)?;
+        println!("{} moved and is reached after {:?}", self.nodes[which].name, moved.elapsed());
+        for node in self.nodes.iter().filter(|node| node.name != self.nodes[which].name) {
+            wait_until(GAP, &format!("{} reaches who has moved", node.name), || {
+                answers(&node.host, &self.addresses[which], Duration::from_secs(1)).unwrap_or(false)
+            });
+        }
         Ok(())
     }
 
@@ -238,6 +261,7 @@ fn live(fleet: &mut Fleet) -> Result<()> {
     });
     fleet.tenants_are_apart()?;
     fleet.one_is_denied_and_granted_again(10)?;
+    fleet.a_node_moves(15, 16)?;
     fleet.keys_change(11, 12)
 }
 
