@@ -27,6 +27,11 @@ pub enum Action {
         /// Whether it is lost where it is too long, in place of being cut.
         whole: bool,
     },
+    /// A peer is there by its relay: ask it for a session if packets wait for one.
+    Greet {
+        /// Which.
+        peer: NodeId,
+    },
     /// Let packets of a peer's have this length, and tell the host of longer ones.
     Fits {
         /// Whose.

@@ -3,9 +3,10 @@
 use proto::probe::{Call, PingId, Pong, Probe};
 
 use super::{Peer, SEEN_PINGS, World};
+use crate::agents::Action;
 use crate::candidates::{Origin, is_sensible};
 use crate::refusal::Refusal;
-use crate::route::{Route, Rule, Via};
+use crate::route::{Choice, Route, Rule, Via};
 use crate::select::FRESH;
 
 impl Peer {
@@ -96,6 +97,10 @@ impl Peer {
         self.candidates.name(Origin::Called, &named, self.choice.route(), world.now);
         (self.hard, self.called_at) = (call.hard, named);
         self.called = Some(world.now);
+        if self.choice == Choice::Relay {
+            // What asked it for a session may have come to the relay before the peer did.
+            world.actions.push_back(Action::Greet { peer: self.id });
+        }
         if self.choice.route().is_none() {
             self.search.join(world.now);
         }

@@ -197,6 +197,12 @@ impl Probing {
                         Via::Direct(Route { socket, to }) => self.spares.send(socket, to, &sealed),
                     }
                 }
+                Action::Greet { peer } => {
+                    let known = self.peers.get(&peer);
+                    let at_relay = known.and_then(|known| Some((known.key, known.relay?)));
+                    let greeting = |(key, relay)| (key, PathChange::Hold(relay));
+                    steps.changes.extend(at_relay.map(greeting));
+                }
                 Action::Fits { peer, bytes } => {
                     let Some(known) = self.peers.get(&peer) else { continue };
                     tracing::debug!(%peer, bytes, "the longest packet");

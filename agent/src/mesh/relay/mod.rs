@@ -43,9 +43,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How often it is said that a peer has relayed packets, and how many peers may wait to be named.
 const SAID: Duration = Duration::from_secs(1);
 const NAMED: usize = 256;
-/// For so many peers, so many sends each, so long, packets wait for a connection.
+/// For so many peers, so many bytes each, so long, packets wait for a connection.
 const WAITING_PEERS: usize = 256;
-const WAITING_SENDS: usize = 16;
+const WAITING_BYTES: usize = 128 << 10;
 const WAITING: Duration = Duration::from_secs(3);
 
 /// A connection of a client.
@@ -206,7 +206,9 @@ impl Task {
         if self.waiting.len() < WAITING_PEERS || self.waiting.contains_key(&peer) {
             let new = || (Instant::now(), Vec::new());
             let (_, sends) = self.waiting.entry(peer).or_insert_with(new);
-            if sends.len() < WAITING_SENDS {
+            // With what it takes to keep it.
+            let taken: usize = sends.iter().map(|(bytes, _)| bytes.len() + size_of::<Kept>()).sum();
+            if taken < WAITING_BYTES {
                 sends.push(kept);
             }
         }
