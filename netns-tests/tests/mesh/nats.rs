@@ -145,8 +145,9 @@ fn a_router_that_starts_anew_is_passed_again() -> Result<()> {
     pinger.wait_for_more(20, SOON)?;
     wait_until(SOON, "a direct way again", || nodes.is_direct(0, 1) && nodes.is_direct(1, 0));
     let count = pinger.finish()?;
-    // The lane to the relay went through the same router: it is given up within some ten seconds.
+    // The direct way is left after some one and a half seconds, and the lane, which went through the same
+    // router, is proven anew. The rest is for a busy machine.
     println!("{} echoes lost", count.lost());
-    assert!(count.lost() <= 400, "{} echoes were lost", count.lost());
+    assert!(count.lost() <= 120, "{} echoes were lost", count.lost());
     Ok(())
 }

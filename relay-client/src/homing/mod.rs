@@ -108,7 +108,7 @@ impl Homing {
         let patience = match (self.lost, self.relays.count()) {
             (true, 1) => Duration::ZERO,
             (true, _) => timeouts::HURRY,
-            (false, _) => timeouts::LEISURE,
+            (false, _) => timeouts::FIRST,
         };
         self.without.is_some_and(|since| now.saturating_duration_since(since) >= patience)
     }

@@ -169,7 +169,9 @@ fn a_region_is_down_when_its_only_relay_is_or_no_other_comes_soon() {
     let mut scene = Scene::new(2);
     let first = scene.connect(0);
     assert!(!scene.homing.is_down(scene.now), "it has just begun");
-    scene.pass(1000);
+    scene.pass(2900);
+    assert!(!scene.homing.is_down(scene.now), "it may have to take a longer way");
+    scene.pass(100);
     assert!(scene.homing.is_down(scene.now));
     scene.homing.admitted(first, scene.now);
     assert!(!scene.homing.is_down(scene.now));

@@ -85,7 +85,7 @@ pub(super) fn that_guess(programs: &Programs) -> Result<Vec<Meeting>> {
     let mut meetings = Vec::new();
     for hard in (0..nats.len()).step_by(2) {
         for strict in (1..nats.len()).step_by(2) {
-            let what = format!("{} with {}", nats[hard].name(), nats[strict].name());
+            let what = format!("{} with {}", nats[strict].name(), nats[hard].name());
             meetings.push(meet(&scene, hard, strict, what, true)?);
         }
     }
