@@ -49,6 +49,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let demo = Demo::lay_out(Programs::at(programs))?;
     demo.bring_up()?;
     let address = demo.ping()?;
+    demo.ping_by_name(&address)?;
     demo.move_data(&address)?;
     demo.knock_on_a_closed_port(&address)?;
     demo.change_keys()?;
@@ -115,6 +116,20 @@ impl Demo {
         direct.lines().for_each(note);
         ensure!(direct.contains("by direct"), "the path is not direct");
         self.server.address()
+    }
+
+    /// As any program of the host finds it: nobody told that program of the mesh.
+    fn ping_by_name(&self, address: &str) -> Result<()> {
+        say("Finding the server by its name, with the host's own programs");
+        let name = "server.home.mesh";
+        for words in [&["getent", "ahostsv4", name][..], &["ping", "-4", "-c", "2", name]] {
+            note(&format!("client$ {}", words.join(" ")));
+            let output = self.client.by_name(words)?;
+            output.stdout.lines().filter(|line| !line.is_empty()).for_each(note);
+            ensure!(output.status.success(), "`{}`: {}", words.join(" "), output.stderr);
+            ensure!(output.stdout.contains(address), "{name} is not found at {address}");
+        }
+        Ok(())
     }
 
     fn move_data(&self, address: &str) -> Result<()> {

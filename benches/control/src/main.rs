@@ -28,6 +28,12 @@ enum Command {
         /// Where
         directory: PathBuf,
     },
+    /// Enrol a node that is never heard of again, with the key in `NEARWIRE_AUTH_KEY`; prints its id
+    Join {
+        /// The control plane
+        #[arg(long)]
+        url: String,
+    },
     /// Grow a network in steps, and measure at each; prints a JSON object a line
     Grow(scenario::Options),
 }
@@ -36,14 +42,22 @@ fn main() -> Result<()> {
     usage::raise_open_files()?;
     match Arguments::parse().command {
         Command::Certificate { directory } => certificate(&directory),
-        Command::Grow(options) => {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()
-                .context("starting the runtime")?;
-            runtime.block_on(scenario::run(options))
-        }
+        Command::Join { url } => runtime()?.block_on(join(&url)),
+        Command::Grow(options) => runtime()?.block_on(scenario::run(options)),
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().context("starting the runtime")
+}
+
+async fn join(url: &str) -> Result<()> {
+    let key = std::env::var("NEARWIRE_AUTH_KEY").context("NEARWIRE_AUTH_KEY is not set")?;
+    let client = control_client::Client::new(url, &control_client::Trust::Host)?;
+    let (node, _) = node::enrol(0, &client, &key).await?;
+    println!("{node}");
+    Ok(())
 }
 
 fn certificate(directory: &std::path::Path) -> Result<()> {

@@ -24,6 +24,29 @@ pub(crate) struct Node {
     listening: JoinHandle<()>,
 }
 
+/// Enrols with a new key, which is given.
+pub(crate) async fn enrol(
+    number: usize,
+    client: &Client,
+    auth_key: &str,
+) -> Result<(NodeId, SigningKey)> {
+    let key = SigningKey::from_seed(&Zeroizing::new(random()?)).context("no seed")?;
+    let mut request = EnrolRequest {
+        versions: VERSIONS.to_vec(),
+        auth_key: AuthKey::new(auth_key),
+        node_key: key.verifying_key(),
+        wireguard_key: PublicKey::from(random::<32>()?),
+        hostname: format!("load{number}"),
+        os: "linux".to_owned(),
+        agent: "control-load".to_owned(),
+        routes: Vec::new(),
+        proof: Base64Signature([0; 64]),
+    };
+    request.sign(&key);
+    let node = again(|| client.enrol(&request)).await.context("enrolling")?.node;
+    Ok((node, key))
+}
+
 impl Node {
     /// Enrols, begins a session, and listens from its first netmap on.
     pub(crate) async fn join(
@@ -34,20 +57,7 @@ impl Node {
         board: Arc<Board>,
     ) -> Result<Self> {
         let client = Client::new(url, trust)?;
-        let key = SigningKey::from_seed(&Zeroizing::new(random()?)).context("no seed")?;
-        let mut request = EnrolRequest {
-            versions: VERSIONS.to_vec(),
-            auth_key: AuthKey::new(auth_key),
-            node_key: key.verifying_key(),
-            wireguard_key: PublicKey::from(random::<32>()?),
-            hostname: format!("load{number}"),
-            os: "linux".to_owned(),
-            agent: "control-load".to_owned(),
-            routes: Vec::new(),
-            proof: Base64Signature([0; 64]),
-        };
-        request.sign(&key);
-        let node = again(|| client.enrol(&request)).await.context("enrolling")?.node;
+        let (node, key) = enrol(number, &client, auth_key).await?;
         let session = again(|| client.log_in(node, &key)).await.context("logging in")?;
         let mut frames = again(|| client.stream(&session, None)).await.context("listening")?;
         let first = frames.next().await?.context("the stream ends at once")?;

@@ -14,7 +14,7 @@ use crate::usage;
 
 /// Times a change of each kind is made.
 const FOR_ALL: usize = 5;
-const FOR_FEW: usize = 50;
+const FOR_FEW: usize = 200;
 const POLICIES: u16 = 3;
 /// How long nothing happens while idleness is measured.
 const IDLE: Duration = Duration::from_secs(10);
@@ -67,8 +67,10 @@ struct Spread {
     p50: f64,
     p99: f64,
     max: f64,
-    /// CPU seconds of the instances for each change.
+    /// CPU seconds of the instances for each change, without what they use when nothing happens.
     cpu: f64,
+    /// With it.
+    gross: f64,
     /// Nodes that each change concerned.
     concerned: usize,
 }
@@ -98,6 +100,7 @@ async fn step(
     empty: u64,
 ) -> Result<Found> {
     let cpu = || usage::cpu_seconds(&options.pid);
+    let now = || Ok::<_, anyhow::Error>(Reading { cpu: cpu()?, at: Instant::now() });
     let before = cpu()?;
     let (added, took) = crowd.grow_to(nodes).await.context("growing")?;
     crowd.board.quiet(QUIET, SETTLED).await?;
@@ -105,44 +108,57 @@ async fn step(
     let joins = added as f64 / took.as_secs_f64();
     eprintln!("{nodes} nodes: {joins:.0} a second, {} lines", crowd.board.lines());
 
-    let mut all = Tally::begin(cpu()?)?;
+    let before = now()?;
+    tokio::time::sleep(IDLE).await;
+    let idle = now()?.rate_since(&before);
+
+    let mut all = Tally::begin(now()?)?;
     for _ in 0..FOR_ALL {
         all.add(crowd.move_hub().await.context("a hub moved")?)?;
     }
-    let for_all = all.finish(cpu()?);
-    let mut few = Tally::begin(cpu()?)?;
+    let for_all = all.finish(&now()?, idle);
+    let mut few = Tally::begin(now()?)?;
     for number in 0..FOR_FEW {
         few.add(crowd.move_client(number % crowd.clients.len()).await.context("a client moved")?)?;
     }
-    let for_few = few.finish(cpu()?);
-    let mut policies = Tally::begin(cpu()?)?;
+    let for_few = few.finish(&now()?, idle);
+    let mut policies = Tally::begin(now()?)?;
     for number in 0..POLICIES {
         let heard = crowd.change_policy(admin, 8000 + number).await;
         policies.add(heard.context("another policy")?)?;
     }
-    let policy = policies.finish(cpu()?);
+    let policy = policies.finish(&now()?, idle);
 
     crowd.board.quiet(QUIET, SETTLED).await?;
     let memory = usage::memory(&options.pid)?.saturating_sub(empty) as f64 / nodes as f64;
-    let (before, start) = (cpu()?, Instant::now());
-    tokio::time::sleep(IDLE).await;
-    let idle = (cpu()? - before) / start.elapsed().as_secs_f64();
     Ok(Found { nodes, joins, join_cpu, memory, for_all, for_few, policy, idle })
+}
+
+/// The CPU time of the instances at a moment.
+struct Reading {
+    cpu: f64,
+    at: Instant,
+}
+
+impl Reading {
+    fn rate_since(&self, before: &Self) -> f64 {
+        (self.cpu - before.cpu) / (self.at - before.at).as_secs_f64()
+    }
 }
 
 /// Changes of one kind.
 struct Tally {
     heard: Histogram<u64>,
-    cpu: f64,
+    begun: Reading,
     changes: usize,
     concerned: usize,
 }
 
 #[allow(clippy::cast_precision_loss, reason = "minutes in microseconds are exact")]
 impl Tally {
-    fn begin(cpu: f64) -> Result<Self> {
+    fn begin(begun: Reading) -> Result<Self> {
         let heard = Histogram::new(3).context("making a histogram")?;
-        Ok(Self { heard, cpu, changes: 0, concerned: 0 })
+        Ok(Self { heard, begun, changes: 0, concerned: 0 })
     }
 
     fn add(&mut self, delays: Vec<Duration>) -> Result<()> {
@@ -155,13 +171,17 @@ impl Tally {
         Ok(())
     }
 
-    fn finish(self, cpu: f64) -> Spread {
+    fn finish(self, now: &Reading, idle: f64) -> Spread {
+        let gross = now.cpu - self.begun.cpu;
+        let own = gross - idle * (now.at - self.begun.at).as_secs_f64();
+        let each = |cpu: f64| cpu / self.changes.max(1) as f64;
         let at = |quantile| self.heard.value_at_quantile(quantile) as f64 / 1e6;
         Spread {
             p50: at(0.5),
             p99: at(0.99),
             max: self.heard.max() as f64 / 1e6,
-            cpu: (cpu - self.cpu) / self.changes.max(1) as f64,
+            cpu: each(own.max(0.0)),
+            gross: each(gross),
             concerned: self.concerned,
         }
     }

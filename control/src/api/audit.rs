@@ -73,7 +73,7 @@ async fn page(app: &App, chain: &str, query: &AuditQuery) -> Result<Json<Audit>,
 }
 
 /// What was done in a network
-#[utoipa::path(get, path = "/api/v1/networks/{network}/audit", tag = "audit",
+#[utoipa::path(get, path = "/api/v1/networks/{network}/audit", tag = "audit", operation_id = "audit_of_network",
     params(("network" = String, Path), AuditQuery),
     responses((status = 200, body = Audit), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn of_network(
@@ -87,7 +87,7 @@ pub(super) async fn of_network(
 }
 
 /// What was done above all networks
-#[utoipa::path(get, path = "/api/v1/audit", tag = "audit", params(AuditQuery),
+#[utoipa::path(get, path = "/api/v1/audit", tag = "audit", operation_id = "audit_of_server", params(AuditQuery),
     responses((status = 200, body = Audit), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn of_server(
     caller: Caller,

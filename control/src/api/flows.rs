@@ -86,7 +86,7 @@ fn view(KeptFlow { number, node, flow }: KeptFlow) -> FlowView {
 }
 
 /// What became of flows
-#[utoipa::path(get, path = "/api/v1/networks/{network}/flows", tag = "flows",
+#[utoipa::path(get, path = "/api/v1/networks/{network}/flows", tag = "flows", operation_id = "flows_list",
     params(("network" = String, Path), FlowsQuery),
     responses((status = 200, body = Flows), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(

@@ -61,6 +61,7 @@ pub(super) struct Keys {
 
 /// An enrolment key to make
 #[derive(Deserialize, ToSchema)]
+#[schema(example = json!({ "tags": ["tag:server"], "reusable": true, "lasts": 86_400 }))]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewKey {
     /// For people
@@ -114,7 +115,7 @@ fn view(id: BearerId, key: &EnrolmentKey) -> KeyView {
 }
 
 /// The enrolment keys of a network
-#[utoipa::path(get, path = "/api/v1/networks/{network}/keys", tag = "keys",
+#[utoipa::path(get, path = "/api/v1/networks/{network}/keys", tag = "keys", operation_id = "keys_list",
     params(("network" = String, Path), PageQuery),
     responses((status = 200, body = Keys), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
@@ -132,7 +133,7 @@ pub(super) async fn list(
 }
 
 /// Make an enrolment key
-#[utoipa::path(post, path = "/api/v1/networks/{network}/keys", tag = "keys",
+#[utoipa::path(post, path = "/api/v1/networks/{network}/keys", tag = "keys", operation_id = "keys_create",
     params(("network" = String, Path)), request_body = NewKey,
     responses((status = 201, body = MadeKey), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn create(
@@ -174,7 +175,7 @@ pub(super) async fn create(
 }
 
 /// Take an enrolment key back; nodes that came by it stay
-#[utoipa::path(delete, path = "/api/v1/networks/{network}/keys/{key}", tag = "keys",
+#[utoipa::path(delete, path = "/api/v1/networks/{network}/keys/{key}", tag = "keys", operation_id = "keys_revoke",
     params(("network" = String, Path), ("key" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn revoke(

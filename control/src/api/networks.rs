@@ -91,7 +91,7 @@ impl From<KeptNetwork> for NetworkView {
 }
 
 /// The networks that the token opens
-#[utoipa::path(get, path = "/api/v1/networks", tag = "networks", params(PageQuery),
+#[utoipa::path(get, path = "/api/v1/networks", tag = "networks", operation_id = "networks_list", params(PageQuery),
     responses((status = 200, body = Networks), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
     caller: Caller,
@@ -112,7 +112,7 @@ pub(super) async fn list(
 }
 
 /// Make a network; its policy allows nothing
-#[utoipa::path(post, path = "/api/v1/networks", tag = "networks", request_body = NewNetwork,
+#[utoipa::path(post, path = "/api/v1/networks", tag = "networks", operation_id = "networks_create", request_body = NewNetwork,
     responses((status = 201, body = NetworkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn create(
     caller: Caller,
@@ -138,7 +138,7 @@ pub(super) async fn create(
 }
 
 /// A network, by id or name
-#[utoipa::path(get, path = "/api/v1/networks/{network}", tag = "networks",
+#[utoipa::path(get, path = "/api/v1/networks/{network}", tag = "networks", operation_id = "networks_get",
     params(("network" = String, Path)),
     responses((status = 200, body = NetworkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get(
@@ -150,7 +150,7 @@ pub(super) async fn get(
 }
 
 /// Change what is set for a network
-#[utoipa::path(patch, path = "/api/v1/networks/{network}", tag = "networks",
+#[utoipa::path(patch, path = "/api/v1/networks/{network}", tag = "networks", operation_id = "networks_change",
     params(("network" = String, Path)), request_body = NetworkChange,
     responses((status = 200, body = NetworkView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn change(
@@ -183,7 +183,7 @@ pub(super) async fn change(
 }
 
 /// Delete a network with its nodes; its audit log stays
-#[utoipa::path(delete, path = "/api/v1/networks/{network}", tag = "networks",
+#[utoipa::path(delete, path = "/api/v1/networks/{network}", tag = "networks", operation_id = "networks_delete",
     params(("network" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn delete(

@@ -138,7 +138,7 @@ fn node_id(text: &str) -> Result<NodeId, Problem> {
 }
 
 /// The nodes of a network
-#[utoipa::path(get, path = "/api/v1/networks/{network}/nodes", tag = "nodes",
+#[utoipa::path(get, path = "/api/v1/networks/{network}/nodes", tag = "nodes", operation_id = "nodes_list",
     params(("network" = String, Path), PageQuery),
     responses((status = 200, body = Nodes), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
@@ -156,7 +156,7 @@ pub(super) async fn list(
 }
 
 /// A node
-#[utoipa::path(get, path = "/api/v1/networks/{network}/nodes/{node}", tag = "nodes",
+#[utoipa::path(get, path = "/api/v1/networks/{network}/nodes/{node}", tag = "nodes", operation_id = "nodes_get",
     params(("network" = String, Path), ("node" = String, Path)),
     responses((status = 200, body = NodeView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get(
@@ -170,7 +170,7 @@ pub(super) async fn get(
 }
 
 /// Approve a node, rename it, give it tags, approve its routes, end its node key
-#[utoipa::path(patch, path = "/api/v1/networks/{network}/nodes/{node}", tag = "nodes",
+#[utoipa::path(patch, path = "/api/v1/networks/{network}/nodes/{node}", tag = "nodes", operation_id = "nodes_change",
     params(("network" = String, Path), ("node" = String, Path)), request_body = NodeChange,
     responses((status = 200, body = NodeView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn change(
@@ -253,7 +253,7 @@ pub(super) fn owner(user: Option<String>, tags: Option<Vec<String>>) -> Result<O
 }
 
 /// Revoke a node: it is deleted, and its peers let go of it at once
-#[utoipa::path(delete, path = "/api/v1/networks/{network}/nodes/{node}", tag = "nodes",
+#[utoipa::path(delete, path = "/api/v1/networks/{network}/nodes/{node}", tag = "nodes", operation_id = "nodes_delete",
     params(("network" = String, Path), ("node" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn delete(

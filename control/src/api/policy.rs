@@ -42,7 +42,7 @@ fn changes(old: &str, new: &policy::Document, nodes: &Nodes) -> Result<Vec<Chang
 }
 
 /// The policy in force
-#[utoipa::path(get, path = "/api/v1/networks/{network}/policy", tag = "policy",
+#[utoipa::path(get, path = "/api/v1/networks/{network}/policy", tag = "policy", operation_id = "policy_get",
     params(("network" = String, Path)),
     responses((status = 200, body = PolicyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get(
@@ -55,7 +55,7 @@ pub(super) async fn get(
 }
 
 /// Put a policy in force, if it has no errors and its own tests hold
-#[utoipa::path(put, path = "/api/v1/networks/{network}/policy", tag = "policy",
+#[utoipa::path(put, path = "/api/v1/networks/{network}/policy", tag = "policy", operation_id = "policy_put",
     params(("network" = String, Path)), request_body = NewPolicy,
     responses((status = 200, body = PolicyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn put(
@@ -94,7 +94,7 @@ async fn enforce(
 }
 
 /// Look at a policy: what is wrong with it, or what it would change
-#[utoipa::path(post, path = "/api/v1/networks/{network}/policy/check", tag = "policy",
+#[utoipa::path(post, path = "/api/v1/networks/{network}/policy/check", tag = "policy", operation_id = "policy_check",
     params(("network" = String, Path)), request_body = TriedPolicy,
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn check(
@@ -118,7 +118,7 @@ pub(super) async fn check(
 }
 
 /// The versions of the policy
-#[utoipa::path(get, path = "/api/v1/networks/{network}/policy/versions", tag = "policy",
+#[utoipa::path(get, path = "/api/v1/networks/{network}/policy/versions", tag = "policy", operation_id = "policy_versions",
     params(("network" = String, Path), VersionsQuery),
     responses((status = 200, body = Versions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn versions(
@@ -134,7 +134,7 @@ pub(super) async fn versions(
 }
 
 /// A version of the policy
-#[utoipa::path(get, path = "/api/v1/networks/{network}/policy/versions/{version}", tag = "policy",
+#[utoipa::path(get, path = "/api/v1/networks/{network}/policy/versions/{version}", tag = "policy", operation_id = "policy_version",
     params(("network" = String, Path), ("version" = u64, Path, minimum = 1)),
     responses((status = 200, body = PolicyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn version(
@@ -158,7 +158,7 @@ async fn of_version(
 }
 
 /// What one version allows and another does not, between the nodes of today
-#[utoipa::path(get, path = "/api/v1/networks/{network}/policy/diff", tag = "policy",
+#[utoipa::path(get, path = "/api/v1/networks/{network}/policy/diff", tag = "policy", operation_id = "policy_diff",
     params(("network" = String, Path), DiffQuery),
     responses((status = 200, body = Differences), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn diff(
@@ -180,7 +180,7 @@ pub(super) async fn diff(
 }
 
 /// Put an earlier version in force again, as a new one
-#[utoipa::path(post, path = "/api/v1/networks/{network}/policy/rollback", tag = "policy",
+#[utoipa::path(post, path = "/api/v1/networks/{network}/policy/rollback", tag = "policy", operation_id = "policy_roll_back",
     params(("network" = String, Path)), request_body = RollBack,
     responses((status = 200, body = PolicyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn roll_back(

@@ -168,7 +168,7 @@ fn shown(regions: Vec<Region>) -> Json<Regions> {
 }
 
 /// The relays of a network's own; if none, those of all are used
-#[utoipa::path(get, path = "/api/v1/networks/{network}/regions", tag = "relays",
+#[utoipa::path(get, path = "/api/v1/networks/{network}/regions", tag = "relays", operation_id = "relays_own",
     params(("network" = String, Path)),
     responses((status = 200, body = Regions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn own(
@@ -181,7 +181,7 @@ pub(super) async fn own(
 }
 
 /// Name a network's own relays
-#[utoipa::path(put, path = "/api/v1/networks/{network}/regions", tag = "relays",
+#[utoipa::path(put, path = "/api/v1/networks/{network}/regions", tag = "relays", operation_id = "relays_put_own",
     params(("network" = String, Path)), request_body = Regions,
     responses((status = 200, body = Regions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn put_own(
@@ -200,7 +200,7 @@ pub(super) async fn put_own(
 }
 
 /// The relays of all networks that have none of their own
-#[utoipa::path(get, path = "/api/v1/regions", tag = "relays",
+#[utoipa::path(get, path = "/api/v1/regions", tag = "relays", operation_id = "relays_common",
     responses((status = 200, body = Regions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn common(
     caller: Caller,
@@ -211,7 +211,7 @@ pub(super) async fn common(
 }
 
 /// Name the relays of all networks that have none of their own
-#[utoipa::path(put, path = "/api/v1/regions", tag = "relays", request_body = Regions,
+#[utoipa::path(put, path = "/api/v1/regions", tag = "relays", operation_id = "relays_put_common", request_body = Regions,
     responses((status = 200, body = Regions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn put_common(
     caller: Caller,
@@ -226,7 +226,7 @@ pub(super) async fn put_common(
 }
 
 /// The keys by which relays know tickets
-#[utoipa::path(get, path = "/api/v1/control-keys", tag = "relays",
+#[utoipa::path(get, path = "/api/v1/control-keys", tag = "relays", operation_id = "relays_control_keys",
     responses((status = 200, body = ControlKeys), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn control_keys(
     caller: Caller,
@@ -244,7 +244,7 @@ pub(super) async fn control_keys(
 }
 
 /// Forget a key that signs no more, and whose last ticket has ended
-#[utoipa::path(delete, path = "/api/v1/control-keys/{key}", tag = "relays",
+#[utoipa::path(delete, path = "/api/v1/control-keys/{key}", tag = "relays", operation_id = "relays_retire",
     params(("key" = u32, Path)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn retire(
@@ -261,7 +261,7 @@ pub(super) async fn retire(
 }
 
 /// Make another key for tickets, with which all instances sign when its time has come
-#[utoipa::path(post, path = "/api/v1/control-keys", tag = "relays", params(NewControlKey),
+#[utoipa::path(post, path = "/api/v1/control-keys", tag = "relays", operation_id = "relays_rotate", params(NewControlKey),
     responses((status = 201, body = ControlKeys), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn rotate(
     caller: Caller,

@@ -84,7 +84,7 @@ fn view(id: BearerId, token: &Token) -> TokenView {
 }
 
 /// The tokens that this one may see
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", params(PageQuery),
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", operation_id = "tokens_list", params(PageQuery),
     responses((status = 200, body = Tokens), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
     caller: Caller,
@@ -100,7 +100,7 @@ pub(super) async fn list(
 }
 
 /// Make a token; it can do no more than the one that makes it
-#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = NewToken,
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", operation_id = "tokens_create", request_body = NewToken,
     responses((status = 201, body = MadeToken), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn create(
     caller: Caller,
@@ -141,7 +141,7 @@ pub(super) async fn create(
 }
 
 /// Take a token back
-#[utoipa::path(delete, path = "/api/v1/tokens/{token}", tag = "tokens",
+#[utoipa::path(delete, path = "/api/v1/tokens/{token}", tag = "tokens", operation_id = "tokens_revoke",
     params(("token" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn revoke(

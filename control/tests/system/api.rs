@@ -32,6 +32,19 @@ fn routes(network: &str) -> Vec<(Method, String, bool)> {
     routes
 }
 
+#[test]
+fn operations_have_names_of_their_own() {
+    let document = serde_json::to_value(control::api::openapi()).unwrap();
+    let mut names = BTreeSet::new();
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "{name} is two operations'");
+        }
+    }
+    assert!(names.len() >= 28);
+}
+
 /// A body that is right for a route that takes one.
 fn body(method: &Method, path: &str) -> Option<Value> {
     if *method == Method::GET || *method == Method::DELETE {

@@ -98,6 +98,10 @@ fn conditions() -> Vec<String> {
             "each node has a TLS connection of its own over loopback; the load runs on the same cores",
         ),
         note("a join is an enrolment, a session, a stream and the first netmap"),
+        note(
+            "CPU of a change is without what the instances use meanwhile when nothing happens, \
+             measured for 10 s before; `with what idleness takes` is all of it",
+        ),
         note("memory is resident bytes of all instances over those without nodes, by nodes"),
     ]
 }

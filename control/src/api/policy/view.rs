@@ -39,6 +39,7 @@ pub(in crate::api) struct Versions {
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct NewPolicy {
     /// The document (HuJSON)
+    #[schema(example = r#"{ "acls": [{ "action": "accept", "src": ["*"], "dst": ["*:443"] }] }"#)]
     pub(in crate::api) text: String,
     /// Why
     #[serde(default)]
@@ -53,6 +54,7 @@ pub(in crate::api) struct NewPolicy {
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct TriedPolicy {
     /// The document (HuJSON)
+    #[schema(example = r#"{ "acls": [{ "action": "accept", "src": ["*"], "dst": ["*:443"] }] }"#)]
     pub(in crate::api) text: String,
 }
 

@@ -21,12 +21,14 @@ pub(super) struct Found {
     pub(super) idle: f64,
 }
 
-/// Seconds until nodes heard of a change, and CPU seconds that it cost.
+/// Seconds until nodes heard of a change, and CPU seconds that it cost: beyond what the instances use
+/// when nothing happens, and with that.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Spread {
     pub(super) p50: f64,
     pub(super) p99: f64,
     pub(super) cpu: f64,
+    pub(super) gross: f64,
     pub(super) concerned: u32,
 }
 
