@@ -38,8 +38,10 @@ async fn a_killed_relays_nodes_are_back_through_another() -> Result<()> {
     Ok(())
 }
 
-/// The relay looks at its links every 50 ms and gives up the sixth time; the rest is for a busy machine.
+/// The relay looks at its links every 50 ms and gives up the sixth time.
 const NOTICED: Duration = Duration::from_millis(300);
+/// How much later a busy machine may be.
+const BUSY: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_stands_still_is_noticed_and_comes_back() -> Result<()> {
@@ -56,7 +58,7 @@ async fn a_relay_that_stands_still_is_noticed_and_comes_back() -> Result<()> {
     one.misses(12).await?;
     region.relays[1].process.signal(Signal::CONT)?;
     said?;
-    ensure!(took <= NOTICED + Duration::from_millis(100), "{took:?}");
+    ensure!(took <= NOTICED + BUSY, "{took:?}");
     region.wait_for_links(&[0, 1, 2]);
     // It comes back by itself, and so does its node.
     one.reaches(&mut two).await
