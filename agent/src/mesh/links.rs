@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::Timestamp;
 use ipnet::IpNet;
 use proto::control::{Netmap, NodeId, Region, RegionId};
+use proto::key::PublicKey;
 
 use super::keys::KeyRing;
 use super::relay::{PeerNumber, Plan, RelayHome, RelayPeer, Relays};
@@ -26,6 +27,8 @@ pub(super) struct Links {
     /// How many before it did not serve.
     failed: u32,
     numbers: BTreeMap<NodeId, PeerNumber>,
+    /// The key of each peer, and the one before: by a relay of another region it may still send as that.
+    keys: BTreeMap<NodeId, (PublicKey, Option<PublicKey>)>,
 }
 
 impl Links {
@@ -36,6 +39,7 @@ impl Links {
             since: Timestamp::default(),
             failed: 0,
             numbers: BTreeMap::new(),
+            keys: BTreeMap::new(),
         })
     }
 
@@ -61,6 +65,7 @@ impl Links {
 
     pub(super) fn forget(&mut self, peer: &NodeId) {
         self.numbers.remove(peer);
+        self.keys.remove(peer);
     }
 
     /// Lets go of all relays.
@@ -112,7 +117,11 @@ impl Links {
             let known = self.numbers.get(&peer.id).copied();
             let Some(number) = known.or_else(|| free.next()) else { continue };
             self.numbers.insert(peer.id, number);
-            let keys = [Some(peer.key), peer.next_key].into_iter().flatten().collect();
+            let (current, former) = self.keys.entry(peer.id).or_insert((peer.key, None));
+            if *current != peer.key {
+                *former = Some(std::mem::replace(current, peer.key));
+            }
+            let keys = [Some(peer.key), peer.next_key, *former].into_iter().flatten().collect();
             peers.insert(number, RelayPeer { keys, home: peer.home });
         }
         self.relays.set(Plan {

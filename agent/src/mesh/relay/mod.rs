@@ -257,6 +257,11 @@ impl Task {
             let keys: Vec<_> = self.plan.tickets.iter().map(|(key, _)| *key).collect();
             keys.into_iter().for_each(|key| self.visit((home, key)));
         }
+        // Where packets go by a key that is used no more, they are to go by the new one.
+        if let Some((key, _)) = self.plan.tickets.first().copied() {
+            let regions: Vec<_> = self.clients.keys().map(|(region, _)| *region).collect();
+            regions.into_iter().for_each(|region| self.visit((region, key)));
+        }
     }
 
     /// Connects to a region, if that is not done.
