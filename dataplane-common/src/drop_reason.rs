@@ -76,6 +76,8 @@ pub enum DropReason {
     HandshakeTimeout = 44,
     /// The session has sent as many messages as a key may seal, and no newer session exists.
     MessageLimit = 45,
+    /// Longer than the way to the peer carries; its sender was told by ICMP.
+    TooBig = 46,
 
     // Decided by the shell.
     /// The network refused the datagram.
@@ -134,7 +136,7 @@ pub const DROP_REASONS: usize = 128;
 
 impl DropReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::PolicyTruncated,
         Self::PolicyNotIp,
         Self::PolicyNoRule,
@@ -166,6 +168,7 @@ impl DropReason {
         Self::QueueFull,
         Self::HandshakeTimeout,
         Self::MessageLimit,
+        Self::TooBig,
         Self::SendFailed,
         Self::HostRefused,
         Self::HandoverFull,
@@ -231,6 +234,7 @@ impl DropReason {
             Self::QueueFull => "queue_full",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::MessageLimit => "message_limit",
+            Self::TooBig => "too_big",
             Self::SendFailed => "send_failed",
             Self::HostRefused => "host_refused",
             Self::HandoverFull => "handover_full",

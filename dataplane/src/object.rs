@@ -9,6 +9,7 @@ pub(crate) static STEERING: &[u8] = aya::include_bytes_aligned!("../ebpf/steerin
 /// Programs, by the names of their functions in `dataplane-ebpf/src/policy.rs`.
 pub(crate) const INGRESS: &str = "policy_ingress";
 pub(crate) const EGRESS: &str = "policy_egress";
+pub(crate) const NOTHING: &str = "nothing";
 
 /// Maps, by the names of their statics in `dataplane-ebpf/src/maps.rs`.
 pub(crate) const EXACT: &str = "EXACT";

@@ -183,7 +183,7 @@ impl PolicyPrograms {
     ///
     /// When the kernel does not run it: a packet of fewer than 14 bytes, or too large.
     pub fn judge(&self, direction: Direction, packet: &[u8]) -> Result<Action, Error> {
-        self.run(direction, packet, 1).map(|(action, _)| action)
+        self.time(direction, packet, 1).map(|(action, _)| action)
     }
 
     /// Runs the program of this direction `repeat` times on a packet, as [`judge`](Self::judge)
@@ -198,21 +198,33 @@ impl PolicyPrograms {
         packet: &[u8],
         repeat: u32,
     ) -> Result<(Action, Duration), Error> {
-        self.run(direction, packet, repeat)
+        self.run(by_direction(direction), packet, repeat)
+    }
+
+    /// As [`time`](Self::time), of a program that does nothing: what a test run itself takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`judge`](Self::judge).
+    pub fn time_nothing(&mut self, packet: &[u8], repeat: u32) -> Result<Duration, Error> {
+        let name = object::NOTHING;
+        let program = program_mut(&mut self.ebpf, name)?;
+        if program.fd().is_err() {
+            program
+                .load()
+                .map_err(|error| Error::Program { program: name, reason: chain(&error) })?;
+        }
+        self.run(name, packet, repeat).map(|(_, time)| time)
     }
 
     fn run(
         &self,
-        direction: Direction,
+        name: &'static str,
         packet: &[u8],
         repeat: u32,
     ) -> Result<(Action, Duration), Error> {
         /// `TC_ACT_SHOT`.
         const SHOT: u32 = 2;
-        let name = match direction {
-            Direction::In => object::INGRESS,
-            Direction::Out => object::EGRESS,
-        };
         let program: &SchedClassifier = self
             .ebpf
             .program(name)
@@ -229,6 +241,13 @@ impl PolicyPrograms {
             _ => Action::Pass,
         };
         Ok((action, result.duration))
+    }
+}
+
+const fn by_direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::In => object::INGRESS,
+        Direction::Out => object::EGRESS,
     }
 }
 

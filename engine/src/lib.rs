@@ -36,6 +36,7 @@ mod reshard;
 mod status;
 mod time;
 mod timeouts;
+mod too_big;
 
 pub use allowed_ips::AllowedIps;
 pub use configure::ConfigureError;

@@ -12,8 +12,10 @@ use crate::noise::{MESSAGE_ROOM, sealed_room};
 use crate::offload::VnetHeader;
 use crate::offload::split::{Cut, complete_checksum};
 use crate::output::{Output, Transmits};
+use crate::packets::Packets;
 use crate::peer::Peer;
 use crate::time::Timestamp;
+use crate::too_big::too_big;
 
 impl Engine {
     /// Takes a packet from the host, the first `len` bytes of `buffer`.
@@ -105,9 +107,10 @@ impl Engine {
             self.drops.count(DropReason::NoPeer);
             return;
         };
-        let (mtu, backlog) = (self.mtu, &mut self.host_queue);
-        let (drops, transmits) = (&mut self.drops, &mut out.transmits);
-        send(&mut Way { peer, mtu, now, backlog, drops, transmits });
+        let (mtu, backlog) = (self.mtu.min(peer.fits), &mut self.host_queue);
+        let (drops, Output { transmits, packets, .. }) = (&mut self.drops, out);
+        let told = false;
+        send(&mut Way { peer, mtu, now, backlog, drops, transmits, packets, told });
         self.stay_awake(slot, now);
     }
 }
@@ -120,6 +123,9 @@ struct Way<'e> {
     backlog: &'e mut Backlog,
     drops: &'e mut Drops,
     transmits: &'e mut Transmits,
+    packets: &'e mut Packets,
+    /// The host knows that what it sends is too long.
+    told: bool,
 }
 
 impl Way<'_> {
@@ -131,6 +137,9 @@ impl Way<'_> {
     }
 
     fn try_send(&mut self, buffer: &mut [u8], len: usize) -> Result<(), DropReason> {
+        if len > self.peer.fits {
+            self.refuse(&buffer[..len])?;
+        }
         self.backlog.signal(&mut buffer[..len])?;
         let padded = ip::padded_len(len, self.mtu).min(buffer.len());
         buffer[len..padded].fill(0);
@@ -154,6 +163,20 @@ impl Way<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Way<'_> {
+    /// Tells the host that a packet is too long, if it can send shorter ones; once is enough for all
+    /// parts of a super-packet.
+    fn refuse(&mut self, packet: &[u8]) -> Result<(), DropReason> {
+        let Some(error) = too_big(packet, self.peer.fits) else { return Ok(()) };
+        if !self.told {
+            self.told = true;
+            self.packets.slot(error.len()).copy_from_slice(&error);
+            self.packets.commit(error.len());
+        }
+        Err(DropReason::TooBig)
     }
 }
 

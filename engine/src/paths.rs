@@ -22,6 +22,8 @@ pub enum PathChange {
     Hold(SocketAddr),
     /// Send nowhere.
     Nowhere,
+    /// Packets of the host of at most so many bytes fit the way; the host is told of longer ones.
+    Fits(usize),
     /// Ask for a session at these addresses, where the peer may be: the one that answers is used.
     Probe(Vec<SocketAddr>),
 }
@@ -56,6 +58,7 @@ impl Engine {
                     peer.ask_again(&[*address], now, out);
                 }
             }
+            PathChange::Fits(bytes) => peer.fits = *bytes,
             PathChange::Nowhere => (peer.endpoint, peer.held) = (None, true),
             PathChange::Probe(addresses) => {
                 if up {

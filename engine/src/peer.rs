@@ -25,6 +25,8 @@ pub(crate) struct Peer {
     pub(crate) relay: Option<SocketAddr>,
     /// The endpoint is another's choice: nothing that comes moves it.
     pub(crate) held: bool,
+    /// How long a packet may be for the way to it.
+    pub(crate) fits: usize,
     /// Seconds; 0 is never.
     pub(crate) persistent_keepalive: u16,
     /// None while this node has no private key, and where another shard owns the peer. It is large:
@@ -69,6 +71,7 @@ impl Peer {
             endpoint: None,
             relay: None,
             held: false,
+            fits: usize::MAX,
             persistent_keepalive: 0,
             tunnel: None,
             queue: VecDeque::new(),

@@ -148,6 +148,16 @@ impl Host {
         self.run(std::iter::once(OsStr::new("ip")).chain(arguments.iter().map(AsRef::as_ref)))
     }
 
+    /// The interface by which packets leave for an address.
+    ///
+    /// # Errors
+    /// When none do.
+    pub fn link_to(&self, address: &str) -> Result<String> {
+        let said = self.ip(["-o", "route", "get", address])?.stdout;
+        let link = said.split(" dev ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        Ok(link.with_context(|| format!("no interface: {said}"))?.to_owned())
+    }
+
     /// Adds or replaces a route: a prefix or `default`, and the gateway's address (which tells the
     /// family).
     ///

@@ -45,6 +45,7 @@ mod process;
 mod remote_peers;
 mod round_trips;
 mod socket_option;
+mod steady;
 mod sys;
 mod tcp_connects;
 mod traffic;
@@ -66,6 +67,7 @@ pub use process::{Output, Process};
 pub use remote_peers::RemotePeers;
 pub use round_trips::{Questions, udp_round_trips};
 pub use socket_option::set_socket_option;
+pub use steady::{Arrivals, Pace, SteadyDatagrams, SteadyQuestions, SteadyStream};
 pub use tcp_connects::{Connects, tcp_connects};
 pub use traffic::{
     Transfer, UdpEcho, can_connect, tcp_transfer, udp_one_way, udp_round_trip, udp_socket,

@@ -24,6 +24,20 @@ pub enum Action {
         via: Via,
         /// What.
         probe: Probe,
+        /// Whether it is lost where it is too long, in place of being cut.
+        whole: bool,
+    },
+    /// A peer is there by its relay: ask it for a session if packets wait for one.
+    Greet {
+        /// Which.
+        peer: NodeId,
+    },
+    /// Let packets of a peer's have this length, and tell the host of longer ones.
+    Fits {
+        /// Whose.
+        peer: NodeId,
+        /// The length, in bytes.
+        bytes: usize,
     },
     /// Send a peer's packets there from now on, and receive them by all ways.
     Use {

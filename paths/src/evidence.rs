@@ -27,6 +27,8 @@ pub enum Fault {
     Lossy,
     /// Pings pass, the tunnel's packets do not.
     Blocked,
+    /// Another way answers since one end has moved, and this one does not.
+    Moved,
 }
 
 /// See the module.
@@ -109,6 +111,11 @@ impl Evidence {
 
     /// It was left for this.
     pub(crate) fn blame(&mut self, fault: Fault, now: Timestamp) {
+        if fault == Fault::Moved {
+            // Nothing was wrong with it.
+            self.fault = Some((fault, now));
+            return self.forget();
+        }
         if self.fault.is_none_or(|(_, at)| now - at > FORGIVEN) {
             self.faults = 0;
         }
@@ -116,6 +123,7 @@ impl Evidence {
         self.fault = Some((fault, now));
         let bar = match fault {
             // A NAT that was started anew: it may work again at once.
+            Fault::Moved => Duration::ZERO,
             Fault::Died if self.faults == 1 => Duration::ZERO,
             Fault::Died => DEAD_BAR * (1 << (self.faults - 2)),
             Fault::Lossy | Fault::Blocked => LOSSY_BAR * (1 << (self.faults - 1)),

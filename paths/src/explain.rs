@@ -22,6 +22,8 @@ pub struct Explained {
     pub changes: u32,
     /// Of a thousand packets on the way in use, those that are lost; nothing without much traffic.
     pub lost: Option<u32>,
+    /// The longest packet of the host that fits the way, in bytes, as far as is known.
+    pub fits: usize,
     /// Whether there is traffic.
     pub active: bool,
     /// All direct ways.
@@ -78,6 +80,7 @@ impl fmt::Display for Why {
                 let why = match fault {
                     Fault::Died => "stopped answering",
                     Fault::Lossy => "lost packets",
+                    Fault::Moved => "is where the peer, or this host, was",
                     Fault::Blocked => "passed pings but not the tunnel",
                 };
                 write!(f, "{why}: not used for another {} s", left.as_secs())
@@ -103,6 +106,7 @@ impl Peer {
             since: now - self.since,
             changes: self.changes,
             lost: self.loss.lost,
+            fits: self.fits,
             active: self.is_active(now),
             candidates: candidates.collect(),
         }

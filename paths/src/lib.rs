@@ -14,6 +14,7 @@
 //! - [`select`]: the choice itself, a function of evidence.
 //! - `peer`: what is known of one peer, and what probes do to it.
 //! - `search`: when to call and to ping.
+//! - `mtu`: how much the way in use carries.
 //! - `birthday`: a hard NAT against an easy one that filters.
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ mod candidates;
 mod evidence;
 mod explain;
 mod loss;
+mod mtu;
 mod peer;
 mod refusal;
 mod route;
@@ -35,7 +37,9 @@ pub use agents::{Action, Counters, Paths};
 pub use birthday::{GUESSES, SPARES};
 pub use candidates::{MOST_CANDIDATES, Origin};
 pub use evidence::{Evidence, Fault};
+
 pub use explain::{Explained, ExplainedCandidate, Why};
+pub use mtu::usual as usual_length;
 pub use peer::{Observed, Own, Theirs};
 pub use refusal::{Refusal, Refusals};
 pub use route::{Choice, Route, Rule, SocketId, Via};

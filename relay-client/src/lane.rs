@@ -12,6 +12,9 @@ use proto::relay::LaneOpened;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// How long nothing may come on a lane that is sent on before it is asked whether it stands: our address may be
+/// another, which only the relay can tell.
+const SILENCE: Duration = Duration::from_millis(500);
 /// Keepalives without an answer after which the address is proven anew.
 const LOST: u32 = 2;
 
@@ -25,6 +28,8 @@ pub struct LaneEnd {
     nonce: u64,
     wait: Duration,
     due: Instant,
+    /// When the relay was heard on it last.
+    heard: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +68,7 @@ impl LaneEnd {
             nonce,
             wait: FIRST_WAIT,
             due: now,
+            heard: now,
         }
     }
 
@@ -89,6 +95,16 @@ impl LaneEnd {
         if self.state != State::Lost {
             (self.state, self.wait, self.due) = (State::Binding, FIRST_WAIT, now);
         }
+    }
+
+    /// A packet was sent; whether there is something to be sent sooner for it.
+    pub fn sent(&mut self, now: Instant) -> bool {
+        let silent = now.saturating_duration_since(self.heard) >= SILENCE;
+        let asks = silent && self.state == State::Bound(0) && self.due > now;
+        if asks {
+            self.due = now;
+        }
+        asks
     }
 
     /// When [`poll_transmit`](Self::poll_transmit) has something.
@@ -132,6 +148,7 @@ impl LaneEnd {
     pub fn receive<'a>(&mut self, datagram: &'a [u8], now: Instant) -> Option<LaneEvent<'a>> {
         match (LaneMessage::parse(datagram)?, self.state) {
             (LaneMessage::Data(lane, payload), _) if lane == self.lane => {
+                self.heard = now;
                 Some(LaneEvent::Packet(payload))
             }
             (LaneMessage::Challenge(lane, cookie), State::Binding) if lane == self.lane => {
@@ -143,10 +160,12 @@ impl LaneEnd {
             {
                 self.lifetime = Duration::from_secs(bound.lifetime.max(1).into());
                 (self.state, self.due) = (State::Bound(0), now + self.lifetime / 3);
+                self.heard = now;
                 Some(LaneEvent::Bound(bound.address))
             }
             (LaneMessage::Kept(lane, _), State::Bound(_)) if lane == self.lane => {
                 (self.state, self.due) = (State::Bound(0), now + self.lifetime / 3);
+                self.heard = now;
                 None
             }
             (LaneMessage::Refused(lane, why), state) if lane == self.lane => {
@@ -260,6 +279,23 @@ mod tests {
         end.receive(&bytes(LaneMessage::Challenge(end.id(), Cookie([3; 16]))), now);
         assert_eq!(sent(&mut end, now), Some(3));
         assert_eq!(sent(&mut end, now + FIRST_WAIT), Some(1), "a lost proof begins anew");
+    }
+
+    #[test]
+    fn a_lane_that_brings_nothing_is_asked_about() {
+        let now = Instant::now();
+        let mut end = bound(now);
+        assert!(!end.sent(now) && !end.sent(now + SILENCE / 2), "something came a moment ago");
+        let later = now + SILENCE;
+        assert!(end.sent(later) && !end.sent(later), "once");
+        assert_eq!(sent(&mut end, later), Some(5));
+        assert!(!end.sent(later), "it is asked already");
+        end.receive(&bytes(LaneMessage::Kept(end.id(), 0)), later);
+        assert!(!end.sent(later + SILENCE / 2) && end.sent(later + SILENCE));
+        assert_eq!(sent(&mut end, later + SILENCE), Some(5));
+        let not_bound = LaneMessage::Refused(end.id(), LaneRefusal::NotBound);
+        assert_eq!(end.receive(&bytes(not_bound), later + SILENCE), None);
+        assert_eq!(sent(&mut end, later + SILENCE), Some(1), "it is proven anew at once");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! `cargo xtask bench NAME`: measures, and says of each number whether it reaches what it must.
 
+mod cargo_test;
 mod control;
 mod cpu_time;
 mod iperf;
 mod markdown;
 mod micro;
+mod paths;
 mod plot;
 mod policy;
 mod relay;
@@ -56,6 +58,10 @@ enum Name {
     ///
     /// Takes about ten minutes. Look at one part by `--only sqlite --steps 1000`.
     Control(control::Options),
+    /// The ways between nodes behind NATs of every kind, and what changing them costs
+    ///
+    /// Takes about twenty minutes. Look at one part by `--only leave --turns 1`.
+    Paths(paths::Options),
 }
 
 /// Measures; fails when a row does not reach what it must.
@@ -66,6 +72,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Name::Policy(options) => policy::measure(&options)?,
         Name::Relay(options) => relay::measure(&options)?,
         Name::Control(options) => control::measure(&options)?,
+        Name::Paths(options) => paths::measure(&options)?,
     };
     let table = markdown::table(&report);
     let json = serde_json::to_string_pretty(&report).context("writing the report as JSON")?;

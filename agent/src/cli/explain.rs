@@ -39,6 +39,7 @@ fn show(peer: &PeerStatus, report: &PathReport) {
         println!("lost on it: {:.1} % of the last packets", f64::from(lost) / 10.0);
     }
     println!("changes so far: {}", report.changes);
+    println!("packets of up to {} bytes fit", report.fits);
     if !report.active {
         println!("there is no traffic, so no direct way is looked for");
     }

@@ -1,13 +1,14 @@
 //! Addresses and routes of the tunnel interface, and the addresses of the host's other ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
-use rtnetlink::packet_route::link::LinkFlags;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol,
 };
@@ -21,6 +22,15 @@ use tokio::sync::mpsc;
 pub(crate) struct Network {
     handle: Handle,
     index: u32,
+}
+
+/// What the host's other interfaces lead to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Local {
+    /// Networks, with the host's address in each.
+    pub(crate) networks: Vec<IpNet>,
+    /// The largest MTU of them.
+    pub(crate) mtu: Option<u16>,
 }
 
 impl Network {
@@ -127,9 +137,9 @@ impl Network {
         IpNet::new(to.filter(|_| of_us)?, header.destination_prefix_length).ok()
     }
 
-    /// The networks of the host's other interfaces that are up, with its address in each.
-    pub(crate) async fn local(&self) -> anyhow::Result<Vec<IpNet>> {
-        let mut up = Vec::new();
+    /// What the host's other interfaces that are up lead to.
+    pub(crate) async fn local(&self) -> anyhow::Result<Local> {
+        let mut up = BTreeMap::new();
         let mut links = self.handle.link().get().execute();
         while let Some(link) = links.try_next().await? {
             let flags = link.header.flags;
@@ -137,27 +147,37 @@ impl Network {
                 && !flags.contains(LinkFlags::Loopback)
                 && link.header.index != self.index
             {
-                up.push(link.header.index);
+                let mtu = link.attributes.iter().find_map(|attribute| match attribute {
+                    LinkAttribute::Mtu(mtu) => Some(u16::try_from(*mtu).unwrap_or(u16::MAX)),
+                    _ => None,
+                });
+                up.insert(link.header.index, mtu);
             }
         }
-        let mut local = Vec::new();
+        let (mut networks, mut mtu) = (Vec::new(), None);
         let mut addresses = self.handle.address().get().execute();
         while let Some(message) = addresses.try_next().await? {
-            if !up.contains(&message.header.index) {
-                continue;
-            }
+            let Some(of_link) = up.get(&message.header.index) else { continue };
             for attribute in &message.attributes {
                 if let AddressAttribute::Address(address) = attribute
                     && is_reachable(address)
                     && let Ok(net) = IpNet::new(*address, message.header.prefix_len)
                 {
-                    local.push(net);
+                    networks.push(net);
+                    mtu = mtu.max(*of_link);
                 }
             }
         }
-        local.sort_unstable();
-        local.dedup();
-        Ok(local)
+        networks.sort_unstable();
+        networks.dedup();
+        Ok(Local { networks, mtu })
+    }
+
+    /// Sets the interface's MTU.
+    pub(crate) async fn set_mtu(&self, mtu: u16) -> anyhow::Result<()> {
+        let changed = LinkUnspec::new_with_index(self.index).mtu(mtu.into()).build();
+        let changed = self.handle.link().set(changed).execute().await;
+        changed.with_context(|| format!("cannot set the interface's MTU to {mtu}"))
     }
 }
 
@@ -179,6 +199,13 @@ pub(crate) fn watch_addresses() -> anyhow::Result<mpsc::Receiver<()>> {
         }
     });
     Ok(receiver)
+}
+
+/// Has the host forget how much paths over IPv4 carry, which it would remember for ten minutes.
+pub(crate) fn forget_lengths() {
+    if let Err(error) = fs::write("/proc/sys/net/ipv4/route/flush", "1") {
+        tracing::debug!("paths that carry more will be used later: {error}");
+    }
 }
 
 /// Whether another host may send there.

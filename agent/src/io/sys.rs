@@ -72,13 +72,26 @@ pub(super) fn set_mtu(name: &str, mtu: u16) -> io::Result<()> {
 }
 
 /// Lets the kernel fragment our datagrams, as kernel WireGuard does, in place of dropping them
-/// where the path is narrower than the interface.
+/// where the path is narrower than the interface. Over IPv4 routers do it too, so what ICMP, which
+/// anybody can forge, says of a path is not minded: it would be for ten minutes.
 pub(super) fn allow_fragments(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
-    set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
+    set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)?;
     if v6 {
         let dont = libc::IPV6_PMTUDISC_DONT;
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, dont)?;
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0)?;
+    }
+    Ok(())
+}
+
+/// Lets our datagrams be lost that are longer than their path carries, whatever the kernel thinks of
+/// that.
+pub(super) fn forbid_fragments(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
+    if v6 {
+        let probe = libc::IPV6_PMTUDISC_PROBE;
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, probe)?;
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)?;
     }
     Ok(())
 }

@@ -38,6 +38,15 @@ pub(crate) struct Udp {
     narrow: HashMap<IpAddr, Timestamp>,
 }
 
+/// What happens to a datagram that is too long for its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// It goes in fragments.
+    Any,
+    /// It is lost: that is how the way's length is found.
+    Tried,
+}
+
 /// Room for what one call receives.
 pub(crate) struct Received {
     bytes: Box<[u8]>,
@@ -115,7 +124,20 @@ impl Udp {
     }
 
     /// Sends one datagram of somebody else's.
-    pub(crate) fn send_one(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_one(&self, to: SocketAddr, bytes: &[u8], length: Length) -> io::Result<()> {
+        match length {
+            Length::Any => self.send_alone(to, bytes),
+            Length::Tried => {
+                // For this one datagram: nobody else sends by this socket meanwhile.
+                sys::forbid_fragments(self.socket.as_fd(), self.v6)?;
+                let sent = self.send_alone(to, bytes);
+                sys::allow_fragments(self.socket.as_fd(), self.v6)?;
+                sent
+            }
+        }
+    }
+
+    fn send_alone(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         let transmit = Transmit {
             destination: self.on_the_wire(to),
             ecn: None,

@@ -3,7 +3,6 @@
 use anyhow::Context as _;
 use dataplane_common::Generation;
 use engine::KeyChange;
-use ipnet::IpNet;
 use policy::Filter;
 use proto::control::Netmap;
 use proto::uapi::Set;
@@ -13,7 +12,8 @@ use super::outside::Outside;
 use super::state::Settings;
 use super::steps::{Changes, Steps};
 use super::wanted::Wanted;
-use crate::io::network::Network;
+use crate::io::network::{Local, Network};
+use crate::io::tun::DEFAULT_MTU;
 use crate::wg::{PolicyChange, Proposal, SharedNode};
 
 /// The interface, and what it was made so far.
@@ -25,8 +25,10 @@ pub(super) struct MeshInterface {
     /// The text of the filter in force.
     filter: String,
     pub(super) generation: Generation,
-    /// The host's other networks.
-    pub(super) local: Vec<IpNet>,
+    /// What the host's other interfaces lead to.
+    pub(super) local: Local,
+    /// The interface's own MTU, if it was set.
+    mtu: Option<u16>,
     outside: Outside,
     /// What could not be done the last time.
     pub(super) warnings: Vec<String>,
@@ -35,6 +37,13 @@ pub(super) struct MeshInterface {
 /// The filter of a netmap, which is the control plane's word.
 pub(super) fn filter(netmap: &Netmap) -> anyhow::Result<Filter> {
     serde_json::from_str(netmap.filter.get()).context("the filter of the netmap is none")
+}
+
+/// The MTU of a tunnel by interfaces of this one: less WireGuard over IPv6. What a way carries less is
+/// found out for each, and what an interface carries less than Ethernet goes in fragments until then.
+fn tunnel_mtu(underlay: u16) -> u16 {
+    const LONGEST: u16 = 9000;
+    underlay.min(LONGEST).saturating_sub(80).max(DEFAULT_MTU)
 }
 
 impl MeshInterface {
@@ -51,7 +60,8 @@ impl MeshInterface {
             applied: Wanted::default(),
             filter: String::new(),
             generation: Generation::default(),
-            local: Vec::new(),
+            local: Local::default(),
+            mtu: None,
             warnings: Vec::new(),
         })
     }
@@ -70,11 +80,21 @@ impl MeshInterface {
         Ok(())
     }
 
-    /// Reads the host's other networks.
+    /// Reads what the host's other interfaces lead to, and lets packets be as long as fits there.
     pub(super) async fn look_around(&mut self) {
         match self.network.local().await {
             Ok(local) => self.local = local,
-            Err(error) => tracing::warn!("the host's addresses cannot be read: {error:#}"),
+            Err(error) => {
+                tracing::warn!("the host's addresses cannot be read: {error:#}");
+                return;
+            }
+        }
+        let mtu = self.local.mtu.map_or(DEFAULT_MTU, tunnel_mtu);
+        if self.mtu != Some(mtu) {
+            match self.network.set_mtu(mtu).await {
+                Ok(()) => self.mtu = Some(mtu),
+                Err(error) => self.warn(error),
+            }
         }
     }
 
@@ -82,7 +102,7 @@ impl MeshInterface {
     /// being done, but nobody becomes a peer before the filter is in force.
     pub(super) async fn apply(&mut self, netmap: &Netmap, settings: &Settings) {
         self.warnings.clear();
-        let wanted = Wanted::of(netmap, settings, &self.local);
+        let wanted = Wanted::of(netmap, settings, &self.local.networks);
         let steps = Steps::between(&self.applied, &wanted);
         let [gone, peers] = steps.sets();
         // Who is out is out at once, whatever else fails.

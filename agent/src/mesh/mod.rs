@@ -12,6 +12,7 @@ mod control;
 mod daemon;
 mod enrol;
 mod flows;
+mod home;
 mod interface;
 mod kept_netmap;
 mod keys;

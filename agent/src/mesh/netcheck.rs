@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use engine::Timestamp;
 use proto::control::Netmap;
 use serde::{Deserialize, Serialize};
 
@@ -32,11 +33,11 @@ pub(crate) struct RegionReport {
 }
 
 impl NetReport {
-    pub(super) fn new(whereabouts: &Whereabouts, netmap: Option<&Netmap>) -> Self {
+    pub(super) fn new(whereabouts: &Whereabouts, netmap: Option<&Netmap>, now: Timestamp) -> Self {
         let seen = whereabouts.seen();
         let endpoints = whereabouts.endpoints().to_vec();
         let regions = netmap.iter().flat_map(|netmap| &netmap.regions).map(|region| {
-            let time = whereabouts.distance(region.id);
+            let time = whereabouts.distance(region.id, now);
             let rtt_ms = time.map(|time| time.as_secs_f64() * 1000.0);
             RegionReport { name: region.name.clone(), rtt_ms }
         });

@@ -12,10 +12,14 @@ use proto::stun::{self, Transaction};
 const STUN_PORT: u16 = 3478;
 /// How often it is asked, so that a NAT keeps the port's mapping.
 const EVERY: Duration = Duration::from_secs(20);
-/// How old the last answer of a relay may be that is there: one may be lost.
-const ANSWERED: Duration = Duration::from_secs(45);
+/// How long an answer says how far a relay is.
+const KNOWN: Duration = Duration::from_secs(70);
+/// Answers of which the shortest counts.
+const REMEMBERED: usize = 4;
 /// How soon after a start, while answers may be lost.
 const SOON: Duration = Duration::from_secs(1);
+/// How long after questions others may be asked out of turn.
+const RESTED: Duration = Duration::from_secs(2);
 /// Questions that are asked soon.
 const EAGER: u32 = 3;
 /// Whom to ask of a region in a round: two, since one alone cannot show a hard NAT.
@@ -26,6 +30,8 @@ const ASKED: usize = 2;
 pub(super) struct Reflexive {
     asked: HashMap<Transaction, (RegionId, IpAddr, Timestamp)>,
     at: Timestamp,
+    /// When it was asked last.
+    asked_at: Option<Timestamp>,
     rounds: u32,
     /// What each relay sees, by its address.
     seen: BTreeMap<IpAddr, Seen>,
@@ -33,23 +39,32 @@ pub(super) struct Reflexive {
 
 /// What a relay sees, and how far it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    pub(super) region: RegionId,
+struct Seen {
+    region: RegionId,
     address: SocketAddr,
-    pub(super) time: Duration,
-    /// When it answered.
+    /// How long the last answers took: the shortest says how far it is, others how busy somebody was.
+    times: [Duration; REMEMBERED],
     at: Timestamp,
 }
 
 impl Reflexive {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { asked: HashMap::new(), at: now, rounds: 0, seen: BTreeMap::new() }
+        Self { asked: HashMap::new(), at: now, asked_at: None, rounds: 0, seen: BTreeMap::new() }
     }
 
     /// The network is another.
     pub(super) fn start_over(&mut self, now: Timestamp) {
         (self.at, self.rounds) = (now, 0);
         self.seen.clear();
+    }
+
+    /// The next questions are due at once, if the last were not a moment ago; whether they are.
+    pub(super) fn ask_soon(&mut self, now: Timestamp) -> bool {
+        let due = self.asked_at.is_none_or(|at| now - at >= RESTED);
+        if due {
+            self.at = now;
+        }
+        due
     }
 
     /// What to ask now: relays of each region in turn, by addresses that are known.
@@ -64,6 +79,7 @@ impl Reflexive {
         }
         let round = self.rounds as usize;
         self.rounds = self.rounds.saturating_add(1);
+        self.asked_at = Some(now);
         self.at = now + if self.rounds <= EAGER { SOON } else { EVERY };
         self.asked.retain(|_, (.., at)| now - *at < EVERY);
         let mut questions = Vec::new();
@@ -88,7 +104,11 @@ impl Reflexive {
         let Some(&(region, relay, at)) = self.asked.get(&transaction) else { return false };
         let Some(address) = stun::answer(datagram, &transaction) else { return false };
         self.asked.remove(&transaction);
-        let before = self.seen.insert(relay, Seen { region, address, time: now - at, at: now });
+        let before = self.seen.get(&relay).copied();
+        let mut times = before.map_or([Duration::MAX; REMEMBERED], |before| before.times);
+        times.rotate_right(1);
+        times[0] = now - at;
+        self.seen.insert(relay, Seen { region, address, times, at: now });
         before.is_none_or(|before| before.address != address)
     }
 
@@ -109,16 +129,10 @@ impl Reflexive {
         (!others.is_empty()).then_some(hard)
     }
 
-    /// What each relay sees.
-    pub(super) fn seen(&self) -> impl Iterator<Item = &Seen> {
-        self.seen.values()
-    }
-
-    /// The nearest region but one, of those that answered of late.
-    pub(super) fn nearest(&self, but: Option<RegionId>, now: Timestamp) -> Option<RegionId> {
-        let of_late = |seen: &&Seen| now - seen.at < ANSWERED && Some(seen.region) != but;
-        let seen = self.seen.values().filter(of_late);
-        seen.min_by_key(|seen| (seen.time, seen.region)).map(|seen| seen.region)
+    /// How far the nearest relay of a region is, by what answered lately.
+    pub(super) fn distance(&self, region: RegionId, now: Timestamp) -> Option<Duration> {
+        let seen = self.seen.values().filter(|seen| seen.region == region && now - seen.at < KNOWN);
+        seen.flat_map(|seen| seen.times).min()
     }
 }
 
@@ -155,19 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn of_relays_that_answer_no_more_none_is_near() {
+    fn it_is_asked_out_of_turn_but_not_all_the_time() {
         let mut reflexive = Reflexive::new(NOW);
-        let mut see_at = |relay: u8, now: Timestamp, time| {
-            see(&mut reflexive, relay, 7000);
-            let seen = reflexive.seen.get_mut(&IpAddr::from([198, 51, 100, relay])).unwrap();
-            *seen = Seen { region: RegionId(relay.into()), time, at: now, ..*seen };
-        };
-        let (near, far) = (Duration::from_millis(1), Duration::from_millis(9));
-        see_at(1, NOW, near);
-        see_at(2, NOW, far);
-        let region = |id| Some(RegionId(id));
-        assert_eq!(reflexive.nearest(None, NOW), region(1));
-        assert_eq!(reflexive.nearest(region(1), NOW), region(2));
-        assert_eq!(reflexive.nearest(None, NOW + ANSWERED), None);
+        for round in 0..u32::from(u8::MAX) {
+            reflexive.questions(&[], || [7; 12], NOW + EVERY * round);
+        }
+        let last = NOW + EVERY * u32::from(u8::MAX - 1);
+        assert!(!reflexive.ask_soon(last + RESTED / 2));
+        assert!(reflexive.ask_soon(last + RESTED));
+        assert_eq!(reflexive.at, last + RESTED);
+        reflexive.questions(&[], || [7; 12], last + RESTED);
+        assert!(!reflexive.ask_soon(last + RESTED));
     }
 }

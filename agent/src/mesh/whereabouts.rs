@@ -30,11 +30,6 @@ impl Whereabouts {
         &self.endpoints
     }
 
-    /// The nearest region but one, by what answers.
-    pub(super) fn nearest(&self, but: Option<RegionId>, now: Timestamp) -> Option<RegionId> {
-        self.reflexive.nearest(but, now)
-    }
-
     /// The host's network is another: what was seen is worth nothing.
     pub(super) fn start_over(&mut self, now: Timestamp) {
         self.reflexive.start_over(now);
@@ -55,6 +50,11 @@ impl Whereabouts {
         self.reflexive.questions(&netmap.regions, random, now)
     }
 
+    /// Asks at once, if that was not done a moment ago.
+    pub(super) fn ask_soon(&mut self, now: Timestamp) -> bool {
+        self.reflexive.ask_soon(now)
+    }
+
     /// Takes an answer; whether it tells anything new.
     pub(super) fn answer(&mut self, datagram: &[u8], now: Timestamp) -> bool {
         self.reflexive.answer(datagram, now)
@@ -73,20 +73,20 @@ impl Whereabouts {
         self.local.contains(&ip)
     }
 
-    /// How far the nearest relay of a region is.
-    pub(super) fn distance(&self, region: RegionId) -> Option<Duration> {
-        let seen = self.reflexive.seen().filter(|seen| seen.region == region);
-        seen.map(|seen| seen.time).min()
+    /// How far the nearest relay of a region is, by what answered lately.
+    pub(super) fn distance(&self, region: RegionId, now: Timestamp) -> Option<Duration> {
+        self.reflexive.distance(region, now)
     }
 
     /// As the choice of ways has to know it.
-    pub(super) fn own(&self, netmap: &Netmap, rule: Rule) -> Own {
+    pub(super) fn own(&self, netmap: &Netmap, rule: Rule, mtu: Option<u16>) -> Own {
         let inside = [IpNet::from(netmap.network.v4), netmap.network.v6.into()];
         // What the world sees first: a hard NAT is passed by the first address alone.
         let seen = self.reflexive.addresses();
         let local = self.endpoints.iter().copied().filter(|at| !seen.contains(at));
         let at = seen.iter().copied().chain(local).take(MAX_CALLED).collect();
-        Own { at, hard: self.reflexive.is_hard() == Some(true), inside: inside.to_vec(), rule }
+        let hard = self.reflexive.is_hard() == Some(true);
+        Own { at, hard, inside: inside.to_vec(), rule, mtu }
     }
 
     /// Puts together what is known; whether it is news. Who uses relays only names no addresses.

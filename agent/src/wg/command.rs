@@ -18,7 +18,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
 use crate::io::tun::Tun;
-use crate::io::udp::Udp;
+use crate::io::udp::{Length, Udp};
 
 /// What other shards may have handed over before more is dropped.
 const HANDOVER_LIMIT: usize = 1024;
@@ -34,7 +34,7 @@ pub(super) enum Command {
     /// Change the ways to peers.
     Paths(Arc<[(PublicKey, PathChange)]>),
     /// Send this from the port, for somebody else than the engine.
-    Send(SocketAddr, Box<[u8]>),
+    Send(SocketAddr, Box<[u8]>, Length),
     /// The interface went up, with this socket if the port could be had, or down: close it.
     Up(bool, Option<Udp>, oneshot::Sender<()>),
     /// The interface's MTU is this now.

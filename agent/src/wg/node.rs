@@ -28,7 +28,7 @@ use super::shard::{End, Shard};
 use crate::io::clock::{self, WallClock};
 use crate::io::priority;
 use crate::io::tun::{DEFAULT_MTU, Queues, Tun};
-use crate::io::udp::Udp;
+use crate::io::udp::{Length, Udp};
 
 /// Peers that are configured before packets get their turn.
 const SLICE: usize = 64;
@@ -159,9 +159,9 @@ impl Node {
     }
 
     /// Sends a datagram from the port.
-    pub(crate) fn send_from_port(&self, to: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn send_from_port(&self, to: SocketAddr, bytes: &[u8], length: Length) {
         if let Some(first) = self.lines.first() {
-            first.send(Command::Send(to, bytes.into()));
+            first.send(Command::Send(to, bytes.into(), length));
         }
     }
 

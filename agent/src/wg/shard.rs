@@ -322,10 +322,10 @@ impl Shard {
                         self.engine.change_path(peer, change, now, &mut self.out);
                     }
                 }
-                Ok(Command::Send(to, bytes)) => {
+                Ok(Command::Send(to, bytes, length)) => {
                     if let Some(udp) = &mut self.udp {
                         // Whoever asked for it asks again.
-                        let _ = udp.send_one(to, &bytes);
+                        let _ = udp.send_one(to, &bytes, length);
                     }
                 }
                 Ok(Command::Up(up, udp, done)) => {

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::clock::Clock;
+use super::wires::{Links, Wires};
 use super::{Directory, MeshNode, PATIENCE, Programs};
 use crate::host::Host;
 use crate::lab::Lab;
@@ -16,12 +17,12 @@ use crate::process::Process;
 
 /// Where the first control plane and the first relay are, for every node alike.
 const ADDRESS: &str = "10.255.0.1";
-const RELAY_ADMIN: &str = "127.0.0.1:9443";
-const CONTROL: &str = "10.255.0.1:8443";
+pub(super) const RELAY_ADMIN: &str = "127.0.0.1:9443";
+pub(super) const CONTROL: &str = "10.255.0.1:8443";
 /// Where the other instance of the control plane is.
 const OTHER: &str = "10.255.0.2:8443";
 /// Where relays are. The ports of their pages for operators follow the first's.
-const RELAYS: [&str; 3] = [ADDRESS, "10.255.0.2", "10.255.0.3"];
+pub(super) const RELAYS: [&str; 3] = [ADDRESS, "10.255.0.2", "10.255.0.3"];
 /// What seals a database of several instances.
 const SEAL: &str = "bmVhcndpcmUncyB0ZXN0cyBzZWFsIHdpdGggdGhpcyE=";
 
@@ -40,16 +41,20 @@ pub struct Hub {
     /// Its host.
     pub host: Host,
     pub(super) programs: Programs,
-    directory: Directory,
+    pub(super) directory: Directory,
     /// A PostgreSQL for several instances; else there is one, on SQLite.
     database: Option<String>,
     control: Option<Process>,
     other: Option<Process>,
-    relays: Vec<Process>,
+    pub(super) relays: Vec<Process>,
     /// The relays'.
-    clock: Clock,
+    pub(super) clock: Clock,
     token: String,
-    nodes: std::cell::Cell<u8>,
+    pub(super) nodes: std::cell::Cell<u8>,
+    /// How long links to nodes take, one way.
+    pub(super) delay: Duration,
+    pub(super) wires: Wires,
+    pub(super) links: Links,
 }
 
 impl Hub {
@@ -91,17 +96,21 @@ impl Hub {
         fs::write(directory.file("key.pem"), signed.signing_key.serialize_pem())?;
         fs::write(directory.file("seal.key"), SEAL)?;
         fs::set_permissions(directory.file("seal.key"), fs::Permissions::from_mode(0o600))?;
+        let clock = Clock::new(&directory);
         let mut hub = Self {
             host,
             programs,
-            clock: Clock::new(&directory),
             directory,
             database,
             control: None,
             other: None,
             relays: Vec::new(),
+            clock,
             token: String::new(),
             nodes: std::cell::Cell::new(0),
+            delay: Duration::ZERO,
+            wires: Wires::default(),
+            links: Links::default(),
         };
         hub.start_control()?;
         let place = hub.place()?;
@@ -223,123 +232,6 @@ impl Hub {
         self.start_control()
     }
 
-    /// Kills the relay.
-    pub fn stop_relay(&mut self) {
-        self.relays.truncate(0);
-    }
-
-    /// Kills one of several relays, the first of which is zero.
-    pub fn stop_one_relay(&mut self, which: usize) {
-        drop(self.relays.remove(which));
-    }
-
-    /// How many nodes have the relay for their home.
-    ///
-    /// # Errors
-    /// When it does not say.
-    pub fn homes(&self) -> Result<u64> {
-        let said = self.host.run(["curl", "-sSf", &format!("http://{RELAY_ADMIN}/status")])?;
-        let status: Value = serde_json::from_str(&said.stdout)?;
-        status.pointer("/totals/homes").and_then(Value::as_u64).context("no number of homes")
-    }
-
-    /// Starts the relay, and names it to the control plane.
-    ///
-    /// # Errors
-    /// When it does not serve.
-    pub fn start_relay(&mut self) -> Result<()> {
-        self.start_relays(1)
-    }
-
-    /// As [`Self::start_relay`], so many, each of a region of its own.
-    ///
-    /// # Errors
-    /// As [`Self::start_relay`].
-    pub fn start_relays(&mut self, count: usize) -> Result<()> {
-        self.start_relays_with(count, true)
-    }
-
-    fn start_relays_with(&mut self, count: usize, hear: bool) -> Result<()> {
-        self.stop_relay();
-        let mut regions = Vec::new();
-        for (number, address) in RELAYS.into_iter().take(count).enumerate() {
-            let (process, fingerprint) = self.relay(number, address, hear)?;
-            self.relays.push(process);
-            let name = if number == 0 { "hub".to_owned() } else { format!("hub{number}") };
-            regions.push(json!({ "id": number + 1, "name": name, "relays": [{
-                "host": "relay.test", "addresses": [address], "tls_port": 443, "quic_port": 443,
-                "certificates": [fingerprint],
-            }] }));
-        }
-        let file = self.directory.file("regions.json");
-        fs::write(&file, json!({ "regions": regions }).to_string())?;
-        self.admin(&["relays", "put", file.to_str().context("UTF-8")?])?;
-        Ok(())
-    }
-
-    /// Starts the relay again, which hears nothing of the control plane from then on, and sees a clock
-    /// of its own.
-    ///
-    /// # Errors
-    /// As [`Self::start_relay`].
-    pub fn start_deaf_relay(&mut self) -> Result<()> {
-        self.clock.set("+0h")?;
-        self.start_relays_with(1, false)
-    }
-
-    /// Sets the clock of a relay that sees its own: so many hours ahead of everybody else's.
-    ///
-    /// # Errors
-    /// When a file cannot be written.
-    pub fn set_relay_clock(&self, hours: u32) -> Result<()> {
-        self.clock.set(&format!("+{hours}h"))
-    }
-
-    /// A relay at an address, and its certificate's fingerprint.
-    fn relay(&self, number: usize, address: &str, hears: bool) -> Result<(Process, String)> {
-        let keys = self.admin_json(&["relays", "control-keys"])?;
-        let key = keys.pointer("/keys/0/text").and_then(Value::as_str);
-        let key = key.with_context(|| format!("no control key in {keys}"))?;
-        let (host, first) = RELAY_ADMIN.split_once(':').context("a port")?;
-        let admin = format!("{host}:{}", first.parse::<usize>()? + number);
-        let listen = format!("{address}:443");
-        let mut command = self.host.command(self.programs.get("nearwire-relay", "relay")?);
-        command.args(["--quic", &listen, "--tls", &listen, "--admin", &admin]);
-        command.args(["--lanes", &format!("{address}:3478"), "--xdp", "off"]);
-        command.args(["--control-keys", key, "--self-signed", "relay.test"]);
-        if hears {
-            command.args(["--control", &self.url(), "--control-ca", &self.ca()]);
-            command.arg("--control-token").arg(self.relay_token()?);
-        }
-        self.clock.show(&mut command);
-        command.env("NO_COLOR", "1");
-        let process = self.host.spawn_command(command)?;
-        let line = process.wait_for_line("certificate_sha256", PATIENCE)?;
-        let (_, digest) = line.split_once("certificate_sha256=").context("a fingerprint")?;
-        let fingerprint: String =
-            digest.trim_matches('"').chars().take_while(char::is_ascii_hexdigit).collect();
-        ensure!(fingerprint.len() == 64, "no fingerprint in {line:?}");
-        Ok((process, fingerprint))
-    }
-
-    /// A file with a token by which relays hear of revoked nodes.
-    fn relay_token(&self) -> Result<PathBuf> {
-        let file = self.directory.file("relay.token");
-        if !file.exists() {
-            let made = self.admin_json(&["tokens", "create", "--scope", "relays:follow"])?;
-            fs::write(&file, made["secret"].as_str().context("no secret")?)?;
-        }
-        Ok(file)
-    }
-
-    /// What Prometheus is told by the relay.
-    ///
-    /// # Errors
-    /// When it does not say.
-    pub fn relay_metrics(&self) -> Result<String> {
-        Ok(self.host.run(["curl", "-sSf", &format!("http://{RELAY_ADMIN}/metrics")])?.stdout)
-    }
-
     /// The address of the control plane.
     #[must_use]
     pub fn url(&self) -> String {
@@ -420,22 +312,6 @@ impl Hub {
         let host = lab.host(name)?;
         self.connect(lab, &host)?;
         MeshNode::start(host, name, &self.programs)
-    }
-
-    /// Gives a host a link and a default route; gives the link's name there.
-    ///
-    /// # Errors
-    /// When the link cannot be made.
-    pub fn connect(&self, lab: &Lab, host: &Host) -> Result<String> {
-        let number = self.nodes.get() + 1;
-        self.nodes.set(number);
-        let link = lab
-            .link(host, &self.host)
-            .at_a(&[&format!("10.{number}.0.1/24")])
-            .at_b(&[&format!("10.{number}.0.254/24")])
-            .veth()?;
-        host.route("default", &format!("10.{number}.0.254"))?;
-        Ok(link.device_a)
     }
 
     fn run_control(&self, words: &[&str]) -> Result<String> {

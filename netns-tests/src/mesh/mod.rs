@@ -4,6 +4,8 @@ mod clock;
 mod hub;
 mod nat;
 mod node;
+mod relays;
+mod wires;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +15,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 pub use hub::{Hub, HubOptions};
-pub use nat::Nat;
+pub use nat::{Nat, SharedCarrier};
 pub use node::{MeshNode, RESOLV_CONF};
+pub use relays::Spread;
+pub use wires::Hindrance;
 
 /// How long anything may take here that is not measured.
 pub const PATIENCE: Duration = Duration::from_secs(30);

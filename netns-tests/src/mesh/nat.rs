@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::hub::CONTROL;
 use super::{Hub, MeshNode};
 use crate::{Host, Lab};
 
@@ -22,6 +23,17 @@ pub enum Nat {
     Carrier,
     /// One that lets no UDP through.
     NoUdp,
+    /// One that lets nothing through but TCP to port 443, and to the control plane.
+    OnlyHttps,
+}
+
+/// What is between two homes and the world: one carrier, who shares one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedCarrier {
+    /// Brings back what one customer sends to another's address (hairpin).
+    Hairpin,
+    /// Does not.
+    NoHairpin,
 }
 
 impl Nat {
@@ -36,13 +48,14 @@ impl Nat {
             Self::Symmetric => "symmetric",
             Self::Carrier => "carrier and home",
             Self::NoUdp => "no UDP",
+            Self::OnlyHttps => "only TCP to 443",
         }
     }
 
     /// Whether a pair can be direct.
     #[must_use]
     pub fn meets(self, other: Self) -> bool {
-        let never = |nat| nat == Self::NoUdp;
+        let never = |nat| matches!(nat, Self::NoUdp | Self::OnlyHttps);
         !(never(self) || never(other) || (self == Self::Symmetric && other == Self::Symmetric))
     }
 
@@ -67,7 +80,17 @@ impl Nat {
             Self::Symmetric => (String::new(), "fully-random"),
             _ => (String::new(), ""),
         };
-        let udp = if self == Self::NoUdp { "meta l4proto udp drop;" } else { "" };
+        let udp = match self {
+            Self::NoUdp => "meta l4proto udp drop;".to_owned(),
+            Self::OnlyHttps => {
+                let (_, control) = CONTROL.split_once(':').unwrap_or_default();
+                format!(
+                    "oifname {outside} tcp dport != {{ 443, {control} }} drop; \
+                     meta l4proto != tcp drop;"
+                )
+            }
+            _ => String::new(),
+        };
         // As home routers do: what nobody asked for leaves no trace, or it would take the port that the
         // node's own packet is to have.
         format!(
@@ -82,6 +105,34 @@ impl Nat {
             table ip filter {{ \
                 chain in {{ type filter hook input priority 0; \
                     iifname {outside} ct state new drop; }}; \
+            }}"
+        )
+    }
+}
+
+impl SharedCarrier {
+    /// What [`Nat::PortRestricted`] is, and the way back, for both customers' ports.
+    fn rules(self, outside: &str, own: &str) -> String {
+        let hairpin = match self {
+            Self::NoHairpin => String::new(),
+            Self::Hairpin => format!(
+                "map ports {{ type inet_service : ipv4_addr; flags dynamic,timeout; \
+                    timeout 2m; size 65535; }}; \
+                chain learns {{ type filter hook forward priority 0; \
+                    oifname {outside} update @ports {{ udp sport : ip saddr }}; }}; \
+                chain back {{ type nat hook prerouting priority -100; \
+                    iifname != {outside} ip daddr {own} dnat to udp dport map @ports; }}; \
+                chain hides {{ type nat hook postrouting priority 90; \
+                    iifname != {outside} oifname != {outside} snat to {own}; }}; "
+            ),
+        };
+        format!(
+            "table ip nat {{ {hairpin} \
+                chain out {{ type nat hook postrouting priority 100; \
+                    oifname {outside} masquerade; }}; \
+            }}; \
+            table ip filter {{ \
+                chain in {{ type filter hook input priority 0; ct state new drop; }}; \
             }}"
         )
     }
@@ -115,4 +166,41 @@ impl Hub {
         last.run(["nft", &nat.rules(&outside, "192.168.1.2")])?;
         Ok((MeshNode::start(host, name, &self.programs)?, routers))
     }
+
+    /// Makes two hosts in two homes with port-restricted NATs at one carrier, and nodes' daemons there;
+    /// gives all routers too.
+    ///
+    /// # Errors
+    /// As [`Self::node_behind`].
+    pub fn nodes_at_one_carrier(
+        &self,
+        lab: &Lab,
+        names: [&str; 2],
+        carrier: SharedCarrier,
+    ) -> Result<([MeshNode; 2], Vec<Host>)> {
+        let shared = lab.router(&format!("{}'s and {}'s carrier", names[0], names[1]))?;
+        let outside = self.connect(lab, &shared)?;
+        let own = shared.run(["sh", "-c", OWN_ADDRESS])?.stdout;
+        shared.run(["nft", &carrier.rules(&outside, own.trim())])?;
+        let mut routers = Vec::new();
+        let mut home = |name: &str, number: u8| -> Result<MeshNode> {
+            let (host, router) = (lab.host(name)?, lab.router(&format!("{name}'s router"))?);
+            lab.link(&host, &router).at_a(&["192.168.1.2/24"]).at_b(&["192.168.1.1/24"]).veth()?;
+            host.route("default", "192.168.1.1")?;
+            let (here, there) =
+                (format!("100.127.{number}.2/24"), format!("100.127.{number}.1/24"));
+            let (here, there) = ([here.as_str()], [there.as_str()]);
+            let link = lab.link(&router, &shared).at_a(&here).at_b(&there).veth()?;
+            router.route("default", &format!("100.127.{number}.1"))?;
+            router.run(["nft", &Nat::PortRestricted.rules(&link.device_a, "192.168.1.2")])?;
+            routers.push(router);
+            MeshNode::start(host, name, &self.programs)
+        };
+        let nodes = [home(names[0], 1)?, home(names[1], 2)?];
+        routers.push(shared);
+        Ok((nodes, routers))
+    }
 }
+
+/// Asks a router for its address in the world.
+const OWN_ADDRESS: &str = "ip -o route get 10.255.0.1 | sed 's/.* src //; s/ .*//'";

@@ -9,7 +9,7 @@ use netns_tests::{Host, Lab, Pinger, answers, ping, wait_until};
 use serde_json::Value;
 use throwaway_postgres::{Cluster, Durability};
 
-use crate::scene::{cut_after, move_address};
+use crate::scene::cut_after;
 
 const NODES: usize = 20;
 /// Of the nodes, these two are each behind a router that hides them.
@@ -159,7 +159,7 @@ impl Fleet {
     fn a_node_moves(&self, which: usize, from: usize) -> Result<()> {
         let pinger = self.traffic(from, which)?;
         let moved = Instant::now();
-        let new = format!("{}:", move_address(&self.nodes[which])?);
+        let new = format!("{}:", self.hub.renumber(&self.nodes[which].host)?);
         self.nodes[which]
             .wait_for("its new address", |status| status["endpoints"].to_string().contains(&new));
         pinger.wait_for_more(20, GAP)?;

@@ -3,8 +3,11 @@
 mod clock;
 mod commands;
 mod fleet;
+mod hostile;
 mod lanes;
 mod lasting;
+mod lengths;
+mod live;
 mod moves;
 mod names;
 mod nats;

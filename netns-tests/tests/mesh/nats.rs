@@ -16,7 +16,7 @@ const WATCHED: Duration = Duration::from_secs(8);
 
 struct Nodes {
     nodes: Vec<(Nat, MeshNode, Vec<Host>)>,
-    _hub: Hub,
+    hub: Hub,
     _lab: Lab,
 }
 
@@ -45,7 +45,7 @@ impl Nodes {
                 });
             }
         }
-        Ok(Self { nodes, _hub: hub, _lab: lab })
+        Ok(Self { nodes, hub, _lab: lab })
     }
 
     fn name(number: usize) -> String {
@@ -141,16 +141,13 @@ fn a_router_that_starts_anew_is_passed_again() -> Result<()> {
     let pinger = Pinger::start(&a.host, &b.address()?, EVERY)?;
     pinger.wait_for_more(10, SOON)?;
     // With its address goes all that it knew.
-    let link = "ip -o route get 10.255.0.1 | sed 's/.* dev //; s/ .*//'";
-    let link = routers[0].run(["sh", "-c", link])?.stdout.trim().to_owned();
-    routers[0].ip(["address", "flush", "dev", &link, "scope", "global"])?;
-    routers[0].ip(["address", "add", "10.1.0.77/24", "dev", &link])?;
-    routers[0].route("default", "10.1.0.254")?;
+    nodes.hub.renumber(&routers[0])?;
     pinger.wait_for_more(20, SOON)?;
     wait_until(SOON, "a direct way again", || nodes.is_direct(0, 1) && nodes.is_direct(1, 0));
     let count = pinger.finish()?;
-    // The lane to the relay went through the same router: it is given up within some ten seconds.
+    // The direct way is left after some one and a half seconds, and the lane, which went through the same
+    // router, is proven anew. The rest is for a busy machine.
     println!("{} echoes lost", count.lost());
-    assert!(count.lost() <= 400, "{} echoes were lost", count.lost());
+    assert!(count.lost() <= 120, "{} echoes were lost", count.lost());
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use netns_tests::mesh::{Hub, HubOptions, MeshNode};
 use netns_tests::{Lab, Pinger, wait_until};
 
@@ -55,20 +55,4 @@ pub(crate) fn cut_after(pinger: &Pinger, since: Instant, patience: Duration) -> 
     let cut = last.1.saturating_duration_since(since);
     println!("cut after {cut:?}");
     cut
-}
-
-/// The host's link to the hub gets another address, which is given, and never its old one again.
-pub(crate) fn move_address(node: &MeshNode) -> Result<String> {
-    let route = node.host.ip(["-oneline", "route", "get", "10.255.0.1"])?.stdout;
-    let after = |name: &str| -> Result<&str> {
-        let mut words = route.split_whitespace().skip_while(|word| *word != name);
-        words.nth(1).with_context(|| format!("no {name} in {route}"))
-    };
-    let (gateway, link, old) = (after("via")?, after("dev")?, after("src")?);
-    let (net, _) = old.rsplit_once('.').context("an address")?;
-    let new = format!("{net}.77");
-    node.host.ip(["address", "flush", "dev", link, "scope", "global"])?;
-    node.host.ip(["address", "add", &format!("{new}/24"), "dev", link])?;
-    node.host.route("default", gateway)?;
-    Ok(new)
 }

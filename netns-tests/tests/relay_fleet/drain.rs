@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use netns_tests::wait_until;
+use netns_tests::{Arrivals, Pace, SteadyDatagrams, SteadyStream, wait_until};
 use rustix::process::Signal;
 
-use super::gaps::{Datagrams, Stream};
+use super::gaps::{millis, say};
 use super::node::Node;
 use super::relays::{PATIENCE, Region};
 use super::tunnel::Tunnel;
@@ -53,8 +53,8 @@ async fn drained(region: &Region, lane: bool, drain: impl Fn(&Region) -> Result<
         two.has_lane().await?;
     }
     let (mut one, mut two) = (Tunnel::new(&a, 11, one)?, Tunnel::new(&b, 12, two)?);
-    let stream = Stream::start(&a, &b, "10.9.0.12:80")?;
-    let datagrams = Datagrams::start(&b, &a, "10.9.0.11:53")?;
+    let stream = SteadyStream::start(&a, &b, "10.9.0.12:80".parse()?)?;
+    let datagrams = SteadyDatagrams::start(&b, &a, "10.9.0.11:53".parse()?, Pace::SLOW)?;
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     drain(region)?;
@@ -62,11 +62,12 @@ async fn drained(region: &Region, lane: bool, drain: impl Fn(&Region) -> Result<
     two.node.at_home(1).await?;
     wait_until(PATIENCE, "the end of the relay", || !region.relays[0].process.is_running());
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let (bytes, gap) = stream.finish()?;
-    let (sent, arrived, datagram_gap) = datagrams.finish()?;
-    println!(
-        "drain: {bytes} bytes, longest gap {gap:?}; datagrams: {arrived} of {sent}, {datagram_gap:?}"
-    );
+    let (_, gap) = stream.finish()?;
+    let felt @ Arrivals { sent, arrived, gap: datagram_gap } = datagrams.finish()?;
+    // `cargo xtask bench relay` reads these.
+    say("drain tcp gap", millis(gap));
+    say("drain datagram gap", millis(datagram_gap));
+    say("drain lost", f64::from(u32::try_from(felt.lost())?));
     ensure!(gap <= GAP, "{gap:?} without a byte");
     ensure!(datagram_gap <= GAP, "{datagram_gap:?} without a datagram");
     ensure!(arrived == sent, "{} datagrams were lost", sent - arrived);

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use netns_tests::{Pace, SteadyDatagrams, SteadyStream};
 use rustix::process::Signal;
 
-use super::gaps::{Datagrams, Stream};
+use super::gaps::{millis, say};
 use super::node::Node;
 use super::relays::{PATIENCE, Region};
 use super::tunnel::Tunnel;
@@ -20,17 +21,19 @@ async fn a_killed_relays_nodes_are_back_through_another() -> Result<()> {
     let one = Node::at_first(&a, 1, 11, &region.places(&[0, 1, 2])).await?;
     let two = Node::at_first(&b, 1, 12, &region.places(&[1, 2, 0])).await?;
     let (mut one, _two) = (Tunnel::new(&a, 11, one)?, Tunnel::new(&b, 12, two)?);
-    let stream = Stream::start(&a, &b, "10.9.0.12:80")?;
-    let there = Datagrams::start(&a, &b, "10.9.0.12:53")?;
-    let back = Datagrams::start(&b, &a, "10.9.0.11:53")?;
+    let stream = SteadyStream::start(&a, &b, "10.9.0.12:80".parse()?)?;
+    let there = SteadyDatagrams::start(&a, &b, "10.9.0.12:53".parse()?, Pace::SLOW)?;
+    let back = SteadyDatagrams::start(&b, &a, "10.9.0.11:53".parse()?, Pace::SLOW)?;
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     region.relays[0].process.signal(Signal::KILL)?;
     one.node.at_home(1).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (_, tcp) = stream.finish()?;
-    let gaps = [there.finish()?.2, back.finish()?.2];
-    println!("kill: nothing came for {gaps:?}, by TCP for {tcp:?}");
+    let gaps = [there.finish()?.gap, back.finish()?.gap];
+    // `cargo xtask bench relay` reads these.
+    say("kill tcp gap", millis(tcp));
+    gaps.iter().for_each(|gap| say("kill datagram gap", millis(*gap)));
     ensure!(gaps.iter().all(|gap| *gap <= BACK), "{gaps:?}");
     Ok(())
 }

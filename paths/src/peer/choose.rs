@@ -37,7 +37,9 @@ impl Peer {
             if let Some(evidence) = self.candidates.evidence(&route) {
                 evidence.blame(fault, now);
             }
-            self.leave(fault, now);
+            if fault != Fault::Moved {
+                self.leave(fault, now);
+            }
         }
         if choice == self.choice {
             self.settle = None;
@@ -92,6 +94,7 @@ impl Peer {
             self.end_birthday(world);
         }
         world.actions.push_back(Action::Use { peer: self.id, choice });
+        self.begin_mtu(world);
     }
 
     /// A spare socket is of use: it was heard on.

@@ -1,6 +1,7 @@
 //! One peer: where it may be, what was asked, what is chosen.
 
 mod choose;
+mod length;
 mod probes;
 mod time;
 
@@ -19,10 +20,12 @@ use crate::birthday::Birthday;
 use crate::book::Book;
 use crate::budget::Budget;
 use crate::candidates::{Candidates, Origin, is_sensible};
-use crate::evidence::Fault;
+use crate::evidence::{Evidence, Fault};
 use crate::loss::LossMeter;
+use crate::mtu::PathMtu;
 use crate::route::{Choice, Route, Rule, SocketId, Via};
 use crate::search::Search;
+use crate::select::is_usable;
 
 /// A peer without traffic for so long is idle: it is sent nothing, and begins by the relay again,
 /// since NATs may have closed.
@@ -43,6 +46,8 @@ pub struct Own {
     pub inside: Vec<IpNet>,
     /// What ways may be chosen.
     pub rule: Rule,
+    /// The longest IP packet that an interface of it sends, if not 1500 bytes.
+    pub mtu: Option<u16>,
 }
 
 /// What the control plane says of a peer.
@@ -76,6 +81,14 @@ pub(crate) struct World<'a> {
     pub(crate) now: Timestamp,
 }
 
+impl World<'_> {
+    fn ping_id(&mut self) -> PingId {
+        let mut id = [0; 12];
+        self.rng.fill_bytes(&mut id);
+        PingId(id)
+    }
+}
+
 /// See the module.
 pub(crate) struct Peer {
     id: NodeId,
@@ -88,6 +101,9 @@ pub(crate) struct Peer {
     /// When there is to be a choice, since the first answer waits for better ones.
     settle: Option<Timestamp>,
     pub(crate) loss: LossMeter,
+    mtu: PathMtu,
+    /// What was last said of it.
+    pub(crate) fits: usize,
     search: Search,
     birthday: Birthday,
     /// Spare sockets that were heard on, and when.
@@ -132,6 +148,8 @@ impl Peer {
             changes: 0,
             settle: None,
             loss: LossMeter::default(),
+            mtu: PathMtu::default(),
+            fits: usize::MAX,
             search: Search::NONE,
             birthday: Birthday::default(),
             spares: BTreeMap::new(),
@@ -169,6 +187,7 @@ impl Peer {
         if news || relay_changed {
             self.choose(world);
         }
+        self.tell_fits(world);
     }
 
     /// This node's network is another.
@@ -180,6 +199,7 @@ impl Peer {
         if self.choice.route().is_some() {
             self.doubted = Some(world.now);
             self.keep = world.now;
+            self.begin_mtu(world);
         }
         if self.is_active(world.now) {
             self.search.begin(world.now);
@@ -226,17 +246,40 @@ impl Peer {
             return Some(Fault::Lossy);
         }
         let evidence = self.candidates.get(&route)?.evidence;
-        let round = evidence.rtt.unwrap_or_default() * 3;
-        if self.doubted.is_some_and(|at| now - at > time::DOUBT + round) {
-            return Some(Fault::Died);
+        let rtt = evidence.rtt.unwrap_or_default();
+        let round = rtt * 3;
+        if let Some(at) = self.doubted {
+            if now - at > time::DOUBT + round {
+                return Some(Fault::Died);
+            }
+            let mut others = self.candidates.ways().filter(|(other, _)| *other != route);
+            let answers = |other: &Evidence| {
+                other.heard.is_some_and(|heard| heard > at) && is_usable(other, self.barred, now)
+            };
+            if now - at > time::LATE + rtt * 5 / 4 && others.any(|(_, other)| answers(other)) {
+                return Some(Fault::Moved);
+            }
         }
         // Two rounds of pings have said that nothing has arrived since.
         let stalled = self.stalled.is_some_and(|at| now - at > time::STALL + round);
         (stalled && evidence.is_fresh(time::BUSY_PING * 2, now)).then_some(Fault::Blocked)
     }
 
+    /// The peer was heard by a way that has not answered yet: it may have moved there, so the one in use has to
+    /// answer anew.
+    fn doubt(&mut self, heard: Route, world: &mut World<'_>) {
+        if let Some(route) = self.choice.route()
+            && route != heard
+            && self.doubted.is_none()
+        {
+            self.doubted = Some(world.now);
+            self.keep = world.now + time::DOUBT_PING;
+            self.ping(route, world);
+        }
+    }
+
     fn send(&self, via: Via, probe: Probe, world: &mut World<'_>) {
-        world.actions.push_back(Action::Send { peer: self.id, via, probe });
+        world.actions.push_back(Action::Send { peer: self.id, via, probe, whole: false });
     }
 
     /// Asks whether it is there. What has never answered is asked within bounds only: a peer may name
@@ -254,11 +297,10 @@ impl Peer {
     }
 
     fn ping_anyway(&mut self, route: Route, world: &mut World<'_>) {
-        let mut id = [0; 12];
-        world.rng.fill_bytes(&mut id);
-        self.book.add(PingId(id), route, world.now);
+        let id = world.ping_id();
+        self.book.add(id, route, world.now);
         world.counters.pings += 1;
-        self.send(Via::Direct(route), Probe::Ping { id: PingId(id), room: 0 }, world);
+        self.send(Via::Direct(route), Probe::Ping { id, room: 0 }, world);
     }
 
     fn ping_all(&mut self, world: &mut World<'_>) {

@@ -3,9 +3,10 @@
 use proto::probe::{Call, PingId, Pong, Probe};
 
 use super::{Peer, SEEN_PINGS, World};
+use crate::agents::Action;
 use crate::candidates::{Origin, is_sensible};
 use crate::refusal::Refusal;
-use crate::route::{Route, Rule, Via};
+use crate::route::{Choice, Route, Rule, Via};
 use crate::select::FRESH;
 
 impl Peer {
@@ -49,6 +50,10 @@ impl Peer {
         // The way is open from there: that it is from here, too, is seen at once.
         if self.is_wanted(world.now) {
             self.candidates.add(route, Origin::Seen, self.choice.route(), world.now);
+            let known = self.candidates.get(&route);
+            if known.is_some_and(|known| known.evidence.heard.is_none()) {
+                self.doubt(route, world);
+            }
             let fresh = self.candidates.get(&route);
             if fresh.is_some_and(|known| !known.evidence.is_fresh(FRESH, world.now)) {
                 self.ping(route, world);
@@ -58,6 +63,9 @@ impl Peer {
     }
 
     fn take_pong(&mut self, via: Route, pong: &Pong, world: &mut World<'_>) -> Result<(), Refusal> {
+        if self.take_length(pong.id, Via::Direct(via), world) {
+            return Ok(());
+        }
         let (route, at) = self.book.answered(pong.id).ok_or(Refusal::Unasked)?;
         if route != via {
             return Err(Refusal::Elsewhere);
@@ -89,6 +97,10 @@ impl Peer {
         self.candidates.name(Origin::Called, &named, self.choice.route(), world.now);
         (self.hard, self.called_at) = (call.hard, named);
         self.called = Some(world.now);
+        if self.choice == Choice::Relay {
+            // What asked it for a session may have come to the relay before the peer did.
+            world.actions.push_back(Action::Greet { peer: self.id });
+        }
         if self.choice.route().is_none() {
             self.search.join(world.now);
         }

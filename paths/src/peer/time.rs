@@ -16,11 +16,13 @@ const QUIET_PING: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_secs(3);
 /// What was sent must have arrived within this, and a round trip.
 pub(super) const STALL: Duration = Duration::from_millis(1500);
-/// How long a way may take to answer after our network has changed, beside its round trip.
+/// How long a way may take to answer after a host has moved, beside its round trip; and how much later than
+/// another that answers.
 pub(super) const DOUBT: Duration = Duration::from_millis(300);
+pub(super) const LATE: Duration = Duration::from_millis(50);
+pub(super) const DOUBT_PING: Duration = Duration::from_millis(50);
 /// A spare socket on which the peer pings no more.
 const SPARE_SILENCE: Duration = Duration::from_secs(15);
-const DOUBT_PING: Duration = Duration::from_millis(100);
 
 impl Peer {
     pub(super) fn is_busy(&self, now: Timestamp) -> bool {
@@ -38,6 +40,7 @@ impl Peer {
             self.search.at.map(|at| (at, "search")),
             self.settle.map(|at| (at, "choose")),
             self.birthday.at().map(|at| (at, "guess ports")),
+            self.mtu.at().map(|at| (at, "ask how much the way carries")),
         ];
         all.into_iter().flatten().min()
     }
@@ -69,6 +72,7 @@ impl Peer {
             let busy = if self.is_busy(now) { BUSY_PING } else { QUIET_PING };
             self.keep = now + if self.doubted.is_some() { DOUBT_PING } else { busy };
         }
+        self.look_at_mtu(world);
         if world.own.rule == Rule::Relay {
             self.search.stop();
         } else {
@@ -141,6 +145,7 @@ impl Peer {
     /// It is a peer no more.
     pub(crate) fn end(&mut self, world: &mut World<'_>) {
         self.choice = Choice::Nowhere;
+        self.mtu.stop();
         self.end_birthday(world);
         self.close_silent_spares(Duration::ZERO, world);
     }

@@ -51,8 +51,14 @@ fn host(number: u8, nats: &[Kind]) -> Host {
     Host::new(number, inside.into(), nats, number.into())
 }
 
-const LINK: Link =
-    Link { delay: ms(20), relay_delay: ms(40), loss: 0, dead_from: None, only_probes: false };
+const LINK: Link = Link {
+    delay: ms(20),
+    relay_delay: ms(40),
+    loss: 0,
+    dead_from: None,
+    only_probes: false,
+    too_much_room: u16::MAX,
+};
 
 fn pair(a: &[Kind], b: &[Kind], seed: u64) -> World {
     World::new([host(1, a), host(2, b)], LINK, seed)
@@ -320,9 +326,24 @@ fn a_host_that_moves_is_reached_again_at_once() {
         world.hosts[0].paths.start_over(now);
         world.tell();
         world.run(secs(5), Some(EVERY));
-        assert!(gap(&world, since) <= secs(2), "{:?}", gap(&world, since));
+        assert!(gap(&world, since) <= ms(500), "{:?}", gap(&world, since));
         assert!(world.hosts.iter().all(|host| host.direct().is_some()));
     });
+}
+
+#[test]
+fn a_host_that_moves_often_stays_direct() {
+    let mut world = pair(&[], &[], 5);
+    world.run(secs(5), Some(EVERY));
+    for place in 1..10 {
+        let since = world.now;
+        world.hosts[0].address = IpAddr::from([10, 9, 9, place]);
+        world.hosts[0].paths.start_over(since);
+        world.tell();
+        world.run(secs(5), Some(EVERY));
+        assert!(gap(&world, since) <= ms(500), "{place}: {:?}", gap(&world, since));
+        assert!(world.hosts.iter().all(|host| host.direct().is_some()), "{place}");
+    }
 }
 
 #[test]
@@ -356,4 +377,32 @@ fn spare_sockets_are_closed_but_for_the_one_in_use() {
         assert_eq!(world.sockets(0), 1, "{}", told(&world));
     }
     assert!(direct >= 18, "{direct} of 20");
+}
+
+#[test]
+fn it_is_found_how_much_a_way_carries_and_that_it_carries_less_by_now() {
+    let mut world = pair(&[], &[Kind::FullCone], 4);
+    world.run(ms(30), Some(EVERY));
+    assert!(world.hosts.iter().all(|host| host.fits == 1420), "by the relay");
+    world.run(secs(5), Some(EVERY));
+    let fits = |world: &World| [world.hosts[0].fits, world.hosts[1].fits];
+    assert_eq!(fits(&world), [1440; 2]);
+    // No more than 1400 bytes: a ping's headers are 28 and its own 91.
+    world.link.too_much_room = 1401 - 28 - 91;
+    world.run(secs(30), Some(EVERY));
+    assert_eq!(fits(&world), [1340; 2]);
+    world.link.too_much_room = u16::MAX;
+    world.run(secs(660), Some(EVERY));
+    assert_eq!(fits(&world), [1440; 2]);
+    world.hosts.iter().for_each(|host| assert!(host.direct().is_some(), "it is not left for that"));
+}
+
+#[test]
+fn a_way_by_the_relay_has_the_usual_length_again() {
+    let mut world = pair(&[], &[Kind::FullCone], 4);
+    world.run(secs(5), Some(EVERY));
+    assert_eq!(world.hosts[0].fits, 1440);
+    world.set_rule(0, Rule::Relay);
+    world.run(secs(1), Some(EVERY));
+    assert_eq!(world.hosts[0].fits, 1420);
 }

@@ -39,6 +39,8 @@ pub(crate) struct Host {
     /// Probes and calls that left.
     pub(crate) probes: u64,
     highest: u32,
+    /// How long packets may be.
+    pub(crate) fits: usize,
 }
 
 /// What lies between.
@@ -52,6 +54,8 @@ pub(crate) struct Link {
     pub(crate) dead_from: Option<usize>,
     /// Probes pass, packets do not.
     pub(crate) only_probes: bool,
+    /// Zeros of a ping that are too many for it.
+    pub(crate) too_much_room: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +100,7 @@ impl Host {
             counted: Observed::default(),
             probes: 0,
             highest: 0,
+            fits: 0,
         }
     }
 
@@ -203,7 +208,9 @@ impl World {
                 let Some(from) = self.leave(me, route.socket, route.to) else { return };
                 let lost = self.rng.random_range(0..1000) < self.link.loss;
                 let stopped = self.link.only_probes && matches!(content, Content::Packet(_));
-                if !lost && !stopped && self.link.dead_from != Some(me) {
+                let too_long = matches!(content, Content::Probe(Probe::Ping { room, .. })
+                    if room >= self.link.too_much_room);
+                if !lost && !too_long && !stopped && self.link.dead_from != Some(me) {
                     let arrival = Arrival { host, from: Some((from, route.to)), content };
                     self.schedule(self.link.delay, arrival);
                 }
@@ -253,6 +260,8 @@ impl World {
                         host.choice = choice;
                         host.changes.push((self.now, choice));
                     }
+                    Action::Greet { .. } => {}
+                    Action::Fits { bytes, .. } => self.hosts[me].fits = bytes,
                     Action::OpenSpares { first, count, .. } => {
                         for n in 0..count {
                             // There are few.

@@ -66,6 +66,8 @@ pub struct Homing {
     numbers: u32,
     /// Whether we had a home and have none.
     lost: bool,
+    /// Since when there is none.
+    without: Option<Instant>,
     /// Decides how soon this node leaves a relay that ends, so that not all come to the next at once.
     random: u32,
     actions: VecDeque<Action>,
@@ -83,6 +85,7 @@ impl Homing {
             look: Some(now),
             numbers: 0,
             lost: false,
+            without: Some(now),
             random,
             actions: VecDeque::new(),
         }
@@ -97,6 +100,17 @@ impl Homing {
     #[must_use]
     pub const fn home(&self) -> Option<ConnectionId> {
         self.home
+    }
+
+    /// Whether the region does not serve: there is no home, and there was time to find another.
+    #[must_use]
+    pub fn is_down(&self, now: Instant) -> bool {
+        let patience = match (self.lost, self.relays.count()) {
+            (true, 1) => Duration::ZERO,
+            (true, _) => timeouts::HURRY,
+            (false, _) => timeouts::FIRST,
+        };
+        self.without.is_some_and(|since| now.saturating_duration_since(since) >= patience)
     }
 
     /// How to send packets to a peer now.
@@ -123,7 +137,7 @@ impl Homing {
             return self.close(id);
         }
         let old = self.home.replace(id);
-        (self.look, self.lost) = (None, false);
+        (self.look, self.lost, self.without) = (None, false, None);
         self.actions.push_back(Action::Home(id));
         if let Some(old) = old.and_then(|old| self.find(old)) {
             let leave = now + LINGER;
@@ -149,7 +163,7 @@ impl Homing {
         }
         if self.home == Some(id) {
             self.relays.lost(gone.relay, now.saturating_duration_since(gone.since));
-            (self.home, self.lost) = (None, true);
+            self.lose_home(now);
         }
         if self.needs_home() && gone.close.is_none() {
             self.look = Some(now);
@@ -217,6 +231,10 @@ impl Homing {
     fn needs_home(&self) -> bool {
         let home = self.connections.iter().find(|c| Some(c.id) == self.home);
         home.is_none_or(|home| home.ends.is_some())
+    }
+
+    const fn lose_home(&mut self, now: Instant) {
+        (self.home, self.lost, self.without) = (None, true, Some(now));
     }
 
     const fn next_id(&mut self) -> ConnectionId {

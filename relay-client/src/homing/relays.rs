@@ -35,6 +35,10 @@ impl Relays {
         Self(vec![Relay { rests_until: now, failures: 0, short_homes: 0 }; count])
     }
 
+    pub(super) const fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The best that does not rest and is not in use; else when the first will have rested.
     pub(super) fn best(
         &self,

@@ -156,6 +156,28 @@ fn a_dead_relay_is_left_within_300_ms_under_traffic() {
 }
 
 #[test]
+fn a_region_is_down_when_its_only_relay_is_or_no_other_comes_soon() {
+    let (mut scene, home) = Scene::at_home(1);
+    assert!(!scene.homing.is_down(scene.now));
+    scene.homing.ended(home, scene.now);
+    assert!(scene.homing.is_down(scene.now), "there is no other");
+    let (mut scene, home) = Scene::at_home(2);
+    scene.homing.ended(home, scene.now);
+    assert!(!scene.homing.is_down(scene.now), "the other may come");
+    scene.pass(200);
+    assert!(scene.homing.is_down(scene.now));
+    let mut scene = Scene::new(2);
+    let first = scene.connect(0);
+    assert!(!scene.homing.is_down(scene.now), "it has just begun");
+    scene.pass(2900);
+    assert!(!scene.homing.is_down(scene.now), "it may have to take a longer way");
+    scene.pass(100);
+    assert!(scene.homing.is_down(scene.now));
+    scene.homing.admitted(first, scene.now);
+    assert!(!scene.homing.is_down(scene.now));
+}
+
+#[test]
 fn while_packets_come_nothing_is_asked() {
     let (mut scene, home) = Scene::at_home(2);
     for _ in 0..100 {

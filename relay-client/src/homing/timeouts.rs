@@ -8,7 +8,9 @@ use super::{Action, Homing};
 /// How long to wait for a connection before another relay is tried beside it: at leisure, because the
 /// best is worth it, and in a hurry, because there is no home any more.
 const LEISURE: Duration = Duration::from_secs(1);
-const HURRY: Duration = Duration::from_millis(200);
+pub(super) const HURRY: Duration = Duration::from_millis(200);
+/// How long a region may take to serve for the first time: where UDP is blocked, TLS comes after two seconds.
+pub(super) const FIRST: Duration = Duration::from_secs(3);
 /// How long a connection may take to be admitted.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that are being made at one time.
@@ -59,7 +61,7 @@ impl Homing {
                 self.relays.fails(relay, now);
                 self.relays.lost(relay, now.saturating_duration_since(since));
                 self.close(home);
-                (self.home, self.lost) = (None, true);
+                self.lose_home(now);
                 self.look = Some(now);
             }
         }

@@ -14,7 +14,6 @@ mod flood;
 mod revoke;
 mod rules;
 mod samples;
-mod tests_of_policy;
 mod throughput;
 mod verdicts;
 

@@ -6,6 +6,7 @@
 mod ceiling;
 mod contestant;
 mod fairness;
+mod gaps;
 mod latency;
 mod load;
 mod memory;
@@ -62,6 +63,8 @@ enum Part {
     Fairness,
     /// Idle clients and lanes
     Memory,
+    /// A relay that drains or is killed
+    Gaps,
 }
 
 /// The most characters of a reason in a note.
@@ -130,6 +133,7 @@ impl Part {
             Self::Latency => latency::measure(bench),
             Self::Fairness => fairness::measure(bench),
             Self::Memory => memory::measure(bench),
+            Self::Gaps => gaps::measure(bench),
         }
     }
 
@@ -141,6 +145,7 @@ impl Part {
             Self::Latency => latency::rows(bench),
             Self::Fairness => fairness::rows(bench),
             Self::Memory => memory::rows(bench),
+            Self::Gaps => gaps::rows(bench),
         }
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct PathReport {
     /// Of a thousand packets on this way, those that are lost; not known without much traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lost_permille: Option<u32>,
+    /// The longest packet that fits the way, in bytes; its sender is told of longer ones.
+    #[serde(default)]
+    pub(crate) fits: usize,
     /// Whether there is traffic; without, nothing is tried.
     pub(crate) active: bool,
     /// Every direct way.
@@ -63,6 +66,7 @@ impl PathReport {
             since: explained.since.as_secs(),
             changes: explained.changes,
             lost_permille: explained.lost,
+            fits: explained.fits,
             active: explained.active,
             routes: routes.collect(),
         }

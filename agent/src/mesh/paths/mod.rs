@@ -2,6 +2,7 @@
 //! choice for peers whose agents have no probe key.
 
 mod explain;
+mod owners;
 mod plain;
 mod probing;
 mod spares;
@@ -14,6 +15,7 @@ use proto::control::NodeId;
 use proto::key::PublicKey;
 use tokio::sync::mpsc;
 
+use crate::io::udp::Length;
 use crate::mesh::secret::Secret;
 pub(crate) use explain::{PathCounts, PathReport};
 pub(crate) use plain::Observed;
@@ -40,8 +42,10 @@ pub(crate) struct PathPeer {
 /// What is to be done.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
-    pub(crate) sends: Vec<(SocketAddr, Vec<u8>)>,
+    pub(crate) sends: Vec<(SocketAddr, Vec<u8>, Length)>,
     pub(crate) changes: Vec<(PublicKey, PathChange)>,
+    /// Whether a peer's packets go by the relay from now on.
+    pub(crate) relayed: bool,
 }
 
 impl MeshPaths {
@@ -73,7 +77,8 @@ impl MeshPaths {
         let change = self.plain.set(id, key, endpoints, relay, now);
         // Whatever it is heard from.
         let held = relay.filter(|_| self.probing.paths.rule() == Rule::Relay);
-        change.into_iter().chain(held.map(PathChange::Hold)).collect()
+        let fits = PathChange::Fits(paths::usual_length());
+        change.into_iter().chain(held.map(PathChange::Hold)).chain([fits]).collect()
     }
 
     /// Keeps those peers that still are.
@@ -144,6 +149,11 @@ impl MeshPaths {
     /// When [`Self::handle_timeout`] is due.
     pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
         self.probing.paths.poll_timeout().map(|(at, _)| at)
+    }
+
+    /// Whether a peer has traffic, or had some a moment ago.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.poll_timeout().is_some()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) {

@@ -12,8 +12,10 @@ use rand::rngs::OsRng;
 use rand::{RngCore, TryRngCore as _};
 use tokio::sync::mpsc;
 
+use super::owners::Owners;
 use super::spares::{SpareProbe, Spares};
 use super::{PathPeer, Steps};
+use crate::io::udp::Length;
 use crate::mesh::secret::Secret;
 
 /// See the module.
@@ -21,7 +23,7 @@ pub(super) struct Probing {
     secret: ProbeSecret,
     pub(super) paths: Paths,
     peers: BTreeMap<NodeId, Known>,
-    by_probe_key: HashMap<PublicKey, NodeId>,
+    owners: Owners,
     by_key: HashMap<PublicKey, NodeId>,
     by_relay: HashMap<SocketAddr, NodeId>,
     pub(super) refusals: Refusals,
@@ -40,7 +42,7 @@ impl Probing {
             secret: ProbeSecret::new(probe_key.private_key()),
             paths: Paths::new(Box::new(OsRng.unwrap_err())),
             peers: BTreeMap::new(),
-            by_probe_key: HashMap::new(),
+            owners: Owners::default(),
             by_key: HashMap::new(),
             by_relay: HashMap::new(),
             refusals: Refusals::default(),
@@ -64,18 +66,20 @@ impl Probing {
     ) -> Result<Option<PathChange>, Box<PathPeer>> {
         let before = self.take_out(&peer.id);
         let relay_before = before.as_ref().and_then(|known| known.relay);
+        let key_before = before.as_ref().map(|known| known.sealer.theirs());
+        if let Some(other) = key_before.filter(|key| Some(*key) != peer.probe_key) {
+            self.owners.give_up(&other, &peer.id);
+        }
         let sealer = before
             .map(|known| known.sealer)
             .filter(|sealer| Some(sealer.theirs()) == peer.probe_key)
             .or_else(|| self.secret.with(peer.probe_key?));
-        // Who names another's key gets no probes, and takes none from the other.
-        let own = sealer.filter(|sealer| !self.by_probe_key.contains_key(&sealer.theirs()));
-        let Some(sealer) = own else {
+        let Some(sealer) = sealer else {
             self.paths.remove(&peer.id, now);
             return Err(Box::new(peer));
         };
         self.by_key.insert(peer.key, peer.id);
-        self.by_probe_key.insert(sealer.theirs(), peer.id);
+        self.owners.claim(sealer.theirs(), peer.id);
         if let Some(relay) = peer.relay {
             self.by_relay.insert(relay, peer.id);
         }
@@ -87,13 +91,14 @@ impl Probing {
 
     pub(super) fn remove(&mut self, id: &NodeId, now: Timestamp) {
         self.paths.remove(id, now);
-        self.take_out(id);
+        if let Some(gone) = self.take_out(id) {
+            self.owners.give_up(&gone.sealer.theirs(), id);
+        }
     }
 
     fn take_out(&mut self, id: &NodeId) -> Option<Known> {
         let gone = self.peers.remove(id)?;
         self.by_key.remove(&gone.key);
-        self.by_probe_key.remove(&gone.sealer.theirs());
         if let Some(relay) = gone.relay {
             self.by_relay.remove(&relay);
         }
@@ -121,7 +126,7 @@ impl Probing {
     /// Takes one that came on a spare socket.
     pub(super) fn take_spare(&mut self, (socket, from, datagram): &SpareProbe, now: Timestamp) {
         let via = Via::Direct(Route { socket: *socket, to: *from });
-        let opened = self.open(datagram);
+        let opened = self.open(datagram, None);
         let taken = opened.and_then(|(id, probe)| self.paths.handle_probe(id, via, &probe, now));
         if let Err(refusal) = taken {
             self.refusals.count(refusal);
@@ -142,28 +147,35 @@ impl Probing {
         datagram: &[u8],
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let (id, probe) = self.open(datagram)?;
-        let relay = self.peers.get(&id).and_then(|peer| peer.relay);
-        let via = if relay == Some(from) {
-            Via::Relay
-        } else if from.ip().is_loopback() {
-            // By the relay, but as somebody else.
+        let relayed = self.by_relay.get(&from).copied();
+        if relayed.is_none() && from.ip().is_loopback() {
             return Err(Refusal::WrongWay);
-        } else {
-            Via::Direct(Route::from(from))
-        };
+        }
+        let (id, probe) = self.open(datagram, relayed)?;
+        let via = relayed.map_or_else(|| Via::Direct(Route::from(from)), |_| Via::Relay);
         self.paths.handle_probe(id, via, &probe, now)
     }
 
-    /// Whose a probe is, and what it says.
-    fn open(&self, datagram: &[u8]) -> Result<(NodeId, Probe), Refusal> {
+    /// Whose a probe is, which came through the relay from this peer or directly, and what it says.
+    fn open(
+        &mut self,
+        datagram: &[u8],
+        relayed: Option<NodeId>,
+    ) -> Result<(NodeId, Probe), Refusal> {
         let sender = sender(datagram).map_err(|_| Refusal::Malformed)?;
-        let &id = self.by_probe_key.get(&sender).ok_or(Refusal::Stranger)?;
+        let id = self.owners.speaker(&sender, relayed).ok_or_else(|| {
+            // By the relay, but as somebody else.
+            let other = relayed.is_some() && self.owners.is_known(&sender);
+            if other { Refusal::WrongWay } else { Refusal::Stranger }
+        })?;
         let peer = self.peers.get(&id).ok_or(Refusal::Stranger)?;
         let probe = peer.sealer.open(datagram).map_err(|error| match error {
             ProbeError::Malformed => Refusal::Malformed,
             ProbeError::Seal => Refusal::Seal,
         })?;
+        if relayed.is_some() && matches!(probe, Probe::Call(_)) {
+            self.owners.prove(&sender, id);
+        }
         Ok((id, probe))
     }
 
@@ -171,19 +183,34 @@ impl Probing {
         let mut steps = Steps::default();
         while let Some(action) = self.paths.poll_action() {
             match action {
-                Action::Send { peer, via, probe } => {
+                Action::Send { peer, via, probe, whole } => {
                     let Some(known) = self.peers.get(&peer) else { continue };
                     let sealed = known.sealer.seal(&probe, nonce());
+                    let length = if whole { Length::Tried } else { Length::Any };
                     match via {
-                        Via::Relay => steps.sends.extend(known.relay.map(|relay| (relay, sealed))),
+                        Via::Relay => {
+                            steps.sends.extend(known.relay.map(|relay| (relay, sealed, length)));
+                        }
                         Via::Direct(Route { socket: SocketId::MAIN, to }) => {
-                            steps.sends.push((to, sealed));
+                            steps.sends.push((to, sealed, length));
                         }
                         Via::Direct(Route { socket, to }) => self.spares.send(socket, to, &sealed),
                     }
                 }
+                Action::Greet { peer } => {
+                    let known = self.peers.get(&peer);
+                    let at_relay = known.and_then(|known| Some((known.key, known.relay?)));
+                    let greeting = |(key, relay)| (key, PathChange::Hold(relay));
+                    steps.changes.extend(at_relay.map(greeting));
+                }
+                Action::Fits { peer, bytes } => {
+                    let Some(known) = self.peers.get(&peer) else { continue };
+                    tracing::debug!(%peer, bytes, "the longest packet");
+                    steps.changes.push((known.key, PathChange::Fits(bytes)));
+                }
                 Action::Use { peer, choice } => {
                     let Some(known) = self.peers.get(&peer) else { continue };
+                    steps.relayed |= choice == Choice::Relay;
                     let change = match choice {
                         Choice::Nowhere => PathChange::Nowhere,
                         Choice::Relay => known.relay.map_or(PathChange::Nowhere, PathChange::Hold),
@@ -209,4 +236,64 @@ fn nonce() -> Nonce {
     let mut nonce = [0; NONCE_LEN];
     OsRng.unwrap_err().fill_bytes(&mut nonce);
     nonce
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proto::key::PrivateKey;
+    use proto::probe::{Call, PingId};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_epoch(Duration::from_secs(100));
+    const LIAR: NodeId = NodeId([1; 16]);
+    const OWNER: NodeId = NodeId([2; 16]);
+
+    fn peer(id: NodeId, key: u8, probe_key: PublicKey) -> PathPeer {
+        PathPeer {
+            id,
+            key: PublicKey::from([key; 32]),
+            probe_key: Some(probe_key),
+            endpoints: Vec::new(),
+            relay: Some(([127, 1, 0, key], 9).into()),
+        }
+    }
+
+    #[test]
+    fn a_member_that_names_anothers_probe_key_does_not_take_over_its_ways() {
+        let owner = ProbeSecret::new(&PrivateKey::from([8; 32]));
+        let ours = Secret::generate().unwrap();
+        let (say, _spares) = mpsc::channel(1);
+        let mut probing = Probing::new(&ours, say);
+        for (id, key) in [(LIAR, 1), (OWNER, 2)] {
+            probing.set(peer(id, key, owner.public_key()), NOW).ok().unwrap();
+            probing.relayed(([127, 1, 0, key], 9).into(), NOW);
+        }
+        let sealer = owner.with(probing.public_key()).unwrap();
+        let seal = |probe: &Probe| sealer.seal(probe, nonce());
+        let at: SocketAddr = ([192, 0, 2, 7], 7).into();
+        let ping = |id| seal(&Probe::Ping { id: PingId([id; 12]), room: 0 });
+        let ways = |probing: &Probing, id| {
+            probing.paths.explain(&id, NOW).map_or(0, |explained| explained.candidates.len())
+        };
+        assert_eq!(
+            probing.try_take(at, &ping(1), NOW),
+            Err(Refusal::Stranger),
+            "whose is not known"
+        );
+        let call = seal(&Probe::Call(Call { hard: false, answers: true, at: vec![at] }));
+        assert_eq!(probing.try_take(([127, 1, 0, 2], 9).into(), &call, NOW), Ok(()));
+        assert_eq!(probing.try_take(at, &ping(2), NOW), Ok(()));
+        assert_eq!((ways(&probing, LIAR), ways(&probing, OWNER)), (0, 1));
+        // Not even when the control plane says all of it again.
+        for (id, key) in [(LIAR, 1), (OWNER, 2)] {
+            probing.set(peer(id, key, owner.public_key()), NOW).ok().unwrap();
+        }
+        assert_eq!(probing.try_take(at, &ping(3), NOW), Ok(()));
+        assert_eq!((ways(&probing, LIAR), ways(&probing, OWNER)), (0, 1));
+        probing.remove(&LIAR, NOW);
+        assert_eq!(probing.try_take(at, &ping(4), NOW), Ok(()));
+    }
 }

@@ -69,6 +69,23 @@ impl Client {
         self.relays == region.relays
     }
 
+    /// Whether the region does not serve.
+    pub(super) fn is_down(&self, now: Instant) -> bool {
+        self.homing.is_down(now)
+    }
+
+    /// Whether the node is at home here from now on.
+    pub(super) fn set_home(&mut self, is_home: bool) {
+        if std::mem::replace(&mut self.is_home, is_home) == is_home {
+            return;
+        }
+        // Peers that do not know it yet send here for a while.
+        self.used = Instant::now();
+        if let Some(id) = self.homing.home() {
+            self.say(id, |line| line.session.home(is_home));
+        }
+    }
+
     /// Whether it was refused, or was to be, by a node key that is none any more: a new one does not wait.
     pub(super) fn is_stale(&self, identity: &Secret) -> bool {
         self.identity != *identity && self.homing.home().is_none()

@@ -18,7 +18,7 @@ use super::client::ClientId;
 use crate::io::awaited;
 use crate::io::clock;
 use crate::io::divert::MARK;
-use crate::io::udp::{RECEIVE_BATCH, Received, Udp};
+use crate::io::udp::{Length, RECEIVE_BATCH, Received, Udp};
 
 /// The most ends: as many as peers that packets go to by relays at one time.
 const MOST: usize = 4096;
@@ -125,7 +125,7 @@ impl Lanes {
         for (of, lane) in &mut self.ends {
             while let Some(bytes) = lane.end.poll_transmit(now) {
                 // One that is lost is sent again.
-                let _ = self.udp.send_one(lane.relay, &bytes);
+                let _ = self.udp.send_one(lane.relay, &bytes, Length::Any);
             }
             if lane.bound && !lane.end.is_bound() {
                 lane.bound = false;
@@ -138,7 +138,10 @@ impl Lanes {
 
     /// Sends packets by a lane; what the host does not take is lost, as on any link.
     pub(super) fn send(&mut self, of: LaneOf, batch: Batch<'_>) {
-        let Some(lane) = self.ends.get(&of) else { return };
+        let Some(lane) = self.ends.get_mut(&of) else { return };
+        if lane.end.sent(Instant::now()) {
+            self.due = self.due.into_iter().chain(lane.end.poll_timeout()).min();
+        }
         let header = lane.end.header();
         self.buffer.clear();
         for packet in batch.datagrams() {

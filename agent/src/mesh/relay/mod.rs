@@ -43,9 +43,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How often it is said that a peer has relayed packets, and how many peers may wait to be named.
 const SAID: Duration = Duration::from_secs(1);
 const NAMED: usize = 256;
-/// For so many peers, so many sends each, so long, packets wait for a connection.
+/// For so many peers, so many bytes each, so long, packets wait for a connection.
 const WAITING_PEERS: usize = 256;
-const WAITING_SENDS: usize = 16;
+const WAITING_BYTES: usize = 128 << 10;
 const WAITING: Duration = Duration::from_secs(3);
 
 /// A connection of a client.
@@ -158,6 +158,7 @@ impl Task {
             if ended {
                 self.end_lanes();
             }
+            self.stand_by();
             self.keep_lanes();
             self.send_waiting();
             self.say_home();
@@ -205,7 +206,9 @@ impl Task {
         if self.waiting.len() < WAITING_PEERS || self.waiting.contains_key(&peer) {
             let new = || (Instant::now(), Vec::new());
             let (_, sends) = self.waiting.entry(peer).or_insert_with(new);
-            if sends.len() < WAITING_SENDS {
+            // With what it takes to keep it.
+            let taken: usize = sends.iter().map(|(bytes, _)| bytes.len() + size_of::<Kept>()).sum();
+            if taken < WAITING_BYTES {
                 sends.push(kept);
             }
         }
@@ -254,8 +257,24 @@ impl Task {
         self.busy.said.retain(|peer, _| numbers.contains_key(peer));
         self.plan = plan;
         if let Some(home) = self.plan.home {
-            let keys: Vec<_> = self.plan.tickets.iter().map(|(key, _)| *key).collect();
-            keys.into_iter().for_each(|key| self.visit((home, key)));
+            self.clients.iter_mut().for_each(|((of, _), client)| client.set_home(*of == home));
+            self.keys().into_iter().for_each(|key| self.visit((home, key)));
+        }
+    }
+
+    fn keys(&self) -> Vec<PublicKey> {
+        self.plan.tickets.iter().map(|(key, _)| *key).collect()
+    }
+
+    /// Is where peers look for this node while its home region does not serve.
+    fn stand_by(&mut self) {
+        let Some(home) = self.plan.home else { return };
+        let Some(other) = self.plan.stand_in(home) else { return };
+        let now = Instant::now();
+        for key in self.keys() {
+            if self.clients.get(&(home, key)).is_some_and(|client| client.is_down(now)) {
+                self.visit((other, key));
+            }
         }
         // Where packets go by a key that is used no more, they are to go by the new one.
         if let Some((key, _)) = self.plan.tickets.first().copied() {

@@ -26,6 +26,17 @@ pub(crate) struct Plan {
     pub(crate) local: Vec<IpNet>,
 }
 
+impl Plan {
+    /// Where those who are at home in a region are while it does not serve: the next one in the network's list
+    /// that has relays. Every node knows that without being told.
+    pub(super) fn stand_in(&self, of: RegionId) -> Option<RegionId> {
+        let at = self.regions.iter().position(|region| region.id == of)?;
+        let (before, after) = self.regions.split_at(at);
+        let others = after.iter().skip(1).chain(before);
+        others.filter(|region| !region.relays.is_empty()).map(|region| region.id).next()
+    }
+}
+
 /// A peer, as relays know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RelayPeer {

@@ -35,13 +35,16 @@ use super::status::Status;
 use super::store::Store;
 use super::whereabouts::Whereabouts;
 use crate::io::divert::MARK;
+use crate::io::udp::Length;
 use crate::io::{clock, network};
 use crate::wg::{Record, SharedNode};
 
 /// How often paths, keys and questions are looked after.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the engine is asked what it has counted of peers with traffic.
+/// How often the engine is asked what it has counted while there is traffic, and else: what begins goes by a
+/// relay, whose task says so.
 const LOOK: Duration = Duration::from_millis(250);
+const IDLE_LOOK: Duration = Duration::from_secs(5);
 
 /// Probes of spare sockets that wait.
 const SPARE_PROBES: usize = 256;
@@ -180,7 +183,7 @@ impl Mesh {
                         drop(reply.send(self.paths.explain(&node, clock::now())));
                     }
                     Some(Ask::Netcheck(reply)) => {
-                        let report = NetReport::new(&self.whereabouts, self.netmap.get());
+                        let report = NetReport::new(&self.whereabouts, self.netmap.get(), clock::now());
                         drop(reply.send(report));
                     }
                     Some(Ask::Rotate(reply)) => drop(reply.send(self.ask_rotation())),
@@ -200,7 +203,7 @@ impl Mesh {
                     self.walk_paths().await;
                 }
                 () = until(self.paths.poll_timeout()) => self.walk_paths().await,
-                _ = look.tick() => self.count_traffic().await,
+                _ = look.tick(), if self.paths.is_awake() => self.count_traffic().await,
                 flow = flows.recv(), if !flows_over => match flow {
                     Ok(record) => self.take_flow(&record),
                     Err(RecvError::Lagged(events)) => self.flows.miss(events),
@@ -229,6 +232,10 @@ impl Mesh {
         }
         self.ask_relays().await;
         self.settle_home().await;
+        let begins_elsewhere = self.links.home().is_none();
+        if !self.paths.is_awake() && (begins_elsewhere || now - self.looked >= IDLE_LOOK) {
+            self.count_traffic().await;
+        }
         if self.paths.has_plain() {
             let observed = self.observe().await;
             let changes = self.paths.tick(|key| observed.get(key).copied(), now);
@@ -262,7 +269,7 @@ impl Mesh {
         if !questions.is_empty() {
             let node = self.node.lock().await;
             for (to, question) in questions {
-                node.send_from_port(to, &question);
+                node.send_from_port(to, &question, Length::Any);
             }
         }
     }

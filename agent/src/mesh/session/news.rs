@@ -119,7 +119,7 @@ impl Mesh {
     pub(super) async fn plan_links(&mut self) {
         let engine = self.node.lock().await.port();
         if let Some(netmap) = self.netmap.get() {
-            self.links.plan(netmap, &self.keys, engine, &self.interface.local);
+            self.links.plan(netmap, &self.keys, engine, &self.interface.local.networks);
         }
     }
 
@@ -132,9 +132,9 @@ impl Mesh {
     }
 
     fn choose_home(&mut self) -> bool {
-        let (now, whereabouts) = (clock::now(), &self.whereabouts);
-        let nearest = |but| whereabouts.nearest(but, now);
-        let links = &mut self.links;
-        self.netmap.get().is_some_and(|netmap| links.choose_home(netmap, nearest, now))
+        let distance = |region| self.whereabouts.distance(region, clock::now());
+        self.netmap
+            .get()
+            .is_some_and(|netmap| self.links.choose_home(netmap, distance, clock::now()))
     }
 }

@@ -16,6 +16,7 @@ impl Mesh {
             tracing::info!("the network of the host is another");
             let now = clock::now();
             self.whereabouts.start_over(now);
+            self.tell_paths();
             let changes = self.paths.start_over(now);
             self.change_paths(changes).await;
             self.walk_paths().await;
@@ -30,7 +31,7 @@ impl Mesh {
     pub(super) async fn gather(&mut self) {
         let port = self.node.lock().await.port();
         let rule = self.keys.settings().path;
-        if self.whereabouts.gather(&self.interface.local, port, rule) {
+        if self.whereabouts.gather(&self.interface.local.networks, port, rule) {
             self.tell_paths();
             let endpoints = Some(self.whereabouts.endpoints().to_vec());
             self.report(Report { endpoints, ..Report::default() }).await;

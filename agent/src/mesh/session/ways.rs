@@ -3,13 +3,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use engine::PathChange;
 use proto::probe::is_probe;
 
 use super::Mesh;
-use crate::io::clock;
+use crate::io::{clock, network};
 
 /// Traffic this much older than the last look is asked for again: the clocks of shards are a moment behind.
 const BEHIND: Duration = Duration::from_millis(100);
+
+/// More than ways of Ethernet carry: the host may have been told to send less before it was known.
+const LONG: usize = 1500;
 
 impl Mesh {
     /// Takes a datagram that is not for the engine.
@@ -32,12 +36,23 @@ impl Mesh {
         if steps.sends.is_empty() && steps.changes.is_empty() {
             return;
         }
-        let node = self.node.lock().await;
-        for (to, probe) in steps.sends {
-            node.send_from_port(to, &probe);
+        let is_longer =
+            |change: &PathChange| matches!(change, PathChange::Fits(bytes) if *bytes > LONG);
+        if steps.changes.iter().any(|(_, change)| is_longer(change)) {
+            network::forget_lengths();
         }
-        if !steps.changes.is_empty() {
-            node.change_paths(steps.changes);
+        {
+            let node = self.node.lock().await;
+            for (to, probe, length) in steps.sends {
+                node.send_from_port(to, &probe, length);
+            }
+            if !steps.changes.is_empty() {
+                node.change_paths(steps.changes);
+            }
+        }
+        // Our own router may have been started anew.
+        if steps.relayed && self.whereabouts.ask_soon(clock::now()) {
+            self.ask_relays().await;
         }
     }
 
@@ -56,7 +71,8 @@ impl Mesh {
     /// This node may be reached elsewhere.
     pub(super) fn tell_paths(&mut self) {
         if let Some(netmap) = self.netmap.get() {
-            let own = self.whereabouts.own(netmap, self.keys.settings().path);
+            let own =
+                self.whereabouts.own(netmap, self.keys.settings().path, self.interface.local.mtu);
             self.paths.set_own(own, clock::now());
         }
     }

@@ -4,8 +4,8 @@
 use anyhow::Context as _;
 
 use super::samples::{Measure, NEARWIRE};
-use super::tests_of_policy::run;
 use super::{Bench, Found};
+use crate::bench::cargo_test;
 use crate::bench::{Reach, Row};
 
 fn slowest() -> Measure {
@@ -14,7 +14,8 @@ fn slowest() -> Measure {
 
 pub(super) fn measure(bench: &mut Bench) {
     bench.attempt("compile", |_| {
-        let slowest_step = longest(&run("scale", &[])?).context("the test tells of no step")?;
+        let slowest_step = longest(&cargo_test::run("policy", "scale", &[], &[])?)
+            .context("the test tells of no step")?;
         Ok::<Vec<Found>, _>(vec![(slowest(), NEARWIRE, slowest_step)])
     });
 }

@@ -4,8 +4,8 @@
 use anyhow::{Result, ensure};
 
 use super::samples::{Measure, NEARWIRE};
-use super::tests_of_policy::run;
 use super::{Bench, Found};
+use crate::bench::cargo_test;
 use crate::bench::{Reach, Row};
 
 const PACKETS: &str = "10000000";
@@ -27,7 +27,7 @@ pub(super) fn rows(Bench { samples, .. }: &Bench) -> Vec<Row> {
 
 /// Fails at the first difference, and when there is no such test or it asks fewer.
 fn ask() -> Result<()> {
-    let said = run("oracle", &[("NEARWIRE_POLICY_CASES", PACKETS)])?;
+    let said = cargo_test::run("policy", "oracle", &[], &[("NEARWIRE_POLICY_CASES", PACKETS)])?;
     let asked = format!("{PACKETS} packets of ");
     ensure!(said.contains(&asked), "`cargo test -p policy --test oracle` does not say {asked:?}");
     Ok(())

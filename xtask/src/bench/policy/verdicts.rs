@@ -55,6 +55,10 @@ fn clock() -> Measure {
     Measure::new("reading the clock, subtracted from single runs", "ns")
 }
 
+fn nothing(rules: u32) -> Measure {
+    Measure::new(format!("of it, what an empty program's test run takes, {}", named(rules)), "ns")
+}
+
 fn first_byte() -> Measure {
     Measure::new("what is no IP packet, denied again and again", "ns")
 }
@@ -69,6 +73,7 @@ pub(super) fn rows(Bench { samples, sizes, .. }: &Bench) -> Vec<Row> {
     let [few, _, most] = *sizes;
     let mut rows = Vec::new();
     rows.extend(sizes.map(|count| samples.alone(&hit(count), Some(Reach::AtMost(40.0)))));
+    rows.extend(sizes.map(|count| samples.alone(&nothing(count), None)));
     rows.extend(sizes.map(|count| samples.alone(&hit_median(count), None)));
     rows.extend([few, sizes[1]].map(|count| samples.alone(&new_flow(count), None)));
     rows.push(samples.against(
@@ -91,23 +96,26 @@ struct Runs {
     median: f64,
 }
 
+fn runs(mut run: impl FnMut() -> Result<f64>) -> Result<Runs> {
+    let run = |_| {
+        thread::sleep(PAUSE);
+        run()
+    };
+    let mut times = (0..RUNS).map(run).collect::<Result<Vec<_>>>()?;
+    times.sort_by(f64::total_cmp);
+    Ok(Runs { quick: times[0], median: times[times.len() / 2] })
+}
+
 fn test_runs(count: u32) -> Result<Vec<Found>> {
     let rules = Rules::new(count, Protocol::Tcp);
-    let programs = load(&rules)?;
+    let mut programs = load(&rules)?;
+    let nothing_time = runs(|| Ok(programs.time_nothing(&[0; 40], AGAIN)?.as_secs_f64() * 1e9))?;
     let nanos = |packet: &[u8], repeat, expected| -> Result<f64> {
         let (action, time) = programs.time(Direction::In, packet, repeat)?;
         ensure!(action == expected, "a packet should {expected:?} and does {action:?}");
         Ok(time.as_secs_f64() * 1e9)
     };
-    let again = |packet: &[u8], expected| -> Result<Runs> {
-        let run = |_| {
-            thread::sleep(PAUSE);
-            nanos(packet, AGAIN, expected)
-        };
-        let mut times = (0..RUNS).map(run).collect::<Result<Vec<_>>>()?;
-        times.sort_by(f64::total_cmp);
-        Ok(Runs { quick: times[0], median: times[times.len() / 2] })
-    };
+    let again = |packet: &[u8], expected| runs(|| nanos(packet, AGAIN, expected));
     let singles = |packet: &dyn Fn(u32) -> [u8; 40], expected| -> Result<f64> {
         let times = (0..SINGLE).map(|number| nanos(&packet(number), 1, expected));
         Ok(median(&times.collect::<Result<Vec<_>>>()?).unwrap_or_default())
@@ -140,6 +148,7 @@ fn test_runs(count: u32) -> Result<Vec<Found>> {
     let ours = |measure: Measure, value| (measure, NEARWIRE, value);
     Ok(vec![
         ours(hit(count), hit_time.quick),
+        ours(nothing(count), nothing_time.quick),
         ours(hit_median(count), hit_time.median),
         ours(new_flow(count), new_time),
         ours(denied(count), denied_time),
