@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::Timestamp;
 use ipnet::IpNet;
 use proto::control::{Netmap, NodeId, RegionId};
+use proto::key::PublicKey;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 
@@ -19,6 +20,8 @@ pub(super) struct Links {
     relays: Relays,
     home: Home,
     numbers: BTreeMap<NodeId, PeerNumber>,
+    /// The key of each peer, and the one before: by a relay of another region it may still send as that.
+    keys: BTreeMap<NodeId, (PublicKey, Option<PublicKey>)>,
 }
 
 impl Links {
@@ -29,6 +32,7 @@ impl Links {
                 f64::from(OsRng.try_next_u32().unwrap_or_default()) / f64::from(u32::MAX),
             ),
             numbers: BTreeMap::new(),
+            keys: BTreeMap::new(),
         })
     }
 
@@ -54,6 +58,7 @@ impl Links {
 
     pub(super) fn forget(&mut self, peer: &NodeId) {
         self.numbers.remove(peer);
+        self.keys.remove(peer);
     }
 
     /// Lets go of all relays.
@@ -88,7 +93,11 @@ impl Links {
             let known = self.numbers.get(&peer.id).copied();
             let Some(number) = known.or_else(|| free.next()) else { continue };
             self.numbers.insert(peer.id, number);
-            let keys = [Some(peer.key), peer.next_key].into_iter().flatten().collect();
+            let (current, former) = self.keys.entry(peer.id).or_insert((peer.key, None));
+            if *current != peer.key {
+                *former = Some(std::mem::replace(current, peer.key));
+            }
+            let keys = [Some(peer.key), peer.next_key, *former].into_iter().flatten().collect();
             peers.insert(number, RelayPeer { keys, home: peer.home });
         }
         self.relays.set(Plan {

@@ -78,13 +78,31 @@ impl Fleet {
     }
 
     /// Each reaches the next three, so that everybody asks and answers.
-    fn everybody_is_reached(&self) -> Result<()> {
-        for (number, node) in self.nodes.iter().enumerate() {
-            for step in 1..=3 {
-                ping(&node.host, &self.addresses[(number + step) % NODES])?;
+    fn everybody_is_reached(&self) {
+        for (from, node) in self.nodes.iter().enumerate() {
+            for to in (1..=3).map(|step| (from + step) % NODES) {
+                if let Err(error) = ping(&node.host, &self.addresses[to]) {
+                    panic!("{error:#}\n{}", self.known(from, to));
+                }
             }
         }
-        Ok(())
+    }
+
+    /// What two nodes know of each other, for who looks why one is not reached.
+    fn known(&self, a: usize, b: usize) -> String {
+        let said = |node: &MeshNode, words: &[&str]| {
+            let said = node.nearwire(words).unwrap_or_else(|error| format!("{error:#}"));
+            format!("{}: {}\n{said}\n", node.name, words.join(" "))
+        };
+        let of = |node: &MeshNode, other: &MeshNode| {
+            let peers = node.host.run(["wg", "show", &node.interface]);
+            let explained = said(node, &["explain", &other.name]);
+            let dropped = said(node, &["drops", &node.interface]);
+            let peers = peers.map(|output| output.stdout).unwrap_or_default();
+            format!("{explained}{dropped}{peers}{}\n", node.log())
+        };
+        let (a, b) = (&self.nodes[a], &self.nodes[b]);
+        of(a, b) + &of(b, a)
     }
 
     /// A policy that keeps one node to itself is felt by nodes of both instances, and traffic of
@@ -142,7 +160,6 @@ impl Fleet {
         let pinger = self.traffic(from, which)?;
         let moved = Instant::now();
         let new = format!("{}:", self.hub.renumber(&self.nodes[which].host)?);
-        // What was on its way arrives before that.
         self.nodes[which]
             .wait_for("its new address", |status| status["endpoints"].to_string().contains(&new));
         pinger.wait_for_more(20, GAP)?;
@@ -167,10 +184,12 @@ impl Fleet {
             wait_until(LONG, "the other's new key", || {
                 other.peer(&node.name).is_ok_and(|peer| peer["key"] == after)
             });
-            pinger.wait_for_more(100, LONG)?;
+            if let Err(error) = pinger.wait_for_more(100, LONG) {
+                panic!("{error:#}\n{}", self.known(a, b));
+            }
         }
         let count = pinger.finish()?;
-        assert_eq!(count.lost(), 0, "{count:?}");
+        assert_eq!(count.lost(), 0, "{count:?}\n{}", self.known(a, b));
         Ok(())
     }
 
@@ -209,7 +228,7 @@ impl Fleet {
         for node in [&self.nodes[0], &self.nodes[2]] {
             node.wait_for("offline", |status| status["state"] == "offline");
         }
-        self.everybody_is_reached()?;
+        self.everybody_is_reached();
         self.hub.start_control()?;
         self.one_is_denied_and_granted_again(6)?;
         assert_eq!(pinger.finish()?.lost(), 0);
@@ -253,7 +272,7 @@ fn peers(status: &Value) -> usize {
 }
 
 fn live(fleet: &mut Fleet) -> Result<()> {
-    fleet.everybody_is_reached()?;
+    fleet.everybody_is_reached();
     wait_until(LONG, "a name", || {
         fleet.nodes[1]
             .by_name(&["ping", "-c", "1", "-W", "1", "n12.home.mesh"])

@@ -276,6 +276,11 @@ impl Task {
                 self.visit((other, key));
             }
         }
+        // Where packets go by a key that is used no more, they are to go by the new one.
+        if let Some((key, _)) = self.plan.tickets.first().copied() {
+            let regions: Vec<_> = self.clients.keys().map(|(region, _)| *region).collect();
+            regions.into_iter().for_each(|region| self.visit((region, key)));
+        }
     }
 
     /// Connects to a region, if that is not done.
