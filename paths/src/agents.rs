@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::net::SocketAddr;
 
 use engine::Timestamp;
 use proto::control::NodeId;
@@ -31,6 +32,13 @@ pub enum Action {
     Greet {
         /// Which.
         peer: NodeId,
+    },
+    /// A peer was started anew, and knows no session: ask it for another.
+    Renew {
+        /// Which.
+        peer: NodeId,
+        /// Where it is.
+        at: SocketAddr,
     },
     /// Let packets of a peer's have this length, and tell the host of longer ones.
     Fits {

@@ -248,6 +248,8 @@ fn every_reason_of_the_tunnel_is_provoked_here() {
         Reason::NoPeer,
         Reason::NoEndpoint,
         Reason::QueueFull,
+        // In `mesh`.
+        Reason::TooBig,
         // In `interop`.
         Reason::HandshakeTimeout,
         // In `transparent`.

@@ -56,6 +56,8 @@ fn a_way_that_carries_1280_bytes_and_does_not_say_so_is_found_and_delivers_every
     let refused = a.host.output(["ping", "-n", "-c", "2", "-M", "do", "-s", "1300", &at_b])?;
     let said = format!("{}{}", refused.stdout, refused.stderr);
     assert!(!refused.status.success() && said.contains("1220"), "{said}");
+    let drops = a.nearwire(&["drops", &a.interface])?;
+    assert!(drops.contains("too_big"), "{drops}");
     // Whoever may send less sends less, and nothing is cut underneath.
     let before = fragments(&a.host)? + fragments(&hub.host)?;
     tcp_transfer(&a.host, &b.host, at_b.parse()?, 16 << 20, SOON)?;

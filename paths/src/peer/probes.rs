@@ -1,12 +1,12 @@
 //! What a peer's probes do.
 
-use proto::probe::{Call, PingId, Pong, Probe};
+use proto::probe::{Call, PingId, Pong, Probe, Received};
 
 use super::{Peer, SEEN_PINGS, World};
 use crate::agents::Action;
 use crate::candidates::{Origin, is_sensible};
 use crate::refusal::Refusal;
-use crate::route::{Choice, Route, Rule, Via};
+use crate::route::{Choice, Route, Rule, SocketId, Via};
 use crate::select::FRESH;
 
 impl Peer {
@@ -83,7 +83,11 @@ impl Peer {
             }
             self.loss.take(pong.received, world.now);
         }
-        self.arrived = pong.received.arrived;
+        let before = std::mem::replace(&mut self.arrived, pong.received.arrived);
+        // Else that would show only when nothing of the tunnel has come for fifteen seconds.
+        if before > 0 && pong.received == Received::default() && route.socket == SocketId::MAIN {
+            world.actions.push_back(Action::Renew { peer: self.id, at: route.to });
+        }
         self.choose(world);
         Ok(())
     }

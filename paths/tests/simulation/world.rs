@@ -260,7 +260,7 @@ impl World {
                         host.choice = choice;
                         host.changes.push((self.now, choice));
                     }
-                    Action::Greet { .. } => {}
+                    Action::Greet { .. } | Action::Renew { .. } => {}
                     Action::Fits { bytes, .. } => self.hosts[me].fits = bytes,
                     Action::OpenSpares { first, count, .. } => {
                         for n in 0..count {

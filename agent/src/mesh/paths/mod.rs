@@ -33,6 +33,8 @@ pub(crate) struct MeshPaths {
 pub(crate) struct PathPeer {
     pub(crate) id: NodeId,
     pub(crate) key: PublicKey,
+    /// What it changes to: the engine may know it by this already.
+    pub(crate) next_key: Option<PublicKey>,
     pub(crate) probe_key: Option<PublicKey>,
     pub(crate) endpoints: Vec<SocketAddr>,
     /// Where its relay takes packets.

@@ -32,6 +32,7 @@ pub(super) struct Probing {
 
 struct Known {
     key: PublicKey,
+    next_key: Option<PublicKey>,
     sealer: Sealer,
     relay: Option<SocketAddr>,
 }
@@ -78,12 +79,17 @@ impl Probing {
             self.paths.remove(&peer.id, now);
             return Err(Box::new(peer));
         };
+        // A key is whose it is now: who names it as the next takes it from nobody.
+        if let Some(next) = peer.next_key {
+            self.by_key.entry(next).or_insert(peer.id);
+        }
         self.by_key.insert(peer.key, peer.id);
         self.owners.claim(sealer.theirs(), peer.id);
         if let Some(relay) = peer.relay {
             self.by_relay.insert(relay, peer.id);
         }
-        self.peers.insert(peer.id, Known { key: peer.key, sealer, relay: peer.relay });
+        let PathPeer { id, key, next_key, relay, .. } = peer;
+        self.peers.insert(id, Known { key, next_key, sealer, relay });
         let theirs = Theirs { at: peer.endpoints, relay: peer.relay.is_some() };
         self.paths.set(peer.id, theirs, now);
         Ok(peer.relay.filter(|relay| relay_before != Some(*relay)).map(PathChange::Relay))
@@ -98,7 +104,11 @@ impl Probing {
 
     fn take_out(&mut self, id: &NodeId) -> Option<Known> {
         let gone = self.peers.remove(id)?;
-        self.by_key.remove(&gone.key);
+        for key in [Some(gone.key), gone.next_key].into_iter().flatten() {
+            if self.by_key.get(&key) == Some(id) {
+                self.by_key.remove(&key);
+            }
+        }
         if let Some(relay) = gone.relay {
             self.by_relay.remove(&relay);
         }
@@ -203,6 +213,10 @@ impl Probing {
                     let greeting = |(key, relay)| (key, PathChange::Hold(relay));
                     steps.changes.extend(at_relay.map(greeting));
                 }
+                Action::Renew { peer, at } => {
+                    let Some(known) = self.peers.get(&peer) else { continue };
+                    steps.changes.push((known.key, PathChange::Probe(vec![at])));
+                }
                 Action::Fits { peer, bytes } => {
                     let Some(known) = self.peers.get(&peer) else { continue };
                     tracing::debug!(%peer, bytes, "the longest packet");
@@ -243,7 +257,7 @@ mod tests {
     use std::time::Duration;
 
     use proto::key::PrivateKey;
-    use proto::probe::{Call, PingId};
+    use proto::probe::{Call, PingId, Received};
 
     use super::*;
 
@@ -255,10 +269,53 @@ mod tests {
         PathPeer {
             id,
             key: PublicKey::from([key; 32]),
+            next_key: None,
             probe_key: Some(probe_key),
             endpoints: Vec::new(),
             relay: Some(([127, 1, 0, key], 9).into()),
         }
+    }
+
+    /// Arrived messages, as the answer to a ping tells them.
+    fn told(probing: &mut Probing, sealer: &Sealer, id: u8) -> u32 {
+        let ping = Probe::Ping { id: PingId([id; 12]), room: 0 };
+        let at = ([192, 0, 2, 7], 7).into();
+        probing.try_take(at, &sealer.seal(&ping, nonce()), NOW).unwrap();
+        let sends = probing.steps().sends;
+        let told = sends.iter().filter_map(|(_, sealed, _)| match sealer.open(sealed) {
+            Ok(Probe::Pong(pong)) => Some(pong.received.arrived),
+            _ => None,
+        });
+        told.last().unwrap()
+    }
+
+    #[test]
+    fn what_arrives_by_a_peers_next_key_is_counted_and_by_anothers_is_not() {
+        let owner = ProbeSecret::new(&PrivateKey::from([8; 32]));
+        let ours = Secret::generate().unwrap();
+        let (say, _spares) = mpsc::channel(1);
+        let mut probing = Probing::new(&ours, say);
+        let next = |next| Some(PublicKey::from([next; 32]));
+        let other = ProbeSecret::new(&PrivateKey::from([9; 32]));
+        let liar = PathPeer { next_key: next(2), ..peer(LIAR, 1, other.public_key()) };
+        let changing = PathPeer { next_key: next(3), ..peer(OWNER, 2, owner.public_key()) };
+        for peer in [liar, changing] {
+            probing.set(peer, NOW).ok().unwrap();
+        }
+        let sealer = owner.with(probing.public_key()).unwrap();
+        let arrived = |key, arrived| Traffic {
+            public_key: PublicKey::from([key; 32]),
+            tx_bytes: 0,
+            rx_bytes: u64::from(arrived),
+            messages: Received { expected: arrived, arrived },
+        };
+        probing.observe(&[arrived(2, 7)], NOW);
+        assert_eq!(told(&mut probing, &sealer, 1), 7);
+        probing.observe(&[arrived(3, 9)], NOW);
+        assert_eq!(told(&mut probing, &sealer, 2), 9);
+        probing.set(peer(OWNER, 3, owner.public_key()), NOW).ok().unwrap();
+        probing.observe(&[arrived(2, 1)], NOW);
+        assert_eq!(told(&mut probing, &sealer, 3), 9);
     }
 
     #[test]

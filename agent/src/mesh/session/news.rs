@@ -98,6 +98,7 @@ impl Mesh {
                 PathPeer {
                     id: peer.id,
                     key: peer.key,
+                    next_key: peer.next_key,
                     probe_key: peer.disco,
                     endpoints: peer.endpoints.clone(),
                     relay,
