@@ -233,8 +233,8 @@ impl Peer {
             }
             self.wake_up(now);
         }
-        // Told by the peer's pongs whether it arrives; one that never counted cannot say.
-        if observed.sent > before.sent && self.choice.route().is_some() && self.arrived > 0 {
+        // Told by the peer's pongs whether it arrives.
+        if observed.sent > before.sent && self.choice.route().is_some() {
             self.stalled.get_or_insert(now);
         }
     }
@@ -260,8 +260,10 @@ impl Peer {
                 return Some(Fault::Moved);
             }
         }
-        // Two rounds of pings have said that nothing has arrived since.
+        // Two rounds of pings have said that nothing has arrived since; of who knows no session, that
+        // says nothing about the way.
         let stalled = self.stalled.is_some_and(|at| now - at > time::STALL + round);
+        let stalled = stalled && self.arrived > 0;
         (stalled && evidence.is_fresh(time::BUSY_PING * 2, now)).then_some(Fault::Blocked)
     }
 

@@ -2,6 +2,7 @@
 
 use proto::probe::{Call, PingId, Pong, Probe, Received};
 
+use super::time::STALL;
 use super::{Peer, SEEN_PINGS, World};
 use crate::agents::Action;
 use crate::candidates::{Origin, is_sensible};
@@ -84,8 +85,12 @@ impl Peer {
             self.loss.take(pong.received, world.now);
         }
         let before = std::mem::replace(&mut self.arrived, pong.received.arrived);
-        // Else that would show only when nothing of the tunnel has come for fifteen seconds.
-        if before > 0 && pong.received == Received::default() && route.socket == SocketId::MAIN {
+        // It was started anew, if not long ago: else that would show only when nothing of the tunnel
+        // has come for fifteen seconds.
+        let in_vain = self.stalled.is_some_and(|since| world.now - since > STALL);
+        let knows_none = pong.received == Received::default() && (before > 0 || in_vain);
+        if knows_none && used && route.socket == SocketId::MAIN {
+            self.stalled = None;
             world.actions.push_back(Action::Renew { peer: self.id, at: route.to });
         }
         self.choose(world);

@@ -153,9 +153,9 @@ impl MeshPaths {
         self.probing.paths.poll_timeout().map(|(at, _)| at)
     }
 
-    /// Whether a peer has traffic, or had some a moment ago.
-    pub(crate) fn is_awake(&self) -> bool {
-        self.poll_timeout().is_some()
+    /// Whether a peer has traffic, or had some a moment ago: by what is known, or by its pings.
+    pub(crate) fn is_awake(&self, now: Timestamp) -> bool {
+        self.poll_timeout().is_some() || self.probing.was_pinged(now)
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) {

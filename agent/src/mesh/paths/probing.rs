@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use engine::{PathChange, Timestamp, Traffic};
 use paths::{Action, Choice, Observed, Paths, Refusal, Refusals, Route, SocketId, Theirs, Via};
@@ -18,6 +19,9 @@ use super::{PathPeer, Steps};
 use crate::io::udp::Length;
 use crate::mesh::secret::Secret;
 
+/// A peer with traffic pings more often than this.
+const PINGED: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(super) struct Probing {
     secret: ProbeSecret,
@@ -26,6 +30,8 @@ pub(super) struct Probing {
     owners: Owners,
     by_key: HashMap<PublicKey, NodeId>,
     by_relay: HashMap<SocketAddr, NodeId>,
+    /// When a peer that knows us directly pinged last.
+    pinged: Option<Timestamp>,
     pub(super) refusals: Refusals,
     pub(super) spares: Spares,
 }
@@ -46,6 +52,7 @@ impl Probing {
             owners: Owners::default(),
             by_key: HashMap::new(),
             by_relay: HashMap::new(),
+            pinged: None,
             refusals: Refusals::default(),
             spares: Spares::new(spares),
         }
@@ -53,6 +60,11 @@ impl Probing {
 
     pub(super) const fn public_key(&self) -> PublicKey {
         self.secret.public_key()
+    }
+
+    /// Whether a peer has pinged of late: it sends packets, or will, and is told how many arrive.
+    pub(super) fn was_pinged(&self, now: Timestamp) -> bool {
+        self.pinged.is_some_and(|at| now - at < PINGED)
     }
 
     pub(super) fn ids(&self) -> Vec<NodeId> {
@@ -163,6 +175,9 @@ impl Probing {
         }
         let (id, probe) = self.open(datagram, relayed)?;
         let via = relayed.map_or_else(|| Via::Direct(Route::from(from)), |_| Via::Relay);
+        if matches!((via, &probe), (Via::Direct(_), Probe::Ping { .. })) {
+            self.pinged = Some(now);
+        }
         self.paths.handle_probe(id, via, &probe, now)
     }
 
@@ -254,8 +269,6 @@ fn nonce() -> Nonce {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proto::key::PrivateKey;
     use proto::probe::{Call, PingId, Received};
 
@@ -282,11 +295,11 @@ mod tests {
         let at = ([192, 0, 2, 7], 7).into();
         probing.try_take(at, &sealer.seal(&ping, nonce()), NOW).unwrap();
         let sends = probing.steps().sends;
-        let told = sends.iter().filter_map(|(_, sealed, _)| match sealer.open(sealed) {
+        let mut told = sends.iter().filter_map(|(_, sealed, _)| match sealer.open(sealed) {
             Ok(Probe::Pong(pong)) => Some(pong.received.arrived),
             _ => None,
         });
-        told.last().unwrap()
+        told.next_back().unwrap()
     }
 
     #[test]

@@ -203,7 +203,7 @@ impl Mesh {
                     self.walk_paths().await;
                 }
                 () = until(self.paths.poll_timeout()) => self.walk_paths().await,
-                _ = look.tick(), if self.paths.is_awake() => self.count_traffic().await,
+                _ = look.tick(), if self.paths.is_awake(clock::now()) => self.count_traffic().await,
                 flow = flows.recv(), if !flows_over => match flow {
                     Ok(record) => self.take_flow(&record),
                     Err(RecvError::Lagged(events)) => self.flows.miss(events),
@@ -233,7 +233,7 @@ impl Mesh {
         self.ask_relays().await;
         self.settle_home().await;
         let begins_elsewhere = self.links.home().is_none();
-        if !self.paths.is_awake() && (begins_elsewhere || now - self.looked >= IDLE_LOOK) {
+        if !self.paths.is_awake(now) && (begins_elsewhere || now - self.looked >= IDLE_LOOK) {
             self.count_traffic().await;
         }
         if self.paths.has_plain() {
