@@ -49,7 +49,7 @@ const KEYS: &[(&str, &str, &str, &str, &str)] = &[
     ("client-lanes", "2", "\"many\"", "invalid type", ""),
     ("lane-lifetime", "30", "4", "say at least 5", ""),
     ("queue-age", "100", "0", "say at least 1", ""),
-    ("queue-bytes", "65536", "1000", "say at least 65535", ""),
+    ("queue-bytes", "131072", "1000", "say at least 65919", ""),
     ("queue-total", "1000000", "1000", "say at least 524288", ""),
     ("idle", "30", "9", "say at least 10", ""),
     ("admission-time", "5", "0", "say at least 1", ""),

@@ -10,8 +10,11 @@
 //! The clock is an argument ([`Now`]), and so is all randomness. No lock is taken.
 
 mod admission;
+mod backlog;
 mod bucket;
+mod chain;
 mod counters;
+mod heaviest;
 mod lanes;
 mod mesh;
 mod node;
@@ -24,6 +27,7 @@ mod share;
 mod slab;
 mod stun;
 mod timers;
+mod turns;
 
 pub use admission::{Admitted, ControlKeys, admit};
 pub use counters::Counters;
@@ -31,7 +35,7 @@ pub use lanes::{Forward, LaneEntry, Switch, SwitchChange, Verdict};
 pub use mesh::{LinkId, LinkStatus, MeshStatus, Region, ToLink, Transit};
 pub use node::{ClientId, Way};
 pub use output::{Command, Delivery, Made, Output, Packet};
-pub use queue::{Control, Queued, UNSAID};
+pub use queue::{Control, LEAST_QUEUE, Queued, UNSAID};
 pub use relay::{Relay, Totals};
 pub use settings::Settings;
 pub use stun::Stun;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use proto::key::PublicKey;
 use proto::ticket::{UnixSeconds, VerifyingKey};
 
+use super::backlog::QueueBacklog;
 use super::bucket::Bucket;
 use super::queue::Queue;
 use super::share::Part;
@@ -70,6 +71,9 @@ pub(super) struct Connection {
     pub(super) number: u32,
     pub(super) way: Way,
     pub(super) queue: Queue,
+    pub(super) backlog: QueueBacklog,
+    /// When old packets are looked for, if any wait.
+    pub(super) sweep: Option<Instant>,
     pub(super) home: bool,
     pub(super) heard: Instant,
     /// Since when the node is connected, or at home if it is.

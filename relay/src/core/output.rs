@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use proto::key::PublicKey;
-use proto::relay::RelayFrame;
+use proto::relay::{Batch, RelayFrame};
 
 use super::mesh::{LinkId, ToLink};
 use super::queue::Queued;
@@ -22,6 +22,16 @@ pub struct Packet {
     pub payload: Bytes,
     /// When they came.
     pub at: Instant,
+}
+
+/// A batch's bytes out of the chunk in which they came, in memory at most twice as large: who waits
+/// should not hold what came beside it.
+pub(super) fn payload(chunk: &Bytes, batch: &Batch<'_>) -> Bytes {
+    if batch.bytes().len() * 2 < chunk.len() {
+        Bytes::copy_from_slice(batch.bytes())
+    } else {
+        chunk.slice_ref(batch.bytes())
+    }
 }
 
 impl Packet {

@@ -7,12 +7,21 @@ pub(super) struct Index {
     generation: u32,
 }
 
+impl Index {
+    /// The number, which may be used again.
+    pub(super) const fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
+#[derive(Debug)]
 struct Slot<T> {
     generation: u32,
     value: Option<T>,
 }
 
 /// Values, each at its index.
+#[derive(Debug)]
 pub(super) struct Slab<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,

@@ -11,6 +11,8 @@ use super::slab::Index;
 pub(super) enum Due {
     /// Silence, expiry or absence of a node.
     Node(Index),
+    /// What has waited too long for a node.
+    Queue(Index),
     /// Silent ends of a lane.
     Lane(Index),
     /// The next beat of all links to other relays.

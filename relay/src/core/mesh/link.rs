@@ -8,6 +8,7 @@ use proto::key::PublicKey;
 use proto::mesh::{MAX_NOTICES, MeshFrame, RelayId};
 use proto::ticket::NetworkId;
 
+use crate::core::backlog::QueueBacklog;
 use crate::core::bucket::Bucket;
 use crate::core::output::{Delivery, Packet};
 use crate::core::queue::{Control, Queue, Queued};
@@ -71,6 +72,7 @@ impl Control for MeshFrame<'_> {
 pub(in crate::core) struct Link {
     pub(in crate::core) number: u32,
     pub(in crate::core) queue: Queue<Transit, MeshFrame<'static>>,
+    pub(in crate::core) backlog: QueueBacklog,
     pub(in crate::core) pulse: Pulse,
     /// Answers that nobody is there.
     absences: Bucket,
@@ -84,6 +86,7 @@ impl Link {
         Self {
             number,
             queue: Queue::new(),
+            backlog: QueueBacklog::default(),
             pulse: Pulse::default(),
             absences: Bucket::full(now),
             changed: VecDeque::new(),

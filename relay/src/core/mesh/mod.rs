@@ -102,7 +102,7 @@ impl Mesh {
                 up: link.is_some(),
                 rtt_us: link.and_then(|link| link.pulse.rtt()),
                 nodes: self.directory.count(*relay),
-                waiting: link.map_or(0, |link| link.queue.bytes()),
+                waiting: link.map_or(0, |link| link.queue.cost()),
             }
         });
         let relay = self.region.own?.0;

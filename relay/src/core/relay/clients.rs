@@ -12,6 +12,7 @@ use proto::ticket::{NetworkId, Ticket, UnixSeconds};
 use super::{Network, Relay};
 use crate::core::Now;
 use crate::core::admission::Admitted;
+use crate::core::backlog::{NetworkBacklog, QueueBacklog};
 use crate::core::bucket::Bucket;
 use crate::core::node::{ClientId, Connection, Node, Way};
 use crate::core::output::{Command, Delivery, Output};
@@ -43,6 +44,8 @@ impl Relay {
             number: id.connection,
             way,
             queue: Queue::new(),
+            backlog: QueueBacklog::default(),
+            sweep: None,
             home: false,
             heard: now.at,
             since: now.at,
@@ -128,7 +131,13 @@ impl Relay {
             return Ok(index);
         }
         let share = Share::new(self.settings.network_rate, now.at);
-        let network = Network { id, members: HashMap::new(), connected: 0, share };
+        let network = Network {
+            id,
+            members: HashMap::new(),
+            connected: 0,
+            share,
+            backlog: NetworkBacklog::default(),
+        };
         let index = self.networks.insert(network).ok_or(Refusal::Full)?;
         self.network_ids.insert(id, index);
         Ok(index)
@@ -199,12 +208,13 @@ impl Relay {
         out: &mut Output,
     ) {
         let Some(node) = self.nodes.get_mut(index) else { return };
-        let Some(connection) = node.connection.take() else { return };
+        let Some(mut connection) = node.connection.take() else { return };
         node.absent_since = now;
-        self.waiting -= connection.queue.bytes();
         self.connected -= 1;
         if let Some(network) = self.networks.get_mut(node.network) {
             network.connected -= 1;
+            let (all, queue) = (&mut network.backlog, &mut connection.backlog);
+            self.backlog.note((node.network, all), (index, queue), 0);
         }
         let id = ClientId { node: index, connection: connection.number };
         if let Some(why) = why {

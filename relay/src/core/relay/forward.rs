@@ -12,23 +12,23 @@ use proto::relay::{Batch, RelayFrame};
 use super::Relay;
 use super::mesh::{Receiver, Road};
 use crate::core::node::ClientId;
-use crate::core::output::{Made, Output, Packet};
+use crate::core::output::{Made, Output, Packet, payload};
 use crate::core::slab::Index;
 
 impl Relay {
-    /// Sends on what a client has sent to a key; `payload` is the batch's bytes.
+    /// Sends on what a client has sent to a key; `chunk` holds the batch's bytes.
     pub(super) fn send(
         &mut self,
         id: ClientId,
         to: &PublicKey,
         batch: &Batch<'_>,
-        payload: Bytes,
+        chunk: &Bytes,
         now: Instant,
         out: &mut Output,
     ) {
         let Some(node) = self.nodes.get_mut(id.node) else { return };
         let Some(network) = self.networks.get_mut(node.network) else { return };
-        let (count, bytes) = (batch.datagrams().len(), payload.len());
+        let (count, bytes) = (batch.datagrams().len(), batch.bytes().len());
         self.counters.packets_in += count as u64;
         self.counters.bytes_in += bytes as u64;
         if !node.bucket.take(bytes, node.rate, now) {
@@ -49,10 +49,10 @@ impl Relay {
             return out.datagrams.push(with_headers(batch, lane, address, via));
         }
         let segment = u16::try_from(batch.segment()).unwrap_or(u16::MAX);
-        let packet = Packet { from, segment, payload, at: now };
+        let packet = Packet { from, segment, payload: payload(chunk, batch), at: now };
         let sent = match road {
             Some(Road::Here(index)) => self.queue(index, packet, now, out),
-            Some(Road::Link(relay)) => self.pass_on(relay, &receiver, packet, now, out),
+            Some(Road::Link(relay)) => self.pass_on(relay, &receiver, packet, out),
             None => false,
         };
         if !sent {
@@ -94,29 +94,6 @@ impl Relay {
         let lane = self.lanes.get(lane)?;
         let end = lane.end(lane.side_of(node).other());
         end.bound.map(|bound| (bound.from, bound.local, end.id))
-    }
-
-    /// Queues packets for a node's connection; false if it has none.
-    pub(super) fn queue(
-        &mut self,
-        to: Index,
-        packet: Packet,
-        now: Instant,
-        out: &mut Output,
-    ) -> bool {
-        let Some(node) = self.nodes.get_mut(to) else { return false };
-        let Some(connection) = &mut node.connection else { return false };
-        if self.waiting + packet.payload.len() > self.settings.queue_total {
-            self.counters.drop(DropReason::QueueTotal, packet.count());
-            return true;
-        }
-        self.waiting += packet.payload.len();
-        let before = connection.queue.bytes() + packet.payload.len();
-        let dropped = connection.queue.push(packet, self.settings.queue_bytes);
-        self.waiting -= before - connection.queue.bytes();
-        self.counters.drop(DropReason::ReceiverFull, dropped.full);
-        self.pump(to, now, out);
-        true
     }
 }
 

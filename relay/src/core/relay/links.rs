@@ -9,8 +9,7 @@ use proto::ticket::NetworkId;
 
 use super::Relay;
 use crate::core::mesh::{BEAT, LinkId, age};
-use crate::core::output::{Command, Delivery, Output};
-use crate::core::queue::Dropped;
+use crate::core::output::{Command, Output};
 use crate::core::slab::Index;
 use crate::core::timers::Due;
 
@@ -42,6 +41,7 @@ impl Relay {
                 None => self.end_link(relay, out),
             }
         }
+        self.look_at_links(now);
         self.mesh.beating = !self.mesh.links.is_empty();
         if self.mesh.beating {
             self.timers.set(now + BEAT, Due::Beat);
@@ -49,8 +49,8 @@ impl Relay {
     }
 
     pub(super) fn end_link(&mut self, relay: RelayId, out: &mut Output) {
-        if let Some(link) = self.mesh.remove(relay) {
-            self.waiting -= link.queue.bytes();
+        if let Some(mut link) = self.mesh.remove(relay) {
+            self.backlog.note_link(&mut link.backlog, 0);
             out.commands.push(Command::CloseLink(LinkId { relay, number: link.number }));
         }
     }
@@ -72,8 +72,10 @@ impl Relay {
 
     /// Hands over what a link has room for: frames, news, packets.
     pub(super) fn pump_link(&mut self, relay: RelayId, now: Instant, out: &mut Output) {
-        loop {
-            let Some(link) = self.mesh.links.get_mut(&relay) else { return };
+        let Some(link) = self.mesh.links.get_mut(&relay) else { return };
+        let aged = link.queue.drop_old(self.settings.queue_age, now);
+        self.counters.drop(DropReason::QueueAge, aged);
+        while let Some(link) = self.mesh.links.get_mut(&relay) {
             if link.queue.is_open() {
                 let changes = link.changes();
                 if !changes.is_empty() {
@@ -85,17 +87,10 @@ impl Relay {
             }
             let Some(link) = self.mesh.links.get_mut(&relay) else { return };
             let id = LinkId { relay, number: link.number };
-            let (before, mut dropped) = (link.queue.bytes(), Dropped::default());
-            let next = link.queue.pop(self.settings.queue_age, now, &mut dropped);
-            self.waiting -= before - link.queue.bytes();
-            self.counters.drop(DropReason::QueueAge, dropped.aged);
-            let Some(next) = next else { return };
-            if let Delivery::Packet(transit) = &next {
-                self.counters.link_packets_out += transit.packet.count() as u64;
-                self.counters.link_bytes_out += transit.packet.payload.len() as u64;
-            }
-            out.commands.push(Command::Link(id, next));
+            let Some(next) = link.queue.pop() else { break };
+            self.hand_to_link(id, next, out);
         }
+        self.weigh_link(relay);
     }
 
     /// Where a node is, now.

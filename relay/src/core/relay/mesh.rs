@@ -10,8 +10,8 @@ use proto::relay::{Batch, RelayFrame};
 use proto::ticket::NetworkId;
 
 use super::Relay;
-use crate::core::mesh::{Link, LinkId, MeshStatus, NODES_OF_A_RELAY, QUEUE_BYTES, Region, Transit};
-use crate::core::output::{Output, Packet};
+use crate::core::mesh::{Link, LinkId, MeshStatus, NODES_OF_A_RELAY, Region};
+use crate::core::output::{Output, Packet, payload};
 use crate::core::slab::Index;
 use crate::core::timers::Due;
 
@@ -82,7 +82,7 @@ impl Relay {
         }
     }
 
-    /// Takes a frame of another relay; `chunk` holds its bytes.
+    /// Takes a frame of another relay; `chunk` holds its bytes, in memory that is not much larger.
     pub fn link_frame(
         &mut self,
         id: LinkId,
@@ -96,7 +96,7 @@ impl Relay {
         match frame {
             MeshFrame::Packets { network, from, to, batch } => {
                 let ends = (*network, *from, *to);
-                self.arrived(id, ends, batch, chunk.slice_ref(batch.bytes()), now, out);
+                self.arrived(id, ends, batch, chunk, now, out);
             }
             MeshFrame::Nodes(notices) => {
                 for notice in notices {
@@ -133,18 +133,18 @@ impl Relay {
         id: LinkId,
         (network, from, to): (NetworkId, PublicKey, PublicKey),
         batch: &Batch<'_>,
-        payload: Bytes,
+        chunk: &Bytes,
         now: Instant,
         out: &mut Output,
     ) {
         let count = batch.datagrams().len();
         self.counters.link_packets_in += count as u64;
-        self.counters.link_bytes_in += payload.len() as u64;
+        self.counters.link_bytes_in += batch.bytes().len() as u64;
         if !self.mesh.directory.has(id.relay, network, &from) {
             return self.counters.drop(DropReason::LinkStranger, count);
         }
         let segment = u16::try_from(batch.segment()).unwrap_or(u16::MAX);
-        let packet = Packet { from, segment, payload, at: now };
+        let packet = Packet { from, segment, payload: payload(chunk, batch), at: now };
         let receiver = self.member(network, &to);
         if receiver.is_some_and(|receiver| self.queue(receiver, packet, now, out)) {
             return;
@@ -171,30 +171,6 @@ impl Relay {
             (None, Some(there)) => Some(Road::Link(there.relay)),
             (None, None) => None,
         }
-    }
-
-    /// Queues packets for a link; false if there is none.
-    pub(super) fn pass_on(
-        &mut self,
-        relay: RelayId,
-        receiver: &Receiver,
-        packet: Packet,
-        now: Instant,
-        out: &mut Output,
-    ) -> bool {
-        let Some(link) = self.mesh.links.get_mut(&relay) else { return false };
-        let (count, len) = (packet.count(), packet.payload.len());
-        if self.waiting + len > self.settings.queue_total {
-            self.counters.drop(DropReason::QueueTotal, count);
-            return true;
-        }
-        let before = link.queue.bytes();
-        let transit = Transit { network: receiver.network, to: receiver.key, packet };
-        let dropped = link.queue.push(transit, QUEUE_BYTES);
-        self.waiting = self.waiting + link.queue.bytes() - before;
-        self.counters.drop(DropReason::ReceiverFull, dropped.full);
-        self.pump_link(relay, now, out);
-        true
     }
 
     pub(super) fn member(&self, network: NetworkId, node: &PublicKey) -> Option<Index> {

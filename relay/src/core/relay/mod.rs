@@ -8,6 +8,7 @@ mod mesh;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod waiting;
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -20,13 +21,13 @@ use proto::relay::{ClientFrame, Refusal, RelayFrame};
 use proto::ticket::NetworkId;
 
 use super::Now;
+use super::backlog::{Backlog, NetworkBacklog};
 use super::bucket::Bucket;
 use super::counters::Counters;
 use super::lanes::{Cookies, Lanes};
 use super::mesh::Mesh;
 use super::node::{ClientId, Connection, Node, Way};
-use super::output::{Command, Output};
-use super::queue::Dropped;
+use super::output::Output;
 use super::revocations::Revocations;
 use super::settings::Settings;
 use super::share::Share;
@@ -54,8 +55,7 @@ pub struct Relay {
     questions: Bucket,
     timers: Timers,
     counters: Counters,
-    /// Bytes that wait in all queues.
-    waiting: usize,
+    backlog: Backlog,
     draining: bool,
 }
 
@@ -64,6 +64,7 @@ struct Network {
     members: HashMap<PublicKey, Index>,
     connected: usize,
     share: Share,
+    backlog: NetworkBacklog,
 }
 
 /// How much there is of what.
@@ -81,7 +82,7 @@ pub struct Totals {
     pub networks: usize,
     /// Lanes.
     pub lanes: usize,
-    /// Bytes that wait in queues.
+    /// What waits in queues, in bytes.
     pub waiting: usize,
     /// Whether the relay is going away.
     pub draining: bool,
@@ -104,12 +105,12 @@ impl Relay {
             revocations: Revocations::default(),
             timers: Timers::default(),
             counters: Counters::default(),
-            waiting: 0,
+            backlog: Backlog::default(),
             draining: false,
         }
     }
 
-    /// Takes a frame that a client has sent; `chunk` holds its bytes.
+    /// Takes a frame that a client has sent; `chunk` holds its bytes, in memory that is not much larger.
     pub fn frame(
         &mut self,
         id: ClientId,
@@ -126,7 +127,7 @@ impl Relay {
         };
         match frame {
             ClientFrame::Send(to, batch) => {
-                self.send(id, to, batch, chunk.slice_ref(batch.bytes()), now.at, out);
+                self.send(id, to, batch, chunk, now.at, out);
             }
             ClientFrame::Home(home) => {
                 let moved = connection.home != *home;
@@ -187,7 +188,7 @@ impl Relay {
         let mut totals = Totals {
             networks: self.networks.len(),
             lanes: self.lanes.len(),
-            waiting: self.waiting,
+            waiting: self.backlog.cost(),
             draining: self.draining,
             ..Totals::default()
         };
@@ -225,24 +226,6 @@ impl Relay {
         } else {
             self.end_connection(index, Some(Refusal::NotReading), now, out);
         }
-    }
-
-    /// Hands over what a connection has room for.
-    fn pump(&mut self, index: Index, now: Instant, out: &mut Output) {
-        let Some(node) = self.nodes.get_mut(index) else { return };
-        let Some(connection) = &mut node.connection else { return };
-        let id = ClientId { node: index, connection: connection.number };
-        let (before, mut dropped) = (connection.queue.bytes(), Dropped::default());
-        while let Some(delivery) = connection.queue.pop(self.settings.queue_age, now, &mut dropped)
-        {
-            if let super::Delivery::Packet(packet) = &delivery {
-                self.counters.packets_out += packet.count() as u64;
-                self.counters.bytes_out += packet.payload.len() as u64;
-            }
-            out.commands.push(Command::Deliver(id, delivery));
-        }
-        self.waiting -= before - connection.queue.bytes();
-        self.counters.drop(DropReason::QueueAge, dropped.aged);
     }
 }
 

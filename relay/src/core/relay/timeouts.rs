@@ -25,6 +25,7 @@ impl Relay {
         while let Some(due) = self.timers.pop(now.at) {
             match due {
                 Due::Node(index) => self.look_at_node(index, now, out),
+                Due::Queue(index) => self.look_at_queue(index, now.at),
                 Due::Lane(index) => self.look_at_lane(index, now.at, out),
                 Due::Beat => self.beat(now.at, out),
                 Due::End => self.end(now.at, out),
@@ -36,6 +37,9 @@ impl Relay {
         let Some(node) = self.nodes.get_mut(index) else { return };
         if node.armed > now.at {
             return;
+        }
+        if let Some(connection) = &mut node.connection {
+            connection.queue.rest();
         }
         let expired = node.until <= now.wall;
         let absent = node.connection.is_none() && node.absent_since + ABSENCE <= now.at;

@@ -9,7 +9,7 @@ use certificates::acme::Said;
 use control_client::check_address;
 
 use super::Options;
-use crate::core::{ControlKeys, Settings};
+use crate::core::{ControlKeys, LEAST_QUEUE, Settings};
 use crate::server::control::ControlConfig;
 use crate::server::mesh::MeshConfig;
 use crate::server::tls::IdentitySource;
@@ -228,8 +228,7 @@ impl Options {
         let queue_bytes = self.at_least(
             "queue-bytes",
             self.queue_bytes.unwrap_or(default.queue_bytes),
-            // The longest batch must have room.
-            proto::relay::MAX_PAYLOAD,
+            LEAST_QUEUE,
         )?;
         let lanes = self.at_least("lane-limit", self.lane_limit.unwrap_or(default.lanes), 1)?;
         ensure!(

@@ -229,6 +229,8 @@ fn a_slow_link_holds_up_nobody_and_drops_the_old() {
     for _ in 0..1000 {
         fleet.relays[0].send(one, 2, &[7; 1000], 1000);
         fleet.relays[0].send(one, 3, &[7; 10], 10);
+        // Its connection writes; the link does not.
+        fleet.relays[0].run(|relay, now, out| relay.written(near, 1 << 16, now.at, out));
         fleet.relays[0].pass(Duration::from_micros(100));
     }
     let waiting = fleet.relays[0].relay.mesh_status().unwrap().links[0].waiting;
@@ -241,7 +243,7 @@ fn a_slow_link_holds_up_nobody_and_drops_the_old() {
     fleet.relays[0].run(|relay, now, out| relay.link_written(link, 1 << 20, now.at, out));
     fleet.settle();
     let got = fleet.got(1, two).len();
-    assert!((60..=70).contains(&got), "{got}: what was handed over before");
+    assert!((45..=50).contains(&got), "{got}: what was handed over before");
     assert!(fleet.relays[0].relay.counters().dropped(DropReason::QueueAge) > 900);
     assert_eq!(fleet.relays[0].relay.totals().waiting, 0);
 }
