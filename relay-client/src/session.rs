@@ -120,7 +120,7 @@ impl Session {
     }
 
     /// Packets for a peer as QUIC datagrams of at most `limit` bytes; `None` if one packet does not fit:
-    /// then [`send`](Self::send) it.
+    /// then they go [by a stream of their own](Self::long).
     #[must_use]
     pub fn datagrams(to: PublicKey, batch: &Batch<'_>, limit: usize) -> Option<Vec<Vec<u8>>> {
         let batches = batch.within(limit.checked_sub(DATA_HEADER_LEN)?)?;
@@ -130,6 +130,17 @@ impl Session {
             bytes
         };
         Some(batches.map(datagram).collect())
+    }
+
+    /// Packets for a peer as all that a QUIC stream of their own carries: those that fit no datagram, which
+    /// neither wait for others there nor hold them up.
+    #[must_use]
+    pub fn long(to: PublicKey, batch: Batch<'_>) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(8 + DATA_HEADER_LEN + batch.bytes().len());
+        let start = start_frame(&mut bytes);
+        ClientFrame::Send(to, batch).write(&mut bytes);
+        finish_frame(&mut bytes, start);
+        bytes
     }
 
     /// Says whether the relay is our home.

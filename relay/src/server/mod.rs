@@ -8,6 +8,7 @@ mod admin;
 mod admission;
 mod config;
 mod control;
+mod datagrams;
 mod hub;
 mod hub_handle;
 mod interfaces;
@@ -23,6 +24,7 @@ mod stream;
 mod tcp;
 mod tls;
 mod udp;
+mod udp_socket;
 mod xdp;
 
 use std::convert::Infallible;

@@ -1,39 +1,40 @@
 //! QUIC: a stream for control, datagrams for packets, and further streams for packets that are too
 //! long for a datagram of the path, each on one of its own.
 
+mod writer;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::BytesMut;
-use futures_util::FutureExt as _;
-use proto::relay::{Batch, DATA_HEADER_LEN, EXPORTER_LABEL, RelayFrame};
+use proto::relay::{EXPORTER_LABEL, Framing, MAX_FRAME, Refusal, split_frame};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendDatagramError, SendStream,
+    Connection, Endpoint, EndpointConfig, Incoming, ReadToEndError, RecvStream, SendStream,
     ServerConfig, TransportConfig, VarInt,
 };
 use tokio::time::timeout;
 
-use super::admission::{Binding, Client, Door};
-use super::hub_handle::{HubHandle, ToConnection, ToHub};
-use super::line::LineReceiver;
+use super::admission::{Client, Door};
+use super::datagrams;
+use super::hub_handle::{HubHandle, ToHub};
 use super::quic_runtime::QuicRuntime;
-use super::stream::{frame_into, read_frames, write_all};
+use super::stream::read_frames;
 use super::tls::Identity;
-use crate::core::{ClientId, Delivery, Packet, UNSAID, Way};
+use super::udp_socket;
+use crate::core::{ClientId, Way};
+use writer::{DATAGRAMS, Writer};
 
-/// Socket buffers of QUIC, in bytes: all clients share them.
-const SOCKET_BUFFER: usize = 7 << 20;
 /// What one client may have on its way to us in streams, and in datagrams.
 const WINDOW: u32 = 256 << 10;
 /// QUIC finds a dead path by itself after this.
 const SILENCE: Duration = Duration::from_secs(60);
-/// Datagrams of a client that the hub is told of together.
-const TOGETHER: usize = 64;
-/// Room for deliveries that a silent client keeps.
-const KEPT: usize = 4;
+/// One frame with its length, the longest there is.
+const MAX_LONG: usize = 4 + MAX_FRAME;
+/// Streams of a client at once, each with packets that are too long for its datagrams. Quinn keeps a place
+/// for each from the start, so one who has not sent any may begin with one.
+const LONG: u32 = 64;
 
 /// Opens the endpoint.
 pub(super) fn endpoint(address: SocketAddr, identity: &Identity) -> Result<Endpoint> {
@@ -41,8 +42,7 @@ pub(super) fn endpoint(address: SocketAddr, identity: &Identity) -> Result<Endpo
         QuicServerConfig::try_from(identity.quic_config()?).context("preparing TLS for QUIC")?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport()?));
-    let socket =
-        socket(address).with_context(|| format!("listening on {address} for QUIC (`quic`)"))?;
+    let socket = udp_socket::bound(address, "quic")?.into();
     let runtime = Arc::new(QuicRuntime);
     Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime).context("starting QUIC")
 }
@@ -56,24 +56,9 @@ fn transport() -> Result<TransportConfig> {
         .receive_window(VarInt::from_u32(2 * WINDOW))
         .send_window(WINDOW.into())
         .datagram_receive_buffer_size(Some(WINDOW as usize))
-        .datagram_send_buffer_size(WINDOW as usize)
+        .datagram_send_buffer_size(DATAGRAMS)
         .max_idle_timeout(Some(SILENCE.try_into().context("the idle time of QUIC")?));
     Ok(transport)
-}
-
-fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::DGRAM,
-        Some(socket2::Protocol::UDP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
-    socket.set_send_buffer_size(SOCKET_BUFFER)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
 }
 
 /// Takes connections until the endpoint is closed.
@@ -137,11 +122,12 @@ async fn serve_client(mut this: QuicClient, door: Arc<Door>) {
     let (connection, (writer, reader)) = (&*connection, control);
     let Client { id, binding, line, rest } = client;
     let (id, rest) = (*id, std::mem::take(rest));
+    let mut outlet = Writer::new(connection, id, &door.hub);
     tokio::select! {
         () = read_frames(reader, rest, id, binding, &door) => {}
-        () = read_long(connection, id, binding, &door) => {}
+        () = read_long(connection, id, &door) => {}
         () = read_datagrams(connection, id, &door) => {}
-        () = write_deliveries(connection, writer, line, id, &door) => {}
+        () = outlet.run(writer, line) => {}
     }
     let end = async {
         // The hub may have ended before us.
@@ -154,117 +140,38 @@ async fn serve_client(mut this: QuicClient, door: Arc<Door>) {
 }
 
 async fn read_datagrams(connection: &Connection, id: ClientId, door: &Door) {
-    while let Ok(first) = connection.read_datagram().await {
-        let mut datagrams = vec![first];
-        // What has come meanwhile goes with it: the hub is told once.
-        while datagrams.len() < TOGETHER
-            && let Some(Ok(next)) = connection.read_datagram().now_or_never()
-        {
-            datagrams.push(next);
-        }
-        if door.hub.tell(ToHub::Datagrams(id, datagrams)).await.is_err() {
+    loop {
+        let datagrams = datagrams::receive(connection).await;
+        if datagrams.is_empty() || door.hub.tell(ToHub::Datagrams(id, datagrams)).await.is_err() {
             return;
         }
     }
 }
 
-/// Packets that were too long for the client's datagrams.
-async fn read_long(connection: &Connection, id: ClientId, binding: &Binding, door: &Door) {
-    while let Ok(mut stream) = connection.accept_uni().await {
-        // Rare, so that a silent client keeps no room for it.
-        Box::pin(read_frames(&mut stream, BytesMut::new(), id, binding, door)).await;
-    }
-}
-
-/// Writes packets that are too long for datagrams to a stream of their own, which waits for nobody.
-async fn write_long(connection: Connection, delivery: Delivery, id: ClientId, hub: HubHandle) {
-    let mut bytes = Vec::new();
-    frame_into(&delivery, &mut bytes);
-    if let Ok(mut stream) = connection.open_uni().await
-        && write_all(&mut stream, &bytes).await
-    {
-        // Ends at once: what is written is still delivered.
-        let _ = stream.finish();
-    }
-    // A hub that has ended counts no more.
-    let _ = hub.tell(ToHub::Written(id, delivery.cost())).await;
-}
-
-async fn write_deliveries(
-    connection: &Connection,
-    control: &mut SendStream,
-    line: &mut LineReceiver,
-    id: ClientId,
-    door: &Door,
-) {
-    let mut given = Vec::new();
-    let mut written = 0;
-    while line.receive(&mut given, TOGETHER).await > 0 {
-        for message in given.drain(..) {
-            let ToConnection::Deliver(delivery) = message else { return };
-            let cost = delivery.cost();
-            match &*delivery {
-                Delivery::Control(_) => {
-                    let mut bytes = Vec::new();
-                    frame_into(&delivery, &mut bytes);
-                    // Boxed as above.
-                    if !Box::pin(write_all(control, &bytes)).await {
-                        return;
-                    }
-                    written += cost;
-                }
-                Delivery::Packet(packet) => match send(connection, packet).await {
-                    Sent::All => written += cost,
-                    // Bounded by what the core hands over before it is written.
-                    Sent::TooLong => {
-                        let hub = door.hub.clone();
-                        tokio::spawn(write_long(connection.clone(), *delivery, id, hub));
-                    }
-                    Sent::Over => return,
-                },
-            }
-            if written >= UNSAID {
-                if door.hub.tell(ToHub::Written(id, written)).await.is_err() {
-                    return;
-                }
-                written = 0;
-            }
+/// Packets that were too long for the client's datagrams. Each stream is read by itself, so one that
+/// lost something holds up none; quinn bounds how many there are.
+async fn read_long(connection: &Connection, id: ClientId, door: &Door) {
+    let mut first = true;
+    while let Ok(stream) = connection.accept_uni().await {
+        if std::mem::take(&mut first) {
+            connection.set_max_concurrent_uni_streams(VarInt::from_u32(LONG));
         }
-        given.shrink_to(KEPT);
+        tokio::spawn(read_one(stream, id, door.hub.clone()));
     }
 }
 
-/// What became of packets.
-enum Sent {
-    All,
-    TooLong,
-    Over,
-}
-
-/// Sends packets as datagrams, as many in each as fit.
-async fn send(connection: &Connection, packet: &Packet) -> Sent {
-    let limit = connection.max_datagram_size().unwrap_or(0).saturating_sub(DATA_HEADER_LEN);
-    let batch = Batch::new(&packet.payload, packet.segment.into());
-    let Some(batches) = batch.and_then(|batch| batch.within(limit)) else {
-        return Sent::TooLong;
+/// One frame, and the end.
+async fn read_one(mut stream: RecvStream, id: ClientId, hub: HubHandle) {
+    let message = match stream.read_to_end(MAX_LONG).await {
+        Ok(bytes) if is_one_frame(&bytes) => ToHub::Frames(id, bytes.into()),
+        Ok(_) | Err(ReadToEndError::TooLong) => ToHub::Refuse(id, Refusal::Malformed),
+        // The client has given it up, or is gone.
+        Err(ReadToEndError::Read(_)) => return,
     };
-    for batch in batches {
-        let mut bytes = Vec::with_capacity(DATA_HEADER_LEN + batch.bytes().len());
-        RelayFrame::Received(packet.from, batch).write(&mut bytes);
-        let sent = if bytes.len() <= connection.datagram_send_buffer_space() {
-            connection.send_datagram(bytes.into())
-        } else {
-            // Boxed as above.
-            Box::pin(connection.send_datagram_wait(bytes.into())).await
-        };
-        match sent {
-            // The path has just become narrower: what is lost of one batch is a loss like others.
-            Ok(()) | Err(SendDatagramError::TooLarge) => {}
-            Err(SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled) => {
-                return Sent::TooLong;
-            }
-            Err(SendDatagramError::ConnectionLost(_)) => return Sent::Over,
-        }
-    }
-    Sent::All
+    // A hub that has ended needs no word.
+    let _ = hub.tell(message).await;
+}
+
+fn is_one_frame(bytes: &[u8]) -> bool {
+    matches!(split_frame(bytes, Framing::Admitted), Ok(Some((_, taken))) if taken == bytes.len())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use proto::relay::{
     Batch, ClientFrame, Framing, Proof, Refusal, RelayFrame, finish_frame, split_frame, start_frame,
 };
@@ -55,7 +55,7 @@ async fn hand_over(held: &mut BytesMut, id: ClientId, binding: &Binding, door: &
                     if !flush(held, whole, id, door).await {
                         return false;
                     }
-                    let _ = held.split_to(taken);
+                    *held = BytesMut::from(&held[taken..]);
                     whole = 0;
                     if !renew(proof, id, binding, door).await {
                         return false;
@@ -91,8 +91,20 @@ async fn flush(held: &mut BytesMut, whole: usize, id: ClientId, door: &Door) -> 
     if whole == 0 {
         return true;
     }
-    let frames = held.split_to(whole).freeze();
+    let frames = take(held, whole);
     door.hub.tell(ToHub::Frames(id, frames)).await.is_ok()
+}
+
+/// Takes the first bytes, in memory that is at most a third larger than they: packets among them may
+/// wait for long. What stays begins its memory, so that its capacity is the whole of it.
+pub(super) fn take(held: &mut BytesMut, len: usize) -> Bytes {
+    let rest = BytesMut::from(&held[len..]);
+    let mut taken = std::mem::replace(held, rest);
+    if taken.capacity() > len + len / 3 {
+        return Bytes::copy_from_slice(&taken[..len]);
+    }
+    taken.truncate(len);
+    taken.freeze()
 }
 
 /// Appends a delivery as a frame with its length.
@@ -116,4 +128,40 @@ pub(super) async fn write_all(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u
         writer.flush().await
     };
     matches!(timeout(WRITE, write).await, Ok(Ok(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_taken_holds_little_else(
+            room in 0..4000_usize,
+            steps in proptest::collection::vec((0..2000_usize, 0..100_usize), 0..20),
+        ) {
+            let (mut held, mut next) = (BytesMut::with_capacity(room), 0_u32);
+            let mut wanted = Vec::new();
+            for (come, percent) in steps {
+                for _ in 0..come {
+                    let byte = next.to_le_bytes()[0];
+                    held.extend([byte]);
+                    wanted.push(byte);
+                    next += 1;
+                }
+                let len = held.len() * percent / 100;
+                if len == 0 {
+                    continue;
+                }
+                let taken = take(&mut held, len);
+                prop_assert_eq!(&taken[..], wanted.drain(..len).collect::<Vec<_>>());
+                prop_assert_eq!(&held[..], &wanted[..]);
+                // Only this owns its memory, from its first byte on: the capacity is all of it.
+                let taken = taken.try_into_mut().expect("nobody else holds it");
+                prop_assert!(taken.capacity() <= len + len / 3);
+            }
+        }
+    }
 }

@@ -12,10 +12,10 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv6DontFrag, UdpGroSegment};
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
-/// What is asked of the kernel for each direction, in bytes.
-const BUFFER: usize = 7 << 20;
+use super::udp_socket;
+
 /// The longest run of datagrams that one receive can bring.
 const RECEIVE_LIMIT: usize = 65_535;
 /// From one run's place to the next one's. Were it a power of two, the first bytes of all would have the
@@ -76,16 +76,7 @@ impl Departure<'_> {
 impl Udp {
     pub(super) fn open(address: SocketAddr) -> Result<Self> {
         let v6 = address.is_ipv6();
-        let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))
-            .context("opening the socket of lanes")?;
-        if v6 {
-            socket.set_only_v6(false).context("taking IPv4 on the socket of lanes")?;
-        }
-        socket
-            .bind(&address.into())
-            .with_context(|| format!("binding {address} for lanes (`lanes`)"))?;
-        size_buffers(&socket).context("sizing the buffers of lanes")?;
+        let socket = udp_socket::bound(address, "lanes")?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))
             .context("preparing the socket of lanes")?;
         // What the way has no room for leaves in pieces: the switch in the kernel counts on it.
@@ -207,24 +198,4 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 /// Only a link-local address needs its interface.
 fn scope(ip: Ipv6Addr, scope: u32) -> u32 {
     if ip.is_unicast_link_local() { scope } else { 0 }
-}
-
-fn size_buffers(socket: &Socket) -> io::Result<()> {
-    // Without CAP_NET_ADMIN the system's limit holds.
-    if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER).is_err() {
-        socket.set_recv_buffer_size(BUFFER)?;
-    }
-    if sockopt::set_socket_send_buffer_size_force(socket, BUFFER).is_err() {
-        socket.set_send_buffer_size(BUFFER)?;
-    }
-    let got = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
-    if got < BUFFER {
-        tracing::warn!(
-            bytes = got,
-            wanted = BUFFER,
-            "the kernel gave smaller socket buffers: give CAP_NET_ADMIN or raise net.core.rmem_max \
-             and wmem_max"
-        );
-    }
-    Ok(())
 }

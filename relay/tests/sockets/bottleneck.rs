@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use relay::server::Addresses;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
+use super::client::Way;
 use super::scene::{Relay, Scene};
 
 /// How often the link carries something.
@@ -16,7 +18,10 @@ const TICK: Duration = Duration::from_millis(10);
 /// Small, so that what waits waits at the relay.
 const BUFFER: u32 = 16 << 10;
 
-/// A TCP link for one client.
+/// What a UDP link without limits carries.
+pub(crate) const WIDE: usize = 65_535;
+
+/// A link for one client.
 pub(crate) struct Bottleneck {
     pub(crate) relay: Relay,
     /// Bytes that it carries to the client each tick.
@@ -25,7 +30,29 @@ pub(crate) struct Bottleneck {
 
 impl Bottleneck {
     /// A link that is fast, for now.
-    pub(crate) async fn new(scene: &Scene) -> Self {
+    pub(crate) async fn new(scene: &Scene, way: Way) -> Self {
+        match way {
+            Way::Quic => Self::udp(scene, WIDE).await,
+            Way::Tls => Self::tcp(scene).await,
+        }
+    }
+
+    /// A UDP link that carries no datagram longer than this.
+    pub(crate) async fn udp(scene: &Scene, longest: usize) -> Self {
+        let near = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        let far = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        far.connect(scene.addresses.quic).await.expect("an address");
+        // What it does not read in time is lost.
+        SockRef::from(&far).set_recv_buffer_size(BUFFER as usize).expect("a small buffer");
+        let quic = near.local_addr().expect("bound");
+        let rate = Arc::new(AtomicUsize::new(1 << 20));
+        let carries = rate.clone();
+        tokio::spawn(async move { carry_datagrams(&near, &far, &carries, longest).await });
+        let addresses = Addresses { quic, ..scene.addresses };
+        Self { relay: Relay { addresses, fingerprint: scene.fingerprint.clone() }, rate }
+    }
+
+    async fn tcp(scene: &Scene) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let rate = Arc::new(AtomicUsize::new(1 << 20));
         let tls = listener.local_addr().expect("bound");
@@ -36,6 +63,31 @@ impl Bottleneck {
         });
         let addresses = Addresses { tls, ..scene.addresses };
         Self { relay: Relay { addresses, fingerprint: scene.fingerprint.clone() }, rate }
+    }
+}
+
+async fn carry_datagrams(near: &UdpSocket, far: &UdpSocket, rate: &AtomicUsize, longest: usize) {
+    let (mut up, mut down) = (vec![0; WIDE], vec![0; WIDE]);
+    let mut client = None;
+    let mut tick = tokio::time::interval(TICK);
+    let mut room = 0;
+    loop {
+        tokio::select! {
+            Ok((len, from)) = near.recv_from(&mut up) => {
+                client = Some(from);
+                if len <= longest {
+                    // A network may lose what it cannot take.
+                    let _ = far.send(&up[..len]).await;
+                }
+            }
+            _ = tick.tick() => room = rate.load(Ordering::Relaxed),
+            Ok(len) = far.recv(&mut down), if room > 0 => {
+                room = room.saturating_sub(len);
+                if let Some(client) = client.filter(|_| len <= longest) {
+                    let _ = near.send_to(&down[..len], client).await;
+                }
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A client on QUIC or TLS: the session of `relay-client` with sockets around it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,8 +60,11 @@ fn tls(relay: &Relay, alpn: &[u8]) -> rustls::ClientConfig {
 
 /// A QUIC connection, nothing said on it yet.
 pub(crate) async fn quic(relay: &Relay) -> (quinn::Endpoint, quinn::Connection) {
-    let local: SocketAddr = "0.0.0.0:0".parse().expect("an address");
-    let endpoint = quinn::Endpoint::client(local).expect("an endpoint");
+    let ip: IpAddr = match relay.addresses.quic {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let endpoint = quinn::Endpoint::client((ip, 0).into()).expect("an endpoint");
     let crypto = QuicClientConfig::try_from(tls(relay, ALPN)).expect("a QUIC configuration");
     let config = quinn::ClientConfig::new(Arc::new(crypto));
     let connecting = endpoint.connect_with(config, relay.addresses.quic, "relay.test");
@@ -152,18 +155,24 @@ impl Client {
         self.writer.flush().await.expect("writes");
     }
 
-    /// Sends packets: by datagrams where there are any and they fit, else by the stream.
+    /// Sends packets: by datagrams where there are any and they fit, else by a stream of their own, and
+    /// over TLS by the one there is.
     pub(crate) async fn send(&mut self, to: PublicKey, bytes: &[u8], segment: usize) {
         let batch = Batch::new(bytes, segment).expect("a batch");
         let limit = self.quic.as_ref().and_then(|(_, quic)| quic.max_datagram_size());
-        match limit.and_then(|limit| Session::datagrams(to, &batch, limit)) {
-            Some(datagrams) => {
-                let (_, connection) = self.quic.as_ref().expect("it has a limit");
+        let datagrams = limit.and_then(|limit| Session::datagrams(to, &batch, limit));
+        match (&self.quic, datagrams) {
+            (Some((_, connection)), Some(datagrams)) => {
                 for datagram in datagrams {
                     connection.send_datagram_wait(datagram.into()).await.expect("sends");
                 }
             }
-            None => {
+            (Some((_, connection)), None) => {
+                let mut stream = connection.open_uni().await.expect("a stream");
+                stream.write_all(&Session::long(to, batch)).await.expect("sends");
+                stream.finish().expect("ends");
+            }
+            (None, _) => {
                 self.session.send(to, batch);
                 self.flush().await;
             }
@@ -203,6 +212,12 @@ impl Client {
             Ok(Got::Other(event)) => event,
             other => panic!("instead of an event: {other:?}"),
         }
+    }
+
+    /// A stream for a long packet.
+    pub(crate) async fn stream(&self) -> quinn::SendStream {
+        let (_, connection) = self.quic.as_ref().expect("it is on QUIC");
+        connection.open_uni().await.expect("a stream")
     }
 
     /// The largest datagram of the connection, if it has any.
@@ -256,7 +271,7 @@ async fn read_stream(mut reader: impl AsyncRead + Unpin, to: mpsc::UnboundedSend
 async fn read_datagrams(connection: quinn::Connection, to: mpsc::UnboundedSender<Incoming>) {
     let long = async {
         while let Ok(stream) = connection.accept_uni().await {
-            read_stream(stream, to.clone()).await;
+            tokio::spawn(read_stream(stream, to.clone()));
         }
     };
     let short = async {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use proto::key::PublicKey;
 use relay::server::Options;
+use relay_client::Event;
 
 use super::bottleneck::Bottleneck;
-use super::client::{Client, Way};
+use super::client::{Client, Got, Way};
 use super::scene::{Scene, holder, options};
 
 const PACKET: usize = 1000;
@@ -95,38 +96,82 @@ async fn ten_to_one_share_their_networks_rate_alike() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_to_one_share_a_slow_receiver_alike() {
-    let scene = Scene::new().await;
-    let link = Bottleneck::new(&scene).await;
-    let mut receiver = Client::new(&link.relay, Way::Tls, holder(1, 1)).await;
-    // 1.5 MB a second.
-    link.rate.store(15_000, Ordering::Relaxed);
-    let (got, _) = ten_to_one(&scene, [Way::Tls, Way::Quic], &mut receiver, 1_500_000).await;
-    each_has_half("a slow receiver", got);
-    assert!(
-        scene.status("/drops/queue_age").await + scene.status("/drops/receiver_full").await > 0
-    );
+    for way in [Way::Tls, Way::Quic] {
+        let scene = Scene::new().await;
+        let link = Bottleneck::new(&scene, way).await;
+        let mut receiver = Client::new(&link.relay, way, holder(1, 1)).await;
+        // 1.5 MB a second.
+        link.rate.store(15_000, Ordering::Relaxed);
+        let (got, _) = ten_to_one(&scene, [Way::Tls, Way::Quic], &mut receiver, 1_500_000).await;
+        each_has_half(&format!("a slow receiver on {way:?}"), got);
+        assert!(late(&scene).await > 0, "{way:?}");
+    }
+}
+
+/// Packets that were dropped because their receiver was too slow.
+async fn late(scene: &Scene) -> u64 {
+    scene.status("/drops/queue_age").await + scene.status("/drops/receiver_full").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_read_blocks_nobody() {
-    let scene = Scene::new().await;
-    let link = Bottleneck::new(&scene).await;
-    let dead = Client::new(&link.relay, Way::Tls, holder(1, 1)).await;
-    let mut alive = Client::new(&scene, Way::Quic, holder(1, 2)).await;
-    let mut sender = Client::new(&scene, Way::Tls, holder(1, 3)).await;
-    link.rate.store(0, Ordering::Relaxed);
-    // More than all buffers on the way to the dead one hold.
-    let large = vec![7; 50 * 1200];
-    for round in 0..200_u64 {
-        sender.send(dead.key, &large, 1200).await;
-        sender.send(alive.key, &round.to_be_bytes(), 8).await;
-        let sent = Instant::now();
-        let (_, bytes, _) = alive.packets().await;
-        assert_eq!(bytes, round.to_be_bytes());
-        assert!(sent.elapsed() < Duration::from_secs(2), "{:?}", sent.elapsed());
+    for way in [Way::Tls, Way::Quic] {
+        let scene = Scene::new().await;
+        let link = Bottleneck::new(&scene, way).await;
+        let dead = Client::new(&link.relay, way, holder(1, 1)).await;
+        let mut alive = Client::new(&scene, Way::Quic, holder(1, 2)).await;
+        let mut sender = Client::new(&scene, Way::Tls, holder(1, 3)).await;
+        link.rate.store(0, Ordering::Relaxed);
+        // More than all buffers on the way to the dead one hold.
+        let large = vec![7; 50 * 1200];
+        for round in 0..200_u64 {
+            sender.send(dead.key, &large, 1200).await;
+            sender.send(alive.key, &round.to_be_bytes(), 8).await;
+            let sent = Instant::now();
+            let (_, bytes, _) = alive.packets().await;
+            assert_eq!(bytes, round.to_be_bytes());
+            assert!(sent.elapsed() < Duration::from_secs(2), "{:?}", sent.elapsed());
+        }
+        assert!(late(&scene).await > 0, "{way:?}: nothing was dropped of what nobody reads");
+        // What is too old leaves, though nobody asks for it.
+        scene.until("/totals/waiting", 0).await;
     }
-    let dropped =
-        scene.status("/drops/queue_age").await + scene.status("/drops/receiver_full").await;
-    assert!(dropped > 0, "nothing was dropped of what nobody reads");
-    assert!(scene.status("/totals/waiting").await <= 600 << 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_overtakes_packets_that_wait_for_a_slow_receiver() {
+    let scene = Scene::new().await;
+    let link = Bottleneck::new(&scene, Way::Quic).await;
+    let mut slow = Client::new(&link.relay, Way::Quic, holder(1, 1)).await;
+    let mut sender = Client::new(&scene, Way::Tls, holder(1, 2)).await;
+    // 200 KB a second.
+    link.rate.store(2_000, Ordering::Relaxed);
+    let to = slow.key;
+    let sending = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            tick.tick().await;
+            sender.send(to, &[7; 20 * 1000], 1000).await;
+        }
+    });
+    // Until all that is between has filled.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while late(&scene).await == 0 {
+        assert!(Instant::now() < deadline, "nothing waits");
+        slow.packets().await;
+    }
+    for round in 0..3 {
+        slow.session.ping(round);
+        slow.flush().await;
+        let mut before = 0;
+        loop {
+            match slow.next().await.expect("it is served") {
+                Got::Packets { bytes, .. } => before += bytes.len(),
+                Got::Other(event) => break assert_eq!(event, Event::Pong(round)),
+            }
+        }
+        // The link's own queue, what quinn has, and as much again for what must be sent twice.
+        assert!(before <= 200 << 10, "{before} bytes came before a frame");
+    }
+    sending.abort();
 }

@@ -7,10 +7,10 @@ use proto::ticket::{ControlKeyId, SigningKey, Ticket, UnixSeconds};
 use relay_client::{Event, SessionError};
 
 use super::client::{Client, Way};
-use super::scene::{Holder, Scene, control_key, holder, options, signing_key, ticket, wall};
+use super::scene::{Holder, Relay, Scene, control_key, holder, options, signing_key, ticket, wall};
 
-async fn refused(scene: &Scene, way: Way, holder: Holder) -> Refusal {
-    match Client::try_new(scene, way, holder).await {
+async fn refused(relay: &Relay, way: Way, holder: Holder) -> Refusal {
+    match Client::try_new(relay, way, holder).await {
         Err(SessionError::Refused(why)) => why,
         Err(other) => panic!("instead of a refusal: {other}"),
         Ok(_) => panic!("it was admitted"),
@@ -36,8 +36,9 @@ async fn bad_tickets_are_refused_with_the_reason() {
         let stolen = Holder { identity: signing_key(2), ..holder(1, 1) };
         assert_eq!(refused(&scene, way, stolen).await, Refusal::BadProof);
     }
-    assert_eq!(scene.status("/refused/forged_ticket").await, 2);
-    assert_eq!(scene.status("/refused/bad_proof").await, 2);
+    for why in ["expired_ticket", "forged_ticket", "unknown_control_key", "bad_proof"] {
+        assert_eq!(scene.status(&format!("/refused/{why}")).await, 2, "{why}");
+    }
     assert_eq!(scene.status("/totals/clients").await, 0);
 }
 
@@ -92,6 +93,7 @@ async fn a_full_relay_says_so() {
     let _first = Client::new(&scene, Way::Tls, holder(1, 1)).await;
     assert_eq!(refused(&scene, Way::Quic, holder(1, 2)).await, Refusal::Full);
     assert_eq!(refused(&scene, Way::Tls, holder(1, 2)).await, Refusal::Full);
+    assert_eq!(scene.status("/refused/full").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,11 +103,17 @@ async fn draining_is_told_first_and_ends() {
         Client::new(&scene, Way::Quic, holder(1, 1)).await,
         Client::new(&scene, Way::Tls, holder(1, 2)).await,
     ];
-    let server = scene.server;
-    let drained = tokio::spawn(server.drain(Duration::from_millis(500)));
+    let Scene { server, relay } = scene;
+    let drained = tokio::spawn(server.drain(Duration::from_secs(3)));
     for client in &mut clients {
-        assert_eq!(client.event().await, Event::Drain(Duration::from_millis(500)));
+        assert_eq!(client.event().await, Event::Drain(Duration::from_secs(3)));
     }
+    // Nobody is sent here any more, and who comes is told why.
+    assert!(relay.page("/healthz").await.starts_with("HTTP/1.1 503 "));
+    for way in [Way::Quic, Way::Tls] {
+        assert_eq!(refused(&relay, way, holder(1, 3)).await, Refusal::Draining);
+    }
+    assert_eq!(relay.status("/refused/draining").await, 2);
     // Until the end it serves.
     let [a, b] = &mut clients;
     a.send(b.key, b"still", 5).await;
@@ -114,5 +122,5 @@ async fn draining_is_told_first_and_ends() {
         let over = client.next().await;
         assert_eq!(over, Err(SessionError::Refused(Refusal::Draining)));
     }
-    tokio::time::timeout(Duration::from_secs(5), drained).await.expect("in time").expect("ends");
+    tokio::time::timeout(Duration::from_secs(10), drained).await.expect("in time").expect("ends");
 }

@@ -11,7 +11,7 @@ use relay::server::{Addresses, Options, Server};
 /// A relay on loopback, in this process.
 pub(crate) struct Scene {
     pub(crate) server: Server,
-    relay: Relay,
+    pub(crate) relay: Relay,
 }
 
 /// A relay, as its clients know it.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use proto::lane::{LaneId, LaneMessage, LaneSecret, Proof};
 use proto::relay::{ClientFrame, Refusal, RelayFrame, finish_frame, start_frame};
-use relay_client::SessionError;
+use relay_client::{LaneEnd, SessionError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
@@ -82,6 +82,45 @@ async fn a_lane_is_bound_by_its_owner_only_and_nothing_is_amplified() {
     assert_eq!(lane_b.receive().await, b"mine");
     lane_b.send(b"back").await;
     assert_eq!(owner.receive().await, b"back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_owner_has_sent_binds_nothing_from_elsewhere() {
+    let scene = Scene::new().await;
+    let mut a = Client::new(&scene, Way::Quic, holder(1, 1)).await;
+    let mut b = Client::new(&scene, Way::Tls, holder(1, 2)).await;
+    let [end_a, end_b] = open(&mut a, &mut b).await;
+    let mut lane_b = Lane::bind(&end_b, false).await;
+    let relay = lane_b.relay;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let mut owner = Lane { end: LaneEnd::new(&end_a, 1, Instant::now()), socket, relay };
+    let mut seen = Vec::new();
+    while !owner.end.is_bound() {
+        while let Some(bytes) = owner.end.poll_transmit(Instant::now()) {
+            owner.socket.send_to(&bytes, relay).await.expect("sends");
+            seen.push(bytes);
+        }
+        let answer = owner.datagram().await;
+        owner.end.receive(&answer, Instant::now());
+    }
+    assert!(seen.len() >= 2, "bind and prove");
+    let thief = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let mut buffer = [0; 2048];
+    for bytes in &seen {
+        thief.send_to(bytes, relay).await.expect("sends");
+        let answer = timeout(PATIENCE, thief.recv(&mut buffer)).await.expect("in time");
+        let answer = LaneMessage::parse(&buffer[..answer.expect("receives")]);
+        // A cookie for its own address, which it cannot prove; and not what the owner's proof had.
+        assert!(
+            matches!(answer, Some(LaneMessage::Challenge(..) | LaneMessage::Refused(..))),
+            "{answer:?}"
+        );
+    }
+    lane_b.send(b"for the owner").await;
+    assert_eq!(owner.receive().await, b"for the owner");
+    owner.send(b"and back").await;
+    assert_eq!(lane_b.receive().await, b"and back");
+    assert!(thief.try_recv(&mut buffer).is_err(), "the thief had something of it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,15 @@
 //! Packets by every way to every way.
 
+use std::net::IpAddr;
+
+use proto::relay::{Batch, Refusal};
+use relay::server::{Addresses, Options};
+use relay_client::{Session, SessionError};
+
+use super::bottleneck::Bottleneck;
 use super::client::{Client, Way};
 use super::lane::{Lane, open};
-use super::scene::{Scene, holder};
+use super::scene::{Relay, Scene, holder, options};
 
 /// How one of the two sends and receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +148,81 @@ async fn what_is_too_long_for_a_datagram_goes_by_a_stream() {
     }
     a.send(b.key, b"short", 5).await;
     assert_eq!(b.packets().await, (a.key, b"short".to_vec(), 5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_narrow_path_carries_packets_that_are_longer() {
+    let scene = Scene::new().await;
+    // QUIC's least: what is longer does not get through, so quinn keeps to it.
+    let links = [Bottleneck::udp(&scene, 1200).await, Bottleneck::udp(&scene, 1200).await];
+    let mut a = Client::new(&links[0].relay, Way::Quic, holder(1, 1)).await;
+    let mut b = Client::new(&links[1].relay, Way::Quic, holder(1, 2)).await;
+    // More than there may be streams at once.
+    let sent: Vec<Vec<u8>> = (0..50).map(|n| bytes(1300, n)).collect();
+    for packet in &sent {
+        assert!(a.datagram_limit().is_some_and(|limit| limit < packet.len()));
+        a.send(b.key, packet, packet.len()).await;
+    }
+    let mut got = Vec::new();
+    while got.len() < sent.len() {
+        got.push(b.packets().await.1);
+    }
+    // Each by a stream of its own, in any order.
+    got.sort();
+    let mut sent = sent;
+    sent.sort();
+    assert!(got == sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_packet_waits_for_no_other() {
+    let scene = Scene::new().await;
+    let mut a = Client::new(&scene, Way::Quic, holder(1, 1)).await;
+    let mut b = Client::new(&scene, Way::Quic, holder(1, 2)).await;
+    // As if a part of it were lost, and sent again much later.
+    let whole = Session::long(b.key, Batch::single(&[1; 9000]).expect("a batch"));
+    let mut half = a.stream().await;
+    half.write_all(&whole[..5000]).await.expect("writes");
+    a.send(b.key, &[2; 9000], 9000).await;
+    assert_eq!(b.packets().await.1, [2; 9000]);
+    half.write_all(&whole[5000..]).await.expect("writes");
+    half.finish().expect("ends");
+    assert_eq!(b.packets().await.1, [1; 9000]);
+    // What is no frame ends the service.
+    let mut junk = a.stream().await;
+    junk.write_all(&whole[..5000]).await.expect("writes");
+    junk.finish().expect("ends");
+    assert_eq!(a.next().await, Err(SessionError::Refused(Refusal::Malformed)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_over_ipv6_reach_every_way() {
+    let any = |text: &str| Some(text.parse().expect("an address"));
+    let both = Options { quic: any("[::]:0"), tls: any("[::]:0"), ..options() };
+    let scene = Scene::with(both).await;
+    let by = |ip: &str| {
+        let at = |port| (ip.parse::<IpAddr>().expect("an address"), port).into();
+        let Addresses { quic, tls, .. } = scene.addresses;
+        let addresses = Addresses { quic: at(quic.port()), tls: at(tls.port()), ..scene.addresses };
+        Relay { addresses, fingerprint: scene.fingerprint.clone() }
+    };
+    let (v4, v6) = (by("127.0.0.1"), by("::1"));
+    let ways = [(&v4, Way::Quic), (&v4, Way::Tls), (&v6, Way::Quic), (&v6, Way::Tls)];
+    let mut node = 1;
+    for (from, from_way) in ways {
+        for (to, to_way) in ways {
+            let mut a = Client::new(from, from_way, holder(1, node)).await;
+            let mut b = Client::new(to, to_way, holder(1, node + 1)).await;
+            node += 2;
+            for len in [1, 1000, 9000] {
+                let sent = bytes(len, 5);
+                a.send(b.key, &sent, len).await;
+                assert_eq!(b.packets().await, (a.key, sent.clone(), len));
+                b.send(a.key, &sent, len).await;
+                assert_eq!(a.packets().await, (b.key, sent, len));
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

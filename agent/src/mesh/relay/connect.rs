@@ -15,7 +15,8 @@ use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 use super::{LineId, trust};
 use crate::io::divert::MARK;
@@ -26,6 +27,8 @@ const QUIC_PATIENCE: Duration = Duration::from_secs(2);
 const TLS_PATIENCE: Duration = Duration::from_secs(5);
 /// Pieces that wait to be written; of packets, what comes on top is dropped.
 const WAITING: usize = 512;
+/// Streams of long packets that are under way; what comes on top is dropped.
+const LONG: usize = 32;
 /// The longest head of an answer to the upgrade.
 const LONGEST_HEAD: usize = 4 << 10;
 
@@ -45,6 +48,8 @@ pub(super) struct Line {
     /// Where the relay is.
     pub(super) remote: SocketAddr,
     quic: Option<quinn::Connection>,
+    /// Places for packets that are too long for datagrams.
+    long: Arc<Semaphore>,
     writer: mpsc::Sender<Vec<u8>>,
 }
 
@@ -63,8 +68,8 @@ impl Line {
         output.is_empty() || self.writer.try_send(output).is_ok()
     }
 
-    /// Sends packets: by datagrams if they fit, else by the stream. What does not fit there is lost,
-    /// as on any full link.
+    /// Sends packets: by datagrams if they fit, else by a QUIC stream of their own; over TLS by the one
+    /// stream. What there is no room for is lost, as on any full link.
     pub(super) fn send(&mut self, to: PublicKey, batch: Batch<'_>) {
         if let Some(quic) = &self.quic {
             let limit = quic.max_datagram_size().unwrap_or(0);
@@ -72,14 +77,28 @@ impl Line {
                 for datagram in datagrams {
                     let _ = quic.send_datagram(datagram.into());
                 }
-                return;
+            } else if let Ok(place) = self.long.clone().try_acquire_owned() {
+                let (quic, bytes) = (quic.clone(), Session::long(to, batch));
+                tokio::spawn(async move {
+                    // A connection that is over says so where it is read.
+                    let _ = write_long(&quic, &bytes).await;
+                    drop(place);
+                });
             }
+            return;
         }
         if self.writer.capacity() > WAITING / 8 {
             self.session.send(to, batch);
             self.flush();
         }
     }
+}
+
+async fn write_long(quic: &quinn::Connection, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stream = quic.open_uni().await?;
+    stream.write_all(bytes).await?;
+    // Ends at once: what is written is still delivered.
+    Ok(stream.finish()?)
 }
 
 /// Connects, and hands on what comes until the connection ends.
@@ -157,8 +176,16 @@ async fn over_quic(
     let by = Carrier { name: "QUIC", remote: quic.remote_address(), quic: Some(quic.clone()) };
     let written = say_connected(admission, exporter, by, id, to).await?;
     let long = async {
+        // Beside each other: one that lost something holds up none.
+        let mut streams = JoinSet::new();
         loop {
-            read(quic.accept_uni().await?, id, to).await?;
+            tokio::select! {
+                stream = quic.accept_uni() => {
+                    let (stream, to) = (stream?, to.clone());
+                    streams.spawn(async move { read(stream, id, &to).await });
+                }
+                Some(ended) = streams.join_next() => ended??,
+            }
         }
     };
     let short = async {
@@ -196,7 +223,8 @@ async fn say_connected(
     let (writer, written) = mpsc::channel(WAITING);
     let Carrier { name, remote, quic } = by;
     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-    let mut line = Line { session, carrier: name, remote, quic, writer };
+    let mut line =
+        Line { session, carrier: name, remote, quic, long: Arc::new(Semaphore::new(LONG)), writer };
     line.flush();
     to.send(Incoming::Connected(id, Box::new(line))).await?;
     Ok(written)

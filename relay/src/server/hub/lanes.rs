@@ -96,7 +96,9 @@ impl Hub {
 
     /// Gives data to the connection of the node at the other end.
     fn up(&mut self, lane: LaneId, batch: &[u8], stride: usize) {
-        let mut payload = Vec::with_capacity(batch.len());
+        // Not more than is used: it may wait for long.
+        let headers = batch.len().div_ceil(stride) * LANE_HEADER_LEN;
+        let mut payload = Vec::with_capacity(batch.len().saturating_sub(headers));
         for datagram in batch.chunks(stride) {
             payload.extend_from_slice(&datagram[LANE_HEADER_LEN..]);
         }

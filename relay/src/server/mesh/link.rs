@@ -2,7 +2,6 @@
 //! packets that are too long for a datagram of the path.
 
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt as _;
 use proto::mesh::{MESH_DATA_HEADER_LEN, MeshFrame};
 use proto::relay::{Batch, Framing, finish_frame, split_frame, start_frame};
 use quinn::{Connection, SendDatagramError, SendStream, VarInt};
@@ -13,13 +12,12 @@ use tokio::task::JoinSet;
 use super::greet::Greeted;
 use super::{LinkUp, Shared, ToLine, ToMesh};
 use crate::core::{Delivery, LinkId, ToLink, Transit};
+use crate::server::datagrams;
 use crate::server::hub_handle::{HubHandle, ToHub};
-use crate::server::stream::write_all;
+use crate::server::stream::{take, write_all};
 
 /// What one read of a stream may bring.
 const READ: usize = 64 << 10;
-/// Datagrams that the hub is told of together.
-const TOGETHER: usize = 64;
 
 /// Carries what the hub gives and what the other relay sends, until one of them ends it.
 pub(super) async fn serve(shared: &Shared, greeted: Greeted) {
@@ -63,7 +61,7 @@ async fn read_frames(
             }
         }
         if whole > 0 {
-            let frames = held.split_to(whole).freeze();
+            let frames = take(&mut held, whole);
             if hub.tell(ToHub::Mesh(ToMesh::Frames(id, frames))).await.is_err() {
                 return;
             }
@@ -87,14 +85,11 @@ async fn read_long(connection: &Connection, id: LinkId, hub: &HubHandle) {
 }
 
 async fn read_datagrams(connection: &Connection, id: LinkId, hub: &HubHandle) {
-    while let Ok(first) = connection.read_datagram().await {
-        let mut datagrams = vec![first];
-        while datagrams.len() < TOGETHER
-            && let Some(Ok(next)) = connection.read_datagram().now_or_never()
+    loop {
+        let datagrams = datagrams::receive(connection).await;
+        if datagrams.is_empty()
+            || hub.tell(ToHub::Mesh(ToMesh::Datagrams(id, datagrams))).await.is_err()
         {
-            datagrams.push(next);
-        }
-        if hub.tell(ToHub::Mesh(ToMesh::Datagrams(id, datagrams))).await.is_err() {
             return;
         }
     }

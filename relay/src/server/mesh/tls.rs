@@ -10,6 +10,8 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
+use crate::server::udp_socket;
+
 /// The name in certificates between relays.
 pub(super) const NAME: &str = "mesh.nearwire";
 /// What the other may have on its way to us in a stream, and in datagrams.
@@ -18,7 +20,6 @@ const WINDOW: u32 = 1 << 20;
 const LONG: u32 = 256;
 /// The core finds a dead link long before; this ends what it has let go.
 const SILENCE: Duration = Duration::from_secs(5);
-const SOCKET_BUFFER: usize = 7 << 20;
 
 /// Opens the endpoint, which takes and dials.
 pub(super) fn endpoint(address: SocketAddr) -> Result<Endpoint> {
@@ -27,8 +28,7 @@ pub(super) fn endpoint(address: SocketAddr) -> Result<Endpoint> {
     server.transport_config(transport.clone());
     let mut client = ClientConfig::new(Arc::new(dialling()?));
     client.transport_config(transport);
-    let socket = socket(address)
-        .with_context(|| format!("listening on {address} for other relays (`mesh`)"))?;
+    let socket = udp_socket::bound(address, "mesh")?.into();
     let runtime = Arc::new(quinn::TokioRuntime);
     let mut endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime)
         .context("starting QUIC between relays")?;
@@ -73,16 +73,4 @@ fn transport() -> Result<TransportConfig> {
         .datagram_send_buffer_size(WINDOW as usize)
         .max_idle_timeout(Some(SILENCE.try_into().context("the idle time of QUIC")?));
     Ok(transport)
-}
-
-fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
-    let domain = socket2::Domain::for_address(address);
-    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
-    socket.set_send_buffer_size(SOCKET_BUFFER)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
 }

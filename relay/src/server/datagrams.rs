@@ -1,0 +1,25 @@
+//! Datagrams of a QUIC connection, those that have come together taken together.
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use quinn::Connection;
+
+/// The hub is told of so many at most at once.
+const TOGETHER: usize = 64;
+
+/// What comes next, and what is there with it; nothing if the connection is over.
+///
+/// Each is in memory of its own: as quinn gives it, it holds all that came in the same receive, up to
+/// 64 KiB, and it may wait for long.
+pub(super) async fn receive(connection: &Connection) -> Vec<Bytes> {
+    let mut datagrams = Vec::new();
+    if let Ok(first) = connection.read_datagram().await {
+        datagrams.push(Bytes::copy_from_slice(&first));
+        while datagrams.len() < TOGETHER
+            && let Some(Ok(next)) = connection.read_datagram().now_or_never()
+        {
+            datagrams.push(Bytes::copy_from_slice(&next));
+        }
+    }
+    datagrams
+}
