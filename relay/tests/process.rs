@@ -19,11 +19,19 @@ impl Drop for Running {
 }
 
 fn start(flags: &[&str]) -> Running {
+    run(&mut command(flags))
+}
+
+fn run(command: &mut Command) -> Running {
+    Running(command.stderr(Stdio::piped()).spawn().expect("starts"))
+}
+
+fn command(flags: &[&str]) -> Command {
     let key = format!("1:{}", PublicKey::from([7; 32]).to_base64());
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearwire-relay"));
     command.args(["--control-keys", &key, "--self-signed", "relay.test", "--drain-time", "300"]);
     command.args(["--quic", "127.0.0.1:0", "--tls", "127.0.0.1:0"]).args(flags);
-    Running(command.stderr(Stdio::piped()).spawn().expect("starts"))
+    command
 }
 
 #[test]
@@ -48,17 +56,40 @@ fn it_says_where_it_serves_and_ends_when_told() {
 fn a_port_that_is_taken_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let relay = start(&["--admin", &address]);
+    let said = failure(start(&["--admin", &address]));
+    assert!(said.contains(&address) && said.contains("`admin`"), "{said}");
+}
+
+/// What it says as it ends by itself.
+fn failure(mut relay: Running) -> String {
     let deadline = Instant::now() + Duration::from_secs(10);
-    let mut relay = relay;
     while relay.0.try_wait().expect("waits").is_none() {
-        assert!(Instant::now() < deadline, "it runs although {address} is taken");
+        assert!(Instant::now() < deadline, "it runs");
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut said = String::new();
     let mut words = relay.0.stderr.take().expect("its words");
     std::io::Read::read_to_string(&mut words, &mut said).expect("text");
-    assert!(said.contains(&address) && said.contains("`admin`"), "{said}");
+    said
+}
+
+#[test]
+fn a_flag_counts_before_the_environment_and_that_before_the_file() {
+    // None of them can be had, so it says which it wanted.
+    let taken = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let [file, environment, flag] =
+        taken.each_ref().map(|port| port.local_addr().expect("an address").to_string());
+    let path = std::env::temp_dir().join(format!("nearwire-relay-{}.toml", std::process::id()));
+    std::fs::write(&path, format!("admin = \"{file}\"\n")).expect("a file");
+    let config = ["--config", path.to_str().expect("UTF-8")];
+    let by_file = failure(start(&config));
+    let by_environment = failure(run(command(&config).env("NEARWIRE_RELAY_ADMIN", &environment)));
+    let flags = [&config[..], &["--admin", &flag]].concat();
+    let by_flag = failure(run(command(&flags).env("NEARWIRE_RELAY_ADMIN", &environment)));
+    std::fs::remove_file(&path).expect("it is there");
+    for (said, wanted) in [(by_file, &file), (by_environment, &environment), (by_flag, &flag)] {
+        assert!(said.contains(wanted), "not {wanted} but {said}");
+    }
 }
 
 #[test]

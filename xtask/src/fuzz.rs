@@ -7,13 +7,14 @@ use anyhow::{Result, ensure};
 use crate::{packages, process, workspace};
 
 /// The targets, one file each in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 18] = [
+const TARGETS: [&str; 19] = [
     "control_message",
     "datagram",
     "dns",
     "host_packet",
     "inner_packet",
     "lane",
+    "lane_frame",
     "mesh_frame",
     "offload",
     "policy_document",

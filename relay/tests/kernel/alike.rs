@@ -5,6 +5,7 @@ use std::time::Duration;
 use proto::lane::LANE_HEADER_LEN;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
+use tokio::net::UdpSocket;
 
 use super::hosts::lanes;
 use super::scene::{Machine, start};
@@ -21,13 +22,13 @@ struct Sent {
 }
 
 /// What anybody might send: of a lane with this header, of none, about one, STUN, and junk.
-fn datagrams(header: [u8; LANE_HEADER_LEN]) -> Vec<Sent> {
-    let mut random = SmallRng::seed_from_u64(7);
+fn datagrams(header: [u8; LANE_HEADER_LEN], seed: u64) -> Vec<Sent> {
+    let mut random = SmallRng::seed_from_u64(seed);
     let mut some = |most: usize| -> Vec<u8> {
         let length = random.random_range(0..most);
         (0..length).map(|_| random.random()).collect()
     };
-    let mut kinds = SmallRng::seed_from_u64(8);
+    let mut kinds = SmallRng::seed_from_u64(!seed);
     let mut all = Vec::new();
     for _ in 0..DATAGRAMS {
         let mut front = header.to_vec();
@@ -49,16 +50,34 @@ fn datagrams(header: [u8; LANE_HEADER_LEN]) -> Vec<Sent> {
     all
 }
 
-/// What arrived at the other end, and what was counted.
-type Outcome = (Vec<Vec<u8>>, Vec<(&'static str, u64)>);
+/// What became of them.
+struct Outcome {
+    /// What arrived at the other end.
+    arrived: Vec<Vec<u8>>,
+    /// The answers that each sender had, by their first bytes and their length: the rest is of this
+    /// lane and this port.
+    answers: [Vec<([u8; 4], usize)>; 2],
+    counted: Vec<(&'static str, u64)>,
+}
 
-async fn outcome(relay: &Machine, v6: bool) -> Outcome {
-    let (_clients, [a, mut b]) = lanes(relay, [1, 2], [v6, !v6]).await;
+/// The answers that a socket has had.
+fn answers(socket: &UdpSocket) -> Vec<([u8; 4], usize)> {
+    let mut bytes = [0; 2048];
+    let received = std::iter::from_fn(|| socket.try_recv(&mut bytes).ok().map(|len| (bytes, len)));
+    let mut answers: Vec<_> =
+        received.map(|(bytes, len)| (*bytes.first_chunk().expect("it is longer"), len)).collect();
+    // What was passed up is answered later than what was not.
+    answers.sort_unstable();
+    answers
+}
+
+async fn outcome(relay: &Machine, v6: [bool; 2], seed: u64) -> Outcome {
+    let (_clients, [a, mut b]) = lanes(relay, [1, 2], v6).await;
     let local = a.socket.local_addr().expect("bound").ip();
-    let other = relay.hosts[0].run(async move { tokio::net::UdpSocket::bind((local, 0)).await });
+    let other = relay.hosts[0].run(async move { UdpSocket::bind((local, 0)).await });
     let other = other.await.expect("a socket");
     let mut arrived: Vec<Vec<u8>> = Vec::new();
-    for some in datagrams(a.end.header()).chunks(AT_ONCE) {
+    for some in datagrams(a.end.header(), seed).chunks(AT_ONCE) {
         for Sent { by_owner, bytes } in some {
             let socket = if *by_owner { &a.socket } else { &other };
             socket.send_to(bytes, a.relay).await.expect("sends");
@@ -82,7 +101,8 @@ async fn outcome(relay: &Machine, v6: bool) -> Outcome {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let now = counted();
         if now == last {
-            return (arrived, now);
+            let answers = [answers(&a.socket), answers(&other)];
+            return Outcome { arrived, answers, counted: now };
         }
         last = now;
     }
@@ -90,16 +110,20 @@ async fn outcome(relay: &Machine, v6: bool) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_make_the_same_of_the_same_datagrams() {
-    for v6 in [false, true] {
+    for v6 in [[false, false], [false, true], [true, false], [true, true]] {
+        let seed = rand::random();
+        println!("IPv6 at each end: {v6:?}, seed {seed}");
         let kernel = start("relay-alike", &[], &[]);
         assert_eq!(kernel.status()["lane_switch"], "xdp");
-        let by_kernel = outcome(&kernel, v6).await;
+        let by_kernel = outcome(&kernel, v6, seed).await;
         let switched = kernel.number("/counters/kernel_packets");
         drop(kernel);
         let user = start("relay-alike", &[], &["--xdp", "off"]);
-        let by_user = outcome(&user, v6).await;
-        assert_eq!(by_kernel.1, by_user.1);
-        assert_eq!(by_kernel.0, by_user.0);
-        assert_eq!(switched, by_kernel.0.len() as u64, "and none of them by user space");
+        let by_user = outcome(&user, v6, seed).await;
+        assert_eq!(by_kernel.counted, by_user.counted);
+        assert_eq!(by_kernel.arrived, by_user.arrived);
+        assert_eq!(by_kernel.answers, by_user.answers);
+        assert!(by_kernel.answers.iter().all(|answers| !answers.is_empty()));
+        assert_eq!(switched, by_kernel.arrived.len() as u64, "and none of them by user space");
     }
 }

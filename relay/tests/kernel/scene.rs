@@ -60,13 +60,18 @@ pub(crate) fn wall() -> UnixSeconds {
 }
 
 pub(crate) fn holder(node: u8) -> Holder {
+    holder_at(node, 0)
+}
+
+/// One that may send so many bytes a second, if not 0.
+pub(crate) fn holder_at(node: u8, node_rate: u64) -> Holder {
     let key = PublicKey::from([node; 32]);
     let ticket = Ticket {
         network: NetworkId([1; 16]),
         node: key,
         identity: signing_key(node).verifying_key(),
         not_after: UnixSeconds(wall().0 + 600),
-        node_rate: 0,
+        node_rate,
         network_rate: 0,
         lanes: 0,
     };

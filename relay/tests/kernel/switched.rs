@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use netns_tests::tcp_transfer;
 
-use super::client::Way;
+use super::client::{Client, Way};
 use super::hosts::{lanes, pair};
-use super::lane::Lane;
-use super::scene::{Machine, RELAYS, start, start_with};
+use super::lane::{Lane, open};
+use super::scene::{Machine, RELAYS, holder_at, start, start_with};
 
 const KERNEL: &str = "/counters/kernel_packets";
 const LENGTHS: [usize; 6] = [1, 32, 148, 1_000, 1_300, 1_400];
@@ -138,4 +138,38 @@ async fn a_lane_moves_and_a_silent_one_ends() {
     let unknown = relay.number("/drops/lane_unknown");
     a.send(b"too late").await;
     relay.until("/drops/lane_unknown", unknown + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tickets_rate_holds_in_the_kernel() {
+    let relay = start("relay-rate", &[], &[]);
+    let [left, right] = &relay.hosts;
+    let scene = relay.seen_from(left.side);
+    let slow = holder_at(1, 20_000);
+    let mut a = left.run(async move { Client::new(&scene, Way::Quic, slow).await }).await;
+    let mut b = right.client(&relay, Way::Tls, 2).await;
+    let [end_a, end_b] = open(&mut a, &mut b).await;
+    let lane_a = left.bind(&end_a, false).await;
+    let mut lane_b = right.bind(&end_b, false).await;
+    let before = relay.number(KERNEL);
+    // Far more than passes at once at any rate.
+    for _ in 0..1_000 {
+        lane_a.send(&[7; 1_000]).await;
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let judged = || relay.number(KERNEL) - before + relay.number("/drops/lane_rate");
+    while judged() < 1_000 {
+        assert!(Instant::now() < deadline, "{} of 1000", judged());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(relay.number(KERNEL) > before, "by the kernel");
+    assert!(relay.number("/drops/lane_rate") > 0);
+    lane_b.receive().await;
+    // Whose ticket says nothing is not held to it.
+    let (dropped, before) = (relay.number("/drops/lane_rate"), relay.number(KERNEL));
+    for _ in 0..300 {
+        lane_b.send(&[7; 1_000]).await;
+    }
+    relay.until(KERNEL, before + 300);
+    assert_eq!(relay.number("/drops/lane_rate"), dropped);
 }
