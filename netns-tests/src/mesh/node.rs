@@ -72,7 +72,7 @@ impl MeshNode {
             program: programs.get("nearwire", "agent")?,
             daemon: None,
             pins: None,
-            clock: Clock::new(&directory),
+            clock: Clock::new(&directory, "daemon"),
             directory,
         };
         node.start_daemon()?;
