@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use super::daemon::Socket;
 use super::format::Format;
-use crate::mesh::NetReport;
 use crate::mesh::rpc::Caller;
+use crate::mesh::{MappingReport, NetReport};
 
 /// Say what this host's network lets through: UDP, IPv4 and IPv6, what its NAT does, and how far relays are
 ///
@@ -24,6 +24,19 @@ impl Args {
     }
 }
 
+fn mapping(report: &MappingReport) -> String {
+    let state = match report.state.as_str() {
+        "none" | "unasked" => "none",
+        state => state,
+    };
+    let granted = report.method.as_ref().zip(report.external);
+    match (granted, &report.reason) {
+        (Some((method, at)), _) => format!("{at}, by {method}"),
+        (None, Some(reason)) => format!("{state}: {reason}"),
+        (None, None) => state.to_owned(),
+    }
+}
+
 fn show(report: &NetReport) {
     let yes = |is: bool| if is { "yes" } else { "no" };
     let list = |addresses: &[std::net::SocketAddr]| {
@@ -34,6 +47,7 @@ fn show(report: &NetReport) {
     println!("IPv4      {}", yes(report.v4));
     println!("IPv6      {}", yes(report.v6));
     println!("NAT       {}", report.nat);
+    println!("mapping   {}", mapping(&report.mapping));
     println!("seen at   {}", list(&report.seen));
     println!("told      {}", list(&report.endpoints));
     for region in &report.regions {

@@ -6,6 +6,7 @@ use engine::Timestamp;
 use proto::control::Netmap;
 use serde::{Deserialize, Serialize};
 
+use super::mapping::MappingReport;
 use super::whereabouts::Whereabouts;
 
 /// The whole.
@@ -17,6 +18,9 @@ pub(crate) struct NetReport {
     pub(crate) v6: bool,
     /// `none`, `easy` (one port for all), `hard` (another for each destination) or `unknown`.
     pub(crate) nat: String,
+    /// Whether the router lets peers in.
+    #[serde(default)]
+    pub(crate) mapping: MappingReport,
     /// Where relays see the WireGuard port.
     pub(crate) seen: Vec<SocketAddr>,
     /// Where peers are told to try.
@@ -33,7 +37,12 @@ pub(crate) struct RegionReport {
 }
 
 impl NetReport {
-    pub(super) fn new(whereabouts: &Whereabouts, netmap: Option<&Netmap>, now: Timestamp) -> Self {
+    pub(super) fn new(
+        whereabouts: &Whereabouts,
+        netmap: Option<&Netmap>,
+        mapping: MappingReport,
+        now: Timestamp,
+    ) -> Self {
         let seen = whereabouts.seen();
         let endpoints = whereabouts.endpoints().to_vec();
         let regions = netmap.iter().flat_map(|netmap| &netmap.regions).map(|region| {
@@ -43,7 +52,7 @@ impl NetReport {
         });
         let regions = regions.collect();
         let nat = match whereabouts.is_hard() {
-            _ if !seen.is_empty() && seen.iter().all(|at| whereabouts.is_local(at.ip())) => "none",
+            _ if whereabouts.is_open() == Some(true) => "none",
             Some(true) => "hard",
             Some(false) => "easy",
             None => "unknown",
@@ -53,6 +62,7 @@ impl NetReport {
             v4: seen.iter().any(SocketAddr::is_ipv4),
             v6: seen.iter().any(SocketAddr::is_ipv6),
             nat: nat.to_owned(),
+            mapping,
             seen,
             endpoints,
             regions,

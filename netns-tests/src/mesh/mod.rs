@@ -2,6 +2,7 @@
 
 mod clock;
 mod hub;
+mod igd;
 mod nat;
 mod node;
 mod relays;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 pub use hub::{Hub, HubOptions};
+pub use igd::{Asked, Igd};
 pub use nat::{Nat, SharedCarrier};
 pub use node::{MeshNode, RESOLV_CONF};
 pub use relays::Spread;

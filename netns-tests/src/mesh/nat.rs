@@ -67,7 +67,7 @@ impl Nat {
         (strict(self) && hard(other)) || (hard(self) && strict(other))
     }
 
-    fn rules(self, outside: &str, inside: &str) -> String {
+    pub(super) fn rules(self, outside: &str, inside: &str) -> String {
         let in_by = |who: &str| {
             format!(
                 "chain in {{ type nat hook prerouting priority -100; \

@@ -8,6 +8,7 @@ mod lanes;
 mod lasting;
 mod lengths;
 mod live;
+mod mapped;
 mod moves;
 mod names;
 mod nats;

@@ -353,7 +353,7 @@ mod tests {
             Err(Refusal::Stranger),
             "whose is not known"
         );
-        let call = seal(&Probe::Call(Call { hard: false, answers: true, at: vec![at] }));
+        let call = seal(&Probe::Call(Call { answers: true, at: vec![at], ..Call::default() }));
         assert_eq!(probing.try_take(([127, 1, 0, 2], 9).into(), &call, NOW), Ok(()));
         assert_eq!(probing.try_take(at, &ping(2), NOW), Ok(()));
         assert_eq!((ways(&probing, LIAR), ways(&probing, OWNER)), (0, 1));

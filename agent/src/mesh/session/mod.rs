@@ -27,6 +27,7 @@ use super::interface::MeshInterface;
 use super::kept_netmap::KeptNetmap;
 use super::keys::KeyRing;
 use super::links::Links;
+use super::mapping::Mapper;
 use super::names::MeshNames;
 use super::netcheck::NetReport;
 use super::paths::{MeshPaths, Observed, PathReport, SpareProbe};
@@ -78,6 +79,7 @@ pub(super) struct Mesh {
     keys: KeyRing,
     netmap: KeptNetmap,
     links: Links,
+    mapper: Mapper,
     names: MeshNames,
     standing: watch::Sender<Link>,
     paths: MeshPaths,
@@ -141,6 +143,7 @@ impl Mesh {
             keys,
             netmap: KeptNetmap::new(store),
             links: Links::start()?,
+            mapper: Mapper::start(),
             names,
             standing,
             paths,
@@ -183,7 +186,7 @@ impl Mesh {
                         drop(reply.send(self.paths.explain(&node, clock::now())));
                     }
                     Some(Ask::Netcheck(reply)) => {
-                        let report = NetReport::new(&self.whereabouts, self.netmap.get(), clock::now());
+                        let report = NetReport::new(&self.whereabouts, self.netmap.get(), self.mapping_report(), clock::now());
                         drop(reply.send(report));
                     }
                     Some(Ask::Rotate(reply)) => drop(reply.send(self.ask_rotation())),
@@ -210,6 +213,7 @@ impl Mesh {
                     Err(RecvError::Closed) => flows_over = true,
                 },
                 Some(()) = moved(&mut moves) => self.look_around().await,
+                () = self.mapper.changed() => self.take_mapping().await,
                 _ = &mut deleted => break,
                 _ = tick.tick() => self.tick().await,
             }
@@ -217,6 +221,7 @@ impl Mesh {
         self.netmap.keep();
         self.interface.stop().await;
         self.names.stop().await;
+        self.mapper.stop().await;
         "taken down"
     }
 
@@ -231,6 +236,7 @@ impl Mesh {
             self.plan_links().await;
         }
         self.ask_relays().await;
+        self.ask_router(now).await;
         self.settle_home().await;
         let begins_elsewhere = self.links.home().is_none();
         if !self.paths.is_awake(now) && (begins_elsewhere || now - self.looked >= IDLE_LOOK) {

@@ -23,6 +23,7 @@ impl Mesh {
             warnings: self.warnings(),
             flows: self.flows.counts,
             paths: self.paths.counts(),
+            mapping: self.mapping_report(),
             resolver: self.names.address(),
             ..Status::default()
         };

@@ -23,6 +23,7 @@ impl Mesh {
             self.paths.take(from, datagram, now);
             self.walk_paths().await;
         } else if self.whereabouts.answer(datagram, now) {
+            self.mapper.doubt();
             self.gather().await;
             self.tell_paths();
             self.settle_home().await;
@@ -51,8 +52,11 @@ impl Mesh {
             }
         }
         // Our own router may have been started anew.
-        if steps.relayed && self.whereabouts.ask_soon(clock::now()) {
-            self.ask_relays().await;
+        if steps.relayed {
+            self.mapper.doubt();
+            if self.whereabouts.ask_soon(clock::now()) {
+                self.ask_relays().await;
+            }
         }
     }
 
