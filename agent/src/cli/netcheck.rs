@@ -7,9 +7,15 @@ use super::format::Format;
 use crate::mesh::rpc::Caller;
 use crate::mesh::{MappingReport, NetReport};
 
-/// Say what this host's network lets through: UDP, IPv4 and IPv6, what its NAT does, and how far relays are
+/// Say what this host's network lets through: UDP, IPv4 and IPv6, what its NAT and its router do, whether
+/// something wants a log-in first, and how far relays are
 ///
-/// It is what the relays have seen in the last seconds; without relays nothing is known.
+/// What relays have seen in the last seconds, and what the host finds out by itself in some two seconds.
+///
+/// NAT: `none`, `easy` (one port for all), `hard` (another for each destination). filtering: whether it lets in
+/// who was never sent to (`open`) or not (`closed`), which shows only where the router brings back what is sent
+/// to itself (hairpin). mapping: where the router lets peers in, as this node has asked it to (PCP, NAT-PMP, UPnP).
+/// portal: `yes` if something else than the control plane's host answers for it and sends to another place.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -47,7 +53,14 @@ fn show(report: &NetReport) {
     println!("IPv4      {}", yes(report.v4));
     println!("IPv6      {}", yes(report.v6));
     println!("NAT       {}", report.nat);
+    println!("filtering {}", report.filtering);
+    println!("hairpin   {}", report.hairpin);
     println!("mapping   {}", mapping(&report.mapping));
+    println!("control   {}", report.control);
+    match &report.portal_url {
+        Some(url) => println!("portal    {}: {url}", report.captive_portal),
+        None => println!("portal    {}", report.captive_portal),
+    }
     println!("seen at   {}", list(&report.seen));
     println!("told      {}", list(&report.endpoints));
     for region in &report.regions {

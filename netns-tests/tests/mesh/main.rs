@@ -12,6 +12,7 @@ mod mapped;
 mod moves;
 mod names;
 mod nats;
+mod netcheck;
 mod outage;
 mod outside;
 mod paths;

@@ -29,7 +29,7 @@ use super::keys::KeyRing;
 use super::links::Links;
 use super::mapping::Mapper;
 use super::names::MeshNames;
-use super::netcheck::NetReport;
+use super::netcheck::{Awaited, NetReport};
 use super::paths::{MeshPaths, Observed, PathReport, SpareProbe};
 use super::state::{Settings, State};
 use super::status::Status;
@@ -91,6 +91,8 @@ pub(super) struct Mesh {
     /// Whether the line is there.
     connected: bool,
     clocks: Clocks,
+    /// What netcheck has sent to this node itself.
+    awaited: Awaited,
 }
 
 /// What a mesh is started from.
@@ -153,6 +155,7 @@ impl Mesh {
             flows: FlowReports::default(),
             connected: false,
             clocks: Clocks::new(now, clock::kernel()),
+            awaited: Awaited::default(),
         };
         mesh.keys.keep_port(mesh.node.lock().await.port());
         if let Some(netmap) = netmap {
@@ -185,10 +188,7 @@ impl Mesh {
                     Some(Ask::Explain(node, reply)) => {
                         drop(reply.send(self.paths.explain(&node, clock::now())));
                     }
-                    Some(Ask::Netcheck(reply)) => {
-                        let report = NetReport::new(&self.whereabouts, self.netmap.get(), self.mapping_report(), clock::now());
-                        drop(reply.send(report));
-                    }
+                    Some(Ask::Netcheck(reply)) => self.check_network(reply),
                     Some(Ask::Rotate(reply)) => drop(reply.send(self.ask_rotation())),
                     Some(Ask::Leave(reply)) => {
                         // The daemon forgets the node when it hears that this was done.

@@ -22,6 +22,8 @@ impl Mesh {
         if is_probe(datagram) {
             self.paths.take(from, datagram, now);
             self.walk_paths().await;
+        } else if self.awaited.take(datagram) {
+            tracing::debug!(%from, "the router brings back what is sent to itself");
         } else if self.whereabouts.answer(datagram, now) {
             self.mapper.doubt();
             self.gather().await;
