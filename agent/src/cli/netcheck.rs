@@ -52,6 +52,9 @@ fn show(report: &NetReport) {
     println!("UDP       {}", yes(report.udp));
     println!("IPv4      {}", yes(report.v4));
     println!("IPv6      {}", yes(report.v6));
+    if let Some(prefix) = &report.nat64 {
+        println!("NAT64     {prefix}");
+    }
     println!("NAT       {}", report.nat);
     println!("filtering {}", report.filtering);
     println!("hairpin   {}", report.hairpin);

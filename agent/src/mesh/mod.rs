@@ -20,6 +20,7 @@ mod links;
 mod mapping;
 mod metrics;
 mod names;
+mod nat64;
 mod netcheck;
 mod outside;
 mod paths;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine::Timestamp;
 use ipnet::IpNet;
 use paths::{Own, Rule};
-use proto::control::{MAX_ENDPOINTS, Netmap, RegionId};
+use proto::control::{MAX_ENDPOINTS, Netmap, Region, RegionId};
 use proto::probe::MAX_CALLED;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -54,7 +54,7 @@ impl Whereabouts {
     /// What to ask from the port now, and whom.
     pub(super) fn questions(
         &mut self,
-        netmap: &Netmap,
+        regions: &[Region],
         now: Timestamp,
     ) -> Vec<(SocketAddr, Vec<u8>)> {
         let random = || {
@@ -63,7 +63,7 @@ impl Whereabouts {
             let _ = OsRng.try_fill_bytes(&mut transaction);
             transaction
         };
-        self.reflexive.questions(&netmap.regions, random, now)
+        self.reflexive.questions(regions, random, now)
     }
 
     /// Asks at once, if that was not done a moment ago.

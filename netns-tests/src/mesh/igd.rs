@@ -141,7 +141,7 @@ fn program() -> Result<PathBuf> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(UNPACKED);
     ensure!(
         program.exists(),
-        "{} is missing: cargo xtask test, or mkdir -p it and unpack Debian's miniupnpd-nftables there",
+        "{} is missing: cargo xtask test unpacks Debian's miniupnpd-nftables there",
         program.display()
     );
     program.canonicalize().context("miniupnpd")

@@ -4,6 +4,7 @@ mod clock;
 mod hub;
 mod igd;
 mod nat;
+mod nat64;
 mod node;
 mod relays;
 mod wires;

@@ -34,6 +34,9 @@ pub(crate) struct NetReport {
     /// or `unneeded`.
     #[serde(default)]
     pub(crate) hairpin: String,
+    /// The prefix by which a host without IPv4 reaches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nat64: Option<String>,
     /// `connected`, or why not.
     #[serde(default)]
     pub(crate) control: String,

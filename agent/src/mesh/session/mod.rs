@@ -29,6 +29,7 @@ use super::keys::KeyRing;
 use super::links::Links;
 use super::mapping::Mapper;
 use super::names::MeshNames;
+use super::nat64::Nat64;
 use super::netcheck::{Awaited, NetReport};
 use super::paths::{MeshPaths, Observed, PathReport, SpareProbe};
 use super::state::{Settings, State};
@@ -80,6 +81,7 @@ pub(super) struct Mesh {
     netmap: KeptNetmap,
     links: Links,
     mapper: Mapper,
+    nat64: Nat64,
     names: MeshNames,
     standing: watch::Sender<Link>,
     paths: MeshPaths,
@@ -146,6 +148,7 @@ impl Mesh {
             netmap: KeptNetmap::new(store),
             links: Links::start()?,
             mapper: Mapper::start(),
+            nat64: Nat64::new(),
             names,
             standing,
             paths,
@@ -157,6 +160,7 @@ impl Mesh {
             clocks: Clocks::new(now, clock::kernel()),
             awaited: Awaited::default(),
         };
+        mesh.nat64.look(&mesh.interface.local.networks);
         mesh.keys.keep_port(mesh.node.lock().await.port());
         if let Some(netmap) = netmap {
             mesh.adopt(netmap).await;
@@ -213,6 +217,7 @@ impl Mesh {
                     Err(RecvError::Closed) => flows_over = true,
                 },
                 Some(()) = moved(&mut moves) => self.look_around().await,
+                () = self.nat64.changed() => self.take_nat64().await,
                 () = self.mapper.changed() => self.take_mapping().await,
                 _ = &mut deleted => break,
                 _ = tick.tick() => self.tick().await,
@@ -271,7 +276,8 @@ impl Mesh {
 
     async fn ask_relays(&mut self) {
         let Some(netmap) = self.netmap.get() else { return };
-        let questions = self.whereabouts.questions(netmap, clock::now());
+        let regions = self.regions(netmap);
+        let questions = self.whereabouts.questions(&regions, clock::now());
         if !questions.is_empty() {
             let node = self.node.lock().await;
             for (to, question) in questions {

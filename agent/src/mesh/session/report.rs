@@ -60,7 +60,9 @@ impl Mesh {
     /// Finds out what is not known of the network, beside everything else.
     pub(super) fn check_network(&mut self, reply: oneshot::Sender<NetReport>) {
         let netmap = self.netmap.get();
-        let report = NetReport::new(&self.whereabouts, netmap, self.mapping_report(), clock::now());
+        let mut report =
+            NetReport::new(&self.whereabouts, netmap, self.mapping_report(), clock::now());
+        report.nat64 = self.nat64.prefix.map(|prefix| prefix.to_string());
         let away = match self.standing.borrow().clone() {
             Link::Connected | Link::Pending => None,
             Link::Connecting => Some("it has not answered yet".to_owned()),

@@ -1,11 +1,12 @@
 //! What the control plane is told: where this node is, what it has put in force, its keys, its flows.
 
+use std::borrow::Cow;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use engine::{KeyChange, Timestamp};
 use paths::Rule;
-use proto::control::{Applied, Report};
+use proto::control::{Applied, Netmap, Region, Report};
 
 use super::{Mesh, unix_now};
 use crate::io::clock;
@@ -25,6 +26,7 @@ impl Mesh {
             let now = clock::now();
             self.whereabouts.start_over(now);
             self.mapper.start_over();
+            self.nat64.look(&self.interface.local.networks);
             self.tell_paths();
             let changes = self.paths.start_over(now);
             self.change_paths(changes).await;
@@ -90,6 +92,23 @@ impl Mesh {
             self.tell_paths();
             self.walk_paths().await;
         }
+    }
+
+    /// The host reaches hosts of IPv4 otherwise.
+    pub(super) async fn take_nat64(&mut self) {
+        let prefix = self.nat64.prefix;
+        tracing::info!(prefix = prefix.map(|p| p.to_string()), "the way to IPv4 is another");
+        self.paths.set_nat64(prefix);
+        self.whereabouts.start_over(clock::now());
+        self.ask_relays().await;
+        self.plan_links().await;
+        self.set_paths().await;
+    }
+
+    /// The relays, as this host reaches them.
+    pub(super) fn regions<'a>(&self, netmap: &'a Netmap) -> Cow<'a, [Region]> {
+        let regions = &netmap.regions;
+        self.nat64.prefix.map_or(regions.into(), |prefix| prefix.regions(regions).into())
     }
 
     pub(super) fn applied(&self) -> Option<Applied> {
