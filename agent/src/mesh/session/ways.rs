@@ -7,7 +7,7 @@ use engine::PathChange;
 use proto::probe::is_probe;
 
 use super::Mesh;
-use crate::io::{clock, network};
+use crate::io::clock;
 
 /// Traffic this much older than the last look is asked for again: the clocks of shards are a moment behind.
 const BEHIND: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ impl Mesh {
         let is_longer =
             |change: &PathChange| matches!(change, PathChange::Fits(bytes) if *bytes > LONG);
         if steps.changes.iter().any(|(_, change)| is_longer(change)) {
-            network::forget_lengths();
+            self.interface.forget_lengths().await;
         }
         {
             let node = self.node.lock().await;
