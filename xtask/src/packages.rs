@@ -47,6 +47,10 @@ pub(crate) const UNPACKED: &[&str] = &[
     "tayga",
 ];
 
+/// Of those, the ones that make routers: what maps ports, and NAT64 with its DNS.
+pub(crate) const ROUTERS: &[&str] = &["miniupnpd-nftables", "tayga"];
+pub(crate) const FOR_ROUTERS: &[Need] = &[("dnsmasq", "dnsmasq-base")];
+
 /// What it takes to raise a tunnel and to send through it.
 pub(crate) const FOR_TUNNELS: &[Need] = &[
     ("wg", "wireguard-tools"),
