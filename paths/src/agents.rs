@@ -9,6 +9,7 @@ use proto::control::NodeId;
 use proto::probe::Probe;
 use rand::RngCore;
 
+use crate::candidates::Origin;
 use crate::explain::Explained;
 use crate::peer::{Observed, Own, Peer, Theirs, World};
 use crate::refusal::Refusal;
@@ -85,8 +86,8 @@ pub struct Counters {
     pub pings: u64,
     /// Searches of a hard NAT's ports.
     pub birthdays: u64,
-    /// Direct ways that were found, by [`crate::Origin`].
-    pub found: [u64; 4],
+    /// Direct ways that were found, by [`Origin`].
+    pub found: [u64; Origin::ALL.len()],
     /// Changes of ways.
     pub changes: u64,
 }
@@ -123,6 +124,9 @@ impl Paths {
         let before = std::mem::replace(&mut self.own, own);
         if before.rule != self.own.rule {
             self.each(now, Peer::choose);
+        }
+        if self.own.mapped.is_some() && before.mapped != self.own.mapped {
+            self.each(now, Peer::look_again);
         }
     }
 

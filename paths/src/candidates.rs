@@ -17,6 +17,8 @@ const MOST_SEEN: usize = 8;
 /// How an address became known. What comes first is kept when there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
+    /// The peer's router has mapped it, as a call says.
+    Mapped,
     /// By the control plane.
     Told,
     /// By a call.
@@ -29,12 +31,13 @@ pub enum Origin {
 
 impl Origin {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Told, Self::Called, Self::Seen, Self::Guessed];
+    pub const ALL: [Self; 5] = [Self::Mapped, Self::Told, Self::Called, Self::Seen, Self::Guessed];
 
     /// For people, and for counters.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Mapped => "mapped",
             Self::Told => "told",
             Self::Called => "called",
             Self::Seen => "seen",

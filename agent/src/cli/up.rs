@@ -59,6 +59,9 @@ pub(super) struct Args {
     /// The UDP port of WireGuard [default: the one that it had, else any]
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
+    /// Do not ask the router to let peers in (PCP, NAT-PMP, UPnP)
+    #[arg(long)]
+    no_port_mapping: bool,
     /// Use only these ways to peers: `any`, `relay` (peers do not learn this node's addresses by its
     /// packets) or `direct` (without a direct way, packets go nowhere)
     #[arg(long, value_name = "WAYS", default_value = "any", value_parser = rule)]
@@ -90,6 +93,7 @@ impl Args {
             accept_routes: self.accept_routes,
             names: !self.no_names,
             port: self.port,
+            no_port_mapping: self.no_port_mapping,
             path: self.path,
         };
         let auth_key = self.auth_key.map(read_key).transpose()?;

@@ -13,6 +13,7 @@ use rand::rngs::OsRng;
 
 use super::home::Home;
 use super::keys::KeyRing;
+use super::nat64::Prefix;
 use super::relay::{PeerNumber, Plan, RelayHome, RelayPeer, Relays};
 
 /// See the module.
@@ -87,9 +88,16 @@ impl Links {
         self.relays.way(*self.numbers.get(peer)?)
     }
 
-    /// Tells the relays' task whom it serves; `engine` is the WireGuard port, `local` the host's own
-    /// addresses.
-    pub(super) fn plan(&mut self, netmap: &Netmap, keys: &KeyRing, engine: u16, local: &[IpNet]) {
+    /// Tells the relays' task whom it serves; `nat64` is how the host reaches IPv4 without
+    /// having it, `engine` the WireGuard port, `local` the host's own addresses.
+    pub(super) fn plan(
+        &mut self,
+        netmap: &Netmap,
+        nat64: Option<Prefix>,
+        keys: &KeyRing,
+        engine: u16,
+        local: &[IpNet],
+    ) {
         let Some(identity) = keys.identity() else { return };
         let mut peers = BTreeMap::new();
         let used: BTreeSet<_> = self.numbers.values().copied().collect();
@@ -106,7 +114,9 @@ impl Links {
             peers.insert(number, RelayPeer { keys, home: peer.home });
         }
         self.relays.set(Plan {
-            regions: netmap.regions.clone(),
+            regions: nat64
+                .map_or_else(|| netmap.regions.clone(), |prefix| prefix.regions(&netmap.regions)),
+            nat64,
             home: self.home.region(),
             tickets: keys.tickets(netmap),
             identity: Some(identity.node_key.clone()),

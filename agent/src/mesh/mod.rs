@@ -17,8 +17,10 @@ mod interface;
 mod kept_netmap;
 mod keys;
 mod links;
+mod mapping;
 mod metrics;
 mod names;
+mod nat64;
 mod netcheck;
 mod outside;
 mod paths;
@@ -36,6 +38,7 @@ pub(crate) mod store;
 mod wanted;
 mod whereabouts;
 
+pub(crate) use self::mapping::MappingReport;
 pub(crate) use self::paths::PathReport;
 pub(crate) use daemon::{Options, Up, run};
 pub(crate) use netcheck::NetReport;

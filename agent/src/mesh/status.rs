@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::flows::FlowCounts;
+use super::mapping::MappingReport;
 use super::paths::PathCounts;
 use super::relay::RelayHome;
 use super::wanted::RefusedRoute;
@@ -57,6 +58,9 @@ pub(crate) struct Status {
     /// What was done to find ways to peers.
     #[serde(default)]
     pub(crate) paths: PathCounts,
+    /// Whether the router lets peers in.
+    #[serde(default)]
+    pub(crate) mapping: MappingReport,
     pub(crate) peers: Vec<PeerStatus>,
 }
 

@@ -19,6 +19,8 @@ use crate::process::Process;
 pub(super) const ADDRESS: &str = "10.255.0.1";
 pub(super) const RELAY_ADMIN: &str = "127.0.0.1:9443";
 pub(super) const CONTROL: &str = "10.255.0.1:8443";
+/// Its name, for those who know no IPv4.
+pub(super) const NAME: &str = "control.test";
 /// Where the other instance of the control plane is.
 const OTHER: &str = "10.255.0.2:8443";
 /// Where relays are. The ports of their pages for operators follow the first's.
@@ -57,6 +59,9 @@ pub struct Hub {
     pub(super) delay: Duration,
     pub(super) wires: Wires,
     pub(super) links: Links,
+    /// What runs on routers; it ends with the hub, and what it has written goes.
+    pub(super) services: std::cell::RefCell<Vec<Process>>,
+    pub(super) directories: std::cell::RefCell<Vec<Directory>>,
 }
 
 impl Hub {
@@ -92,8 +97,10 @@ impl Hub {
         }
         host.sysctl("net.ipv4.ip_forward", if options.forwards { "1" } else { "0" })?;
         let directory = Directory::new("hub")?;
-        let signed = rcgen::generate_simple_self_signed(RELAYS.map(str::to_owned))
-            .context("making a certificate")?;
+        let signed = rcgen::generate_simple_self_signed(
+            [&RELAYS[..], &[NAME]].concat().iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
+        )
+        .context("making a certificate")?;
         fs::write(directory.file("cert.pem"), signed.cert.pem())?;
         fs::write(directory.file("key.pem"), signed.signing_key.serialize_pem())?;
         fs::write(directory.file("seal.key"), SEAL)?;
@@ -115,6 +122,8 @@ impl Hub {
             delay: Duration::ZERO,
             wires: Wires::default(),
             links: Links::default(),
+            services: std::cell::RefCell::default(),
+            directories: std::cell::RefCell::default(),
         };
         hub.start_control()?;
         let place = hub.place()?;
@@ -255,6 +264,12 @@ impl Hub {
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://{CONTROL}")
+    }
+
+    /// The same, by its name.
+    pub(super) fn named_url(&self) -> Result<String> {
+        let (_, port) = CONTROL.split_once(':').context("a port")?;
+        Ok(format!("https://{NAME}:{port}"))
     }
 
     /// The address of its other instance.

@@ -40,6 +40,8 @@ const SEEN_PINGS: usize = 64;
 pub struct Own {
     /// Where it may be reached, what the world sees first.
     pub at: Vec<SocketAddr>,
+    /// Where a router has promised to bring to it what comes.
+    pub mapped: Option<SocketAddr>,
     /// Whether its NAT gives each destination another port.
     pub hard: bool,
     /// The networks of the mesh: nobody is reached through itself.
@@ -202,6 +204,13 @@ impl Peer {
             self.begin_mtu(world);
         }
         if self.is_active(world.now) {
+            self.search.begin(world.now);
+        }
+    }
+
+    /// There is another way to this node: peers that are reached by the relay are told.
+    pub(crate) fn look_again(&mut self, world: &mut World<'_>) {
+        if self.is_active(world.now) && self.choice.route().is_none() {
             self.search.begin(world.now);
         }
     }

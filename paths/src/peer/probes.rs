@@ -3,7 +3,7 @@
 use proto::probe::{Call, PingId, Pong, Probe, Received};
 
 use super::time::STALL;
-use super::{Peer, SEEN_PINGS, World};
+use super::{Own, Peer, SEEN_PINGS, World};
 use crate::agents::Action;
 use crate::candidates::{Origin, is_sensible};
 use crate::refusal::Refusal;
@@ -103,7 +103,11 @@ impl Peer {
         }
         let inside = &world.own.inside;
         let named: Vec<_> = call.at.iter().copied().filter(|at| is_sensible(*at, inside)).collect();
-        self.candidates.name(Origin::Called, &named, self.choice.route(), world.now);
+        let mapped: Vec<_> =
+            call.mapped.into_iter().filter(|at| is_sensible(*at, inside)).collect();
+        let used = self.choice.route();
+        self.candidates.name(Origin::Called, &named, used, world.now);
+        self.candidates.name(Origin::Mapped, &mapped, used, world.now);
         (self.hard, self.called_at) = (call.hard, named);
         self.called = Some(world.now);
         if self.choice == Choice::Relay {
@@ -123,8 +127,9 @@ impl Peer {
     pub(super) fn call(&self, answers: bool, world: &mut World<'_>) {
         if self.theirs.relay {
             world.counters.calls += 1;
-            let (at, hard) = (world.own.at.clone(), world.own.hard);
-            self.send(Via::Relay, Probe::Call(Call { hard, answers, at }), world);
+            let Own { at, mapped, hard, .. } = world.own;
+            let call = Call { hard: *hard, answers, at: at.clone(), mapped: *mapped };
+            self.send(Via::Relay, Probe::Call(call), world);
         }
     }
 }

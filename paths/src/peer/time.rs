@@ -108,7 +108,9 @@ impl Peer {
     fn begin_birthday(&mut self, world: &mut World<'_>) {
         let now = world.now;
         let both_known = !self.called_at.is_empty();
-        let target = self.called_at.iter().copied().find(|at| at.is_ipv4());
+        // A host without IPv4 has other addresses for those, what the world sees first here, too.
+        let v4 = self.called_at.iter().find(|at| at.is_ipv4());
+        let target = v4.or(self.called_at.first()).copied();
         let Some(target) = target.filter(|_| both_known && world.own.hard != self.hard) else {
             return;
         };

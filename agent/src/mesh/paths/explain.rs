@@ -35,7 +35,8 @@ pub(crate) struct PathReport {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RouteReport {
     pub(crate) to: SocketAddr,
-    /// `told` by the control plane, `called` by the peer, `seen` from its pings, `guessed`.
+    /// `mapped` by the peer's router, `told` by the control plane, `called` by the peer, `seen` from its
+    /// pings, `guessed`.
     pub(crate) origin: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rtt_ms: Option<f64>,

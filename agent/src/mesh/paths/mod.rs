@@ -16,6 +16,7 @@ use proto::key::PublicKey;
 use tokio::sync::mpsc;
 
 use crate::io::udp::Length;
+use crate::mesh::nat64::Prefix;
 use crate::mesh::secret::Secret;
 pub(crate) use explain::{PathCounts, PathReport};
 pub(crate) use plain::Observed;
@@ -64,6 +65,10 @@ impl MeshPaths {
     /// There is a peer, with these ways to it. Gives what has to be changed at once.
     pub(crate) fn set(&mut self, peer: PathPeer, now: Timestamp) -> Vec<PathChange> {
         let id = peer.id;
+        let mut peer = peer;
+        if let Some(prefix) = self.probing.nat64 {
+            peer.endpoints.iter_mut().for_each(|at| *at = prefix.reach(*at));
+        }
         let PathPeer { key, endpoints, relay, .. } = match self.probing.set(peer, now) {
             Ok(change) => {
                 self.plain.remove(&id);
@@ -141,6 +146,11 @@ impl MeshPaths {
     /// Takes a probe that came on a spare socket.
     pub(crate) fn take_spare(&mut self, probe: &SpareProbe, now: Timestamp) {
         self.probing.take_spare(probe, now);
+    }
+
+    /// Peers' addresses of IPv4 are reached by this prefix from now on.
+    pub(crate) const fn set_nat64(&mut self, prefix: Option<Prefix>) {
+        self.probing.nat64 = prefix;
     }
 
     /// The WireGuard port is this.

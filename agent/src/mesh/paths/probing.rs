@@ -17,6 +17,7 @@ use super::owners::Owners;
 use super::spares::{SpareProbe, Spares};
 use super::{PathPeer, Steps};
 use crate::io::udp::Length;
+use crate::mesh::nat64::Prefix;
 use crate::mesh::secret::Secret;
 
 /// A peer with traffic pings more often than this.
@@ -34,6 +35,8 @@ pub(super) struct Probing {
     pinged: Option<Timestamp>,
     pub(super) refusals: Refusals,
     pub(super) spares: Spares,
+    /// By which addresses of IPv4 are reached, on a host without it.
+    pub(super) nat64: Option<Prefix>,
 }
 
 struct Known {
@@ -55,6 +58,7 @@ impl Probing {
             pinged: None,
             refusals: Refusals::default(),
             spares: Spares::new(spares),
+            nat64: None,
         }
     }
 
@@ -173,7 +177,10 @@ impl Probing {
         if relayed.is_none() && from.ip().is_loopback() {
             return Err(Refusal::WrongWay);
         }
-        let (id, probe) = self.open(datagram, relayed)?;
+        let (id, mut probe) = self.open(datagram, relayed)?;
+        if let (Some(prefix), Probe::Call(call)) = (self.nat64, &mut probe) {
+            call.at.iter_mut().chain(&mut call.mapped).for_each(|at| *at = prefix.reach(*at));
+        }
         let via = relayed.map_or_else(|| Via::Direct(Route::from(from)), |_| Via::Relay);
         if matches!((via, &probe), (Via::Direct(_), Probe::Ping { .. })) {
             self.pinged = Some(now);
@@ -353,7 +360,7 @@ mod tests {
             Err(Refusal::Stranger),
             "whose is not known"
         );
-        let call = seal(&Probe::Call(Call { hard: false, answers: true, at: vec![at] }));
+        let call = seal(&Probe::Call(Call { answers: true, at: vec![at], ..Call::default() }));
         assert_eq!(probing.try_take(([127, 1, 0, 2], 9).into(), &call, NOW), Ok(()));
         assert_eq!(probing.try_take(at, &ping(2), NOW), Ok(()));
         assert_eq!((ways(&probing, LIAR), ways(&probing, OWNER)), (0, 1));

@@ -258,6 +258,7 @@ impl Task {
         if self.plan.local != plan.local {
             self.lanes.rebind();
         }
+        self.lanes.nat64 = plan.nat64;
         let numbers = &plan.peers;
         self.ways.send_modify(|ways| ways.retain(|peer, _| numbers.contains_key(peer)));
         self.busy.said.retain(|peer, _| numbers.contains_key(peer));

@@ -9,12 +9,15 @@ use proto::ticket::SignedTicket;
 use serde::{Deserialize, Serialize};
 
 use super::port::PeerNumber;
+use crate::mesh::nat64::Prefix;
 use crate::mesh::secret::Secret;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) regions: Vec<Region>,
+    /// By which this host reaches what relays name of IPv4.
+    pub(crate) nat64: Option<Prefix>,
     pub(crate) home: Option<RegionId>,
     /// By which keys the node is served, the one to send by first.
     pub(crate) tickets: Vec<(PublicKey, SignedTicket)>,

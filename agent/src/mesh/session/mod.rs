@@ -27,8 +27,10 @@ use super::interface::MeshInterface;
 use super::kept_netmap::KeptNetmap;
 use super::keys::KeyRing;
 use super::links::Links;
+use super::mapping::Mapper;
 use super::names::MeshNames;
-use super::netcheck::NetReport;
+use super::nat64::Nat64;
+use super::netcheck::{Awaited, NetReport};
 use super::paths::{MeshPaths, Observed, PathReport, SpareProbe};
 use super::state::{Settings, State};
 use super::status::Status;
@@ -78,6 +80,8 @@ pub(super) struct Mesh {
     keys: KeyRing,
     netmap: KeptNetmap,
     links: Links,
+    mapper: Mapper,
+    nat64: Nat64,
     names: MeshNames,
     standing: watch::Sender<Link>,
     paths: MeshPaths,
@@ -89,6 +93,8 @@ pub(super) struct Mesh {
     /// Whether the line is there.
     connected: bool,
     clocks: Clocks,
+    /// What netcheck has sent to this node itself.
+    awaited: Awaited,
 }
 
 /// What a mesh is started from.
@@ -141,6 +147,8 @@ impl Mesh {
             keys,
             netmap: KeptNetmap::new(store),
             links: Links::start()?,
+            mapper: Mapper::start(),
+            nat64: Nat64::new(),
             names,
             standing,
             paths,
@@ -150,7 +158,9 @@ impl Mesh {
             flows: FlowReports::default(),
             connected: false,
             clocks: Clocks::new(now, clock::kernel()),
+            awaited: Awaited::default(),
         };
+        mesh.nat64.look(&mesh.interface.local.networks);
         mesh.keys.keep_port(mesh.node.lock().await.port());
         if let Some(netmap) = netmap {
             mesh.adopt(netmap).await;
@@ -182,10 +192,7 @@ impl Mesh {
                     Some(Ask::Explain(node, reply)) => {
                         drop(reply.send(self.paths.explain(&node, clock::now())));
                     }
-                    Some(Ask::Netcheck(reply)) => {
-                        let report = NetReport::new(&self.whereabouts, self.netmap.get(), clock::now());
-                        drop(reply.send(report));
-                    }
+                    Some(Ask::Netcheck(reply)) => self.check_network(reply),
                     Some(Ask::Rotate(reply)) => drop(reply.send(self.ask_rotation())),
                     Some(Ask::Leave(reply)) => {
                         // The daemon forgets the node when it hears that this was done.
@@ -210,6 +217,8 @@ impl Mesh {
                     Err(RecvError::Closed) => flows_over = true,
                 },
                 Some(()) = moved(&mut moves) => self.look_around().await,
+                () = self.nat64.changed() => self.take_nat64().await,
+                () = self.mapper.changed() => self.take_mapping().await,
                 _ = &mut deleted => break,
                 _ = tick.tick() => self.tick().await,
             }
@@ -217,6 +226,7 @@ impl Mesh {
         self.netmap.keep();
         self.interface.stop().await;
         self.names.stop().await;
+        self.mapper.stop().await;
         "taken down"
     }
 
@@ -231,6 +241,7 @@ impl Mesh {
             self.plan_links().await;
         }
         self.ask_relays().await;
+        self.ask_router(now).await;
         self.settle_home().await;
         let begins_elsewhere = self.links.home().is_none();
         if !self.paths.is_awake(now) && (begins_elsewhere || now - self.looked >= IDLE_LOOK) {
@@ -265,7 +276,8 @@ impl Mesh {
 
     async fn ask_relays(&mut self) {
         let Some(netmap) = self.netmap.get() else { return };
-        let questions = self.whereabouts.questions(netmap, clock::now());
+        let regions = self.regions(netmap);
+        let questions = self.whereabouts.questions(&regions, clock::now());
         if !questions.is_empty() {
             let node = self.node.lock().await;
             for (to, question) in questions {

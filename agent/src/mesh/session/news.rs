@@ -79,7 +79,7 @@ impl Mesh {
         }
     }
 
-    async fn set_paths(&mut self) {
+    pub(super) async fn set_paths(&mut self) {
         let now = clock::now();
         let mut changes = Vec::new();
         let applied = &self.interface.applied.peers;
@@ -120,7 +120,8 @@ impl Mesh {
     pub(super) async fn plan_links(&mut self) {
         let engine = self.node.lock().await.port();
         if let Some(netmap) = self.netmap.get() {
-            self.links.plan(netmap, &self.keys, engine, &self.interface.local.networks);
+            let local = &self.interface.local.networks;
+            self.links.plan(netmap, self.nat64.prefix, &self.keys, engine, local);
         }
     }
 

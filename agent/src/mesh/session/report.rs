@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use engine::Timestamp;
 use paths::Choice;
 use proto::control::{Netmap, Peer, RegionId};
+use tokio::sync::oneshot;
 
-use super::{Link, Mesh};
+use super::{Link, Mesh, client};
 use crate::io::clock;
+use crate::mesh::netcheck::{Checks, NetReport};
 use crate::mesh::status::{PeerStatus, Status};
 
 impl Mesh {
@@ -23,6 +25,7 @@ impl Mesh {
             warnings: self.warnings(),
             flows: self.flows.counts,
             paths: self.paths.counts(),
+            mapping: self.mapping_report(),
             resolver: self.names.address(),
             ..Status::default()
         };
@@ -52,6 +55,25 @@ impl Mesh {
         status.expires = netmap.me.expires.map(|at| at.0);
         status.peers = self.peer_statuses(netmap).await;
         status
+    }
+
+    /// Finds out what is not known of the network, beside everything else.
+    pub(super) fn check_network(&mut self, reply: oneshot::Sender<NetReport>) {
+        let netmap = self.netmap.get();
+        let mut report =
+            NetReport::new(&self.whereabouts, netmap, self.mapping_report(), clock::now());
+        report.nat64 = self.nat64.prefix.map(|prefix| prefix.to_string());
+        let away = match self.standing.borrow().clone() {
+            Link::Connected | Link::Pending => None,
+            Link::Connecting => Some("it has not answered yet".to_owned()),
+            Link::Offline(reason) | Link::Revoked(reason) => Some(reason),
+        };
+        let control = client(self.keys.settings()).ok();
+        let host = control.and_then(|control| control.server().map(|(host, _)| host.to_owned()));
+        let checks = Checks::new(report, netmap, away, host, &mut self.awaited);
+        let node = self.node.clone();
+        // Who has asked may be gone.
+        tokio::spawn(async move { reply.send(checks.run(node).await) });
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -7,7 +7,7 @@ use engine::PathChange;
 use proto::probe::is_probe;
 
 use super::Mesh;
-use crate::io::{clock, network};
+use crate::io::clock;
 
 /// Traffic this much older than the last look is asked for again: the clocks of shards are a moment behind.
 const BEHIND: Duration = Duration::from_millis(100);
@@ -22,7 +22,10 @@ impl Mesh {
         if is_probe(datagram) {
             self.paths.take(from, datagram, now);
             self.walk_paths().await;
+        } else if self.awaited.take(datagram) {
+            tracing::debug!(%from, "the router brings back what is sent to itself");
         } else if self.whereabouts.answer(datagram, now) {
+            self.mapper.doubt();
             self.gather().await;
             self.tell_paths();
             self.settle_home().await;
@@ -39,7 +42,7 @@ impl Mesh {
         let is_longer =
             |change: &PathChange| matches!(change, PathChange::Fits(bytes) if *bytes > LONG);
         if steps.changes.iter().any(|(_, change)| is_longer(change)) {
-            network::forget_lengths();
+            self.interface.forget_lengths().await;
         }
         {
             let node = self.node.lock().await;
@@ -51,8 +54,11 @@ impl Mesh {
             }
         }
         // Our own router may have been started anew.
-        if steps.relayed && self.whereabouts.ask_soon(clock::now()) {
-            self.ask_relays().await;
+        if steps.relayed {
+            self.mapper.doubt();
+            if self.whereabouts.ask_soon(clock::now()) {
+                self.ask_relays().await;
+            }
         }
     }
 
