@@ -22,6 +22,7 @@ mod names;
 mod netcheck;
 mod outside;
 mod paths;
+mod peer_relay;
 mod reflexive;
 mod relay;
 mod rotation;

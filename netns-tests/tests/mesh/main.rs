@@ -14,6 +14,7 @@ mod nats;
 mod outage;
 mod outside;
 mod paths;
+mod peer_relays;
 mod policy;
 mod renewal;
 mod revocation;

@@ -44,8 +44,8 @@ impl Args {
         if self.json {
             let summary = json!({
                 "file": policy.file, "valid": true, "errors": [], "warnings": warnings,
-                "rules": rules, "relays": relays, "groups": groups, "hosts": hosts, "tags": tags, "tests": tests,
-                "nodes": nodes.len(), "table_entries": entries,
+                "rules": rules, "relays": relays, "groups": groups, "hosts": hosts, "tags": tags,
+                "tests": tests, "nodes": nodes.len(), "table_entries": entries,
             });
             println!("{summary}");
         } else {

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use control_client::{Client, Trust};
 use engine::Timestamp;
-use proto::control::{Netmap, NodeId};
+use proto::control::{Netmap, NodeId, Report};
 use proto::key::PublicKey;
 use proto::ticket::UnixSeconds;
 use proto::uapi::Set;
@@ -30,6 +30,7 @@ use super::links::Links;
 use super::names::MeshNames;
 use super::netcheck::NetReport;
 use super::paths::{MeshPaths, Observed, PathReport, SpareProbe};
+use super::peer_relay::PeerRelay;
 use super::state::{Settings, State};
 use super::status::Status;
 use super::store::Store;
@@ -78,6 +79,7 @@ pub(super) struct Mesh {
     keys: KeyRing,
     netmap: KeptNetmap,
     links: Links,
+    peer_relay: PeerRelay,
     names: MeshNames,
     standing: watch::Sender<Link>,
     paths: MeshPaths,
@@ -129,6 +131,7 @@ impl Mesh {
         let node_keys = (identity.node_key.clone(), identity.next_node_key.clone());
         let line = control::keep(client(&state.settings)?, id, node_keys);
         let now = clock::now();
+        let peer_relay = PeerRelay::start(state.settings.peer_relay)?;
         let mut keys = KeyRing::new(store.clone(), state, now);
         let (say_spare, spare_probes) = mpsc::channel(SPARE_PROBES);
         let mut paths = MeshPaths::new(&keys.probe_key()?, say_spare);
@@ -141,6 +144,7 @@ impl Mesh {
             keys,
             netmap: KeptNetmap::new(store),
             links: Links::start()?,
+            peer_relay,
             names,
             standing,
             paths,
@@ -180,7 +184,7 @@ impl Mesh {
                 ask = asked.recv() => match ask {
                     Some(Ask::Status(reply)) => drop(reply.send(self.status().await)),
                     Some(Ask::Explain(node, reply)) => {
-                        drop(reply.send(self.paths.explain(&node, clock::now())));
+                        drop(reply.send(self.explain(&node)));
                     }
                     Some(Ask::Netcheck(reply)) => {
                         let report = NetReport::new(&self.whereabouts, self.netmap.get(), clock::now());
@@ -198,9 +202,9 @@ impl Mesh {
                     self.paths.take_spare(&probe, clock::now());
                     self.walk_paths().await;
                 }
-                Some(relay) = self.links.busy() => {
-                    self.paths.relayed(relay, clock::now());
-                    self.walk_paths().await;
+                Some(news) = self.links.news() => self.hear_relays(news).await,
+                Some(offer) = self.peer_relay.changed() => {
+                    self.report(Report { relay: Some(offer), ..Report::default() }).await;
                 }
                 () = until(self.paths.poll_timeout()) => self.walk_paths().await,
                 _ = look.tick(), if self.paths.is_awake(clock::now()) => self.count_traffic().await,
