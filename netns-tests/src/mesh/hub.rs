@@ -16,7 +16,7 @@ use crate::lab::Lab;
 use crate::process::Process;
 
 /// Where the first control plane and the first relay are, for every node alike.
-const ADDRESS: &str = "10.255.0.1";
+pub(super) const ADDRESS: &str = "10.255.0.1";
 pub(super) const RELAY_ADMIN: &str = "127.0.0.1:9443";
 pub(super) const CONTROL: &str = "10.255.0.1:8443";
 /// Where the other instance of the control plane is.

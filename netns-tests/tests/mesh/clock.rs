@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use netns_tests::{Pinger, ping};
+use netns_tests::{Pinger, ping, wait_until};
 
-use crate::scene::{DIRECT, Scene};
+use crate::scene::{DIRECT, RELAYED, Scene};
 
 /// A key is due after thirty.
 const DAYS: i32 = 40;
 const PATIENCE: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_clock_that_jumps_changes_a_key_once_and_loses_nothing() -> Result<()> {
@@ -41,5 +42,29 @@ fn a_clock_that_jumps_changes_a_key_once_and_loses_nothing() -> Result<()> {
     b.stop_daemon();
     b.start_daemon()?;
     b.wait_for("connected again", connected);
+    Ok(())
+}
+
+#[test]
+fn a_relay_whose_clock_is_ahead_is_named_with_the_reason_and_serves_when_it_is_set() -> Result<()> {
+    let Scene { a, b, mut hub, lab: _lab } = Scene::new("mesh-relay-clock", RELAYED)?;
+    hub.start_deaf_relay()?;
+    let both = || hub.homes().is_ok_and(|homes| homes == 2);
+    wait_until(LONG, "both at the relay", both);
+    // Tickets are good for an hour.
+    hub.set_relay_clock(2)?;
+    for node in [&a, &b] {
+        node.wait_for("the reason", |status| {
+            let warnings = status["warnings"].to_string();
+            status["relay"].is_null() && warnings.contains("by the relay's clock")
+        });
+        assert!(node.nearwire(&["status"])?.contains("by the relay's clock"));
+    }
+    hub.set_relay_clock(0)?;
+    wait_until(LONG, "both at the relay again", both);
+    for node in [&a, &b] {
+        node.wait_for("no reason any more", |status| status["warnings"] == serde_json::json!([]));
+    }
+    ping(&a.host, &b.address()?)?;
     Ok(())
 }
