@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use dataplane::{Allowance, LaneOptions, LaneSwitch, XdpMode};
 use netns_tests::mesh::{Hub, HubOptions, MeshNode, Nat};
-use netns_tests::{Host, Lab, Pinger, wait_until};
+use netns_tests::{Host, Lab, Pinger, finish_checksums, wait_until};
 use serde_json::Value;
 
 const HUB: HubOptions = HubOptions { forwards: true, relay: true };
@@ -21,6 +22,14 @@ const NOT_GRANTED: &str = r#"{
     "acls": [{ "action": "accept", "src": ["tag:node", "tag:other"], "dst": ["tag:node:*"] }],
 }"#;
 
+/// A veth takes frames that have no buffer only where a program is that could look at them.
+fn receiver(interface: &str) -> Result<LaneSwitch> {
+    let answers = Allowance::new(1, 1);
+    let mut receiver = LaneSwitch::load(LaneOptions { capacity: 1, port: 1, answers })?;
+    receiver.attach(interface, XdpMode::Driver)?;
+    Ok(receiver)
+}
+
 struct Scene {
     a: MeshNode,
     b: MeshNode,
@@ -28,6 +37,7 @@ struct Scene {
     hub: Hub,
     lab: Lab,
     _routers: Vec<Host>,
+    _receiver: LaneSwitch,
 }
 
 impl Scene {
@@ -39,8 +49,12 @@ impl Scene {
         let (b, of_b) = hub.node_behind(&lab, "b", Nat::Symmetric)?;
         routers.extend(of_b);
         let relay = hub.node(&lab, "r")?;
+        let link = hub.link_of(&relay.host)?;
+        let receiver = hub.host.enter(|| receiver(&link))??;
         let key = hub.auth_key(&["--reusable", "--tag", "tag:node"])?;
         for node in [&a, &b] {
+            // What rewrites packets at the relay's device would pass them on unfinished.
+            finish_checksums(&node.host, "eth0")?;
             node.up(&hub, &key, &[])?;
         }
         let key = hub.auth_key(&["--reusable", "--tag", "tag:relay"])?;
@@ -53,7 +67,7 @@ impl Scene {
                 names.contains(&other) && names.contains(&"r") && !status["relay"].is_null()
             });
         }
-        Ok(Self { a, b, relay, hub, lab, _routers: routers })
+        Ok(Self { a, b, relay, hub, lab, _routers: routers, _receiver: receiver })
     }
 
     fn pinger(&self) -> Result<Pinger> {
