@@ -16,6 +16,7 @@ mod netcheck;
 mod outage;
 mod outside;
 mod paths;
+mod peer_relays;
 mod policy;
 mod renewal;
 mod revocation;
