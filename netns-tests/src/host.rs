@@ -153,9 +153,18 @@ impl Host {
     /// # Errors
     /// When none do.
     pub fn link_to(&self, address: &str) -> Result<String> {
+        self.route_word(address, "dev")
+    }
+
+    /// What the route by which packets for an address leave says of `dev`, `via` (the gateway) or `src`
+    /// (the host's own address).
+    ///
+    /// # Errors
+    /// When there is no such route, or it does not say.
+    pub fn route_word(&self, address: &str, word: &str) -> Result<String> {
         let said = self.ip(["-o", "route", "get", address])?.stdout;
-        let link = said.split(" dev ").nth(1).and_then(|rest| rest.split_whitespace().next());
-        Ok(link.with_context(|| format!("no interface: {said}"))?.to_owned())
+        let mut words = said.split_whitespace().skip_while(|at| *at != word).skip(1);
+        Ok(words.next().with_context(|| format!("no `{word}`: {said}"))?.to_owned())
     }
 
     /// Adds or replaces a route: a prefix or `default`, and the gateway's address (which tells the

@@ -111,25 +111,27 @@ impl Evidence {
 
     /// It was left for this.
     pub(crate) fn blame(&mut self, fault: Fault, now: Timestamp) {
-        if fault == Fault::Moved {
-            // Nothing was wrong with it.
-            self.fault = Some((fault, now));
-            return self.forget();
+        // Nothing was wrong with a way whose end has moved.
+        if fault != Fault::Moved {
+            self.bar(fault, now);
         }
+        self.fault = Some((fault, now));
+        self.forget();
+    }
+
+    /// It is not used for a while, longer each time.
+    fn bar(&mut self, fault: Fault, now: Timestamp) {
         if self.fault.is_none_or(|(_, at)| now - at > FORGIVEN) {
             self.faults = 0;
         }
         self.faults = (self.faults + 1).min(16);
-        self.fault = Some((fault, now));
-        let bar = match fault {
-            // A NAT that was started anew: it may work again at once.
-            Fault::Moved => Duration::ZERO,
-            Fault::Died if self.faults == 1 => Duration::ZERO,
-            Fault::Died => DEAD_BAR * (1 << (self.faults - 2)),
-            Fault::Lossy | Fault::Blocked => LOSSY_BAR * (1 << (self.faults - 1)),
+        let bar = match (fault, self.faults) {
+            // A NAT that was started anew may let it pass at once.
+            (Fault::Died, 1) => Duration::ZERO,
+            (Fault::Died, faults) => DEAD_BAR * (1 << (faults - 2)),
+            (_, faults) => LOSSY_BAR * (1 << (faults - 1)),
         };
         self.barred = now + bar.min(LONGEST_BAR);
-        self.forget();
     }
 
     /// What was learnt is of another network, or of another time.

@@ -6,6 +6,7 @@ mod cpu_time;
 mod iperf;
 mod markdown;
 mod micro;
+mod notes;
 mod paths;
 mod plot;
 mod policy;

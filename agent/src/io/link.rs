@@ -66,9 +66,13 @@ pub(crate) async fn watch(name: &str) -> anyhow::Result<mpsc::Receiver<Link>> {
 }
 
 fn state(link: &LinkMessage) -> Link {
-    let mtu = link.attributes.iter().find_map(|attribute| match attribute {
+    Link::Present { up: link.header.flags.contains(LinkFlags::Up), mtu: mtu_of(link) }
+}
+
+/// An interface's MTU, if the kernel said.
+pub(super) fn mtu_of(link: &LinkMessage) -> Option<u16> {
+    link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Mtu(mtu) => Some(u16::try_from(*mtu).unwrap_or(u16::MAX)),
         _ => None,
-    });
-    Link::Present { up: link.header.flags.contains(LinkFlags::Up), mtu }
+    })
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
+use rtnetlink::packet_route::link::LinkFlags;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol,
 };
@@ -17,6 +17,8 @@ use rtnetlink::{
     new_multicast_connection,
 };
 use tokio::sync::mpsc;
+
+use super::link::mtu_of;
 
 /// Our end of the kernel's network configuration.
 pub(crate) struct Network {
@@ -147,11 +149,7 @@ impl Network {
                 && !flags.contains(LinkFlags::Loopback)
                 && link.header.index != self.index
             {
-                let mtu = link.attributes.iter().find_map(|attribute| match attribute {
-                    LinkAttribute::Mtu(mtu) => Some(u16::try_from(*mtu).unwrap_or(u16::MAX)),
-                    _ => None,
-                });
-                up.insert(link.header.index, mtu);
+                up.insert(link.header.index, mtu_of(&link));
             }
         }
         let (mut networks, mut mtu) = (Vec::new(), None);
@@ -171,13 +169,6 @@ impl Network {
         networks.sort_unstable();
         networks.dedup();
         Ok(Local { networks, mtu })
-    }
-
-    /// Sets the interface's MTU.
-    pub(crate) async fn set_mtu(&self, mtu: u16) -> anyhow::Result<()> {
-        let changed = LinkUnspec::new_with_index(self.index).mtu(mtu.into()).build();
-        let changed = self.handle.link().set(changed).execute().await;
-        changed.with_context(|| format!("cannot set the interface's MTU to {mtu}"))
     }
 }
 

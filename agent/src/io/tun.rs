@@ -75,8 +75,7 @@ impl Tun {
             }
         })?;
         let offload = set_offload(&device, wanted);
-        sys::set_mtu(name, DEFAULT_MTU)
-            .with_context(|| format!("cannot set the MTU of {name} to {DEFAULT_MTU}"))?;
+        set_mtu(name, DEFAULT_MTU)?;
         Ok(Self { device, offload })
     }
 
@@ -188,6 +187,11 @@ pub(crate) fn check_name(name: &str) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Sets an interface's MTU.
+pub(crate) fn set_mtu(name: &str, mtu: u16) -> anyhow::Result<()> {
+    sys::set_mtu(name, mtu).with_context(|| format!("cannot set the MTU of {name} to {mtu}"))
 }
 
 /// The index of the interface of this name, if there is one.

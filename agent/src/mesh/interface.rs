@@ -13,11 +13,12 @@ use super::state::Settings;
 use super::steps::{Changes, Steps};
 use super::wanted::Wanted;
 use crate::io::network::{self, Local, Network};
-use crate::io::tun::DEFAULT_MTU;
+use crate::io::tun::{self, DEFAULT_MTU};
 use crate::wg::{PolicyChange, Proposal, SharedNode};
 
 /// The interface, and what it was made so far.
 pub(super) struct MeshInterface {
+    name: String,
     node: SharedNode,
     pub(super) network: Network,
     policies: mpsc::Sender<PolicyChange>,
@@ -53,6 +54,7 @@ impl MeshInterface {
         policies: mpsc::Sender<PolicyChange>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
+            name: name.to_owned(),
             node,
             network: Network::of(name)?,
             outside: Outside::new(name),
@@ -91,7 +93,7 @@ impl MeshInterface {
         }
         let mtu = self.local.mtu.map_or(DEFAULT_MTU, tunnel_mtu);
         if self.mtu != Some(mtu) {
-            match self.network.set_mtu(mtu).await {
+            match tun::set_mtu(&self.name, mtu) {
                 Ok(()) => self.mtu = Some(mtu),
                 Err(error) => self.warn(error),
             }

@@ -47,6 +47,11 @@ impl Links {
         self.relays.home()
     }
 
+    /// Why no relay serves the node, if none does.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.relays.trouble()
+    }
+
     /// Where the engine sends packets for a peer.
     pub(super) fn address(&self, peer: &NodeId) -> Option<SocketAddr> {
         self.numbers.get(peer).map(|number| self.relays.address(*number))

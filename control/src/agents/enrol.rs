@@ -6,19 +6,20 @@ use proto::control::{EnrolRequest, EnrolResponse, NodeId, Standing, common_versi
 use proto::ticket::UnixSeconds;
 use serde_json::json;
 
-use crate::app::{App, now};
+use crate::app::App;
 use crate::body::Raw;
+use crate::clock::now;
 use crate::core::audit::Act;
 use crate::core::bearer::{BearerId, Kind};
 use crate::core::enrolment::{EnrolmentKey, KeyRefusal};
 use crate::core::node::{NODE_KEY_LASTS, Node, not_zero, right_routes};
-use crate::peer::Stranger;
+use crate::peer::Guesser;
 use crate::problem::Problem;
 use crate::store::{Write, random};
 
 pub(super) async fn enrol(
     State(app): State<App>,
-    Stranger(source): Stranger,
+    Guesser(source): Guesser,
     Raw(body): Raw,
 ) -> Result<Json<EnrolResponse>, Problem> {
     let request = EnrolRequest::parse(&body)?;

@@ -8,7 +8,7 @@ use proto::ticket::UnixSeconds;
 
 use super::Hub;
 use super::room::{Room, Seat};
-use crate::app::now;
+use crate::clock::now;
 use crate::store::StoreError;
 
 /// How long a node may be without a stream before it counts as gone.

@@ -20,7 +20,7 @@ pub use listener::Listener;
 pub use news::listen;
 pub use sweep::{Sweep, sweep};
 
-use crate::app::now;
+use crate::clock::now;
 use crate::core::node::Node;
 use crate::core::seal::SealKey;
 use crate::core::session::SessionKeys;

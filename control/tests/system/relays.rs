@@ -71,13 +71,13 @@ async fn relays_of_every_instance_hear_who_has_lost_the_right_and_who_has_it_aga
     let database = Database::postgres().await;
     let scenes = [Scene::start(&database).await, Scene::start(&database).await];
     let [here, there] = &scenes;
-    for name in ["home", "work"] {
+    for name in ["home", "office"] {
         here.network(name).await;
         here.policy(name, OPEN).await;
     }
     let body = || json!({ "tags": ["tag:web"], "reusable": true });
     let key = here.key("home", body()).await;
-    let other_key = here.key("work", body()).await;
+    let other_key = here.key("office", body()).await;
     let one = Agent::join(here.client(), &key, 1).await;
     let two = Agent::join(here.client(), &key, 2).await;
     let three = Agent::join(here.client(), &other_key, 3).await;
@@ -85,7 +85,7 @@ async fn relays_of_every_instance_hear_who_has_lost_the_right_and_who_has_it_aga
         Relay::at(here, &relay_token(here, None).await).await,
         Relay::at(there, &relay_token(here, None).await).await,
     ];
-    let mut own = Relay::at(there, &relay_token(here, Some("work")).await).await;
+    let mut own = Relay::at(there, &relay_token(here, Some("office")).await).await;
     let change = async |node: &Agent, body: Value| {
         let path = format!("/networks/home/nodes/{}", node.id());
         here.ask(Method::PATCH, &path, Some(body)).await;
@@ -101,7 +101,7 @@ async fn relays_of_every_instance_hear_who_has_lost_the_right_and_who_has_it_aga
         relay.until("both are in again", &[]).await;
     }
     here.ask(Method::DELETE, &format!("/networks/home/nodes/{}", one.id()), None).await;
-    here.ask(Method::DELETE, &format!("/networks/work/nodes/{}", three.id()), None).await;
+    here.ask(Method::DELETE, &format!("/networks/office/nodes/{}", three.id()), None).await;
     own.until("it hears of its own network", &[of(&three, 3)]).await;
     // A node that comes anew by the same node key is let in again, as another node.
     one.client.enrol(&request(&key, 1)).await.unwrap();
@@ -109,7 +109,7 @@ async fn relays_of_every_instance_hear_who_has_lost_the_right_and_who_has_it_aga
         relay.until("one has come anew", &[of(&three, 3)]).await;
     }
     let whole = |node: &Agent| Revoked { network: node.netmap.network.id, identity: None };
-    here.ask(Method::DELETE, "/networks/work", None).await;
+    here.ask(Method::DELETE, "/networks/office", None).await;
     for relay in &mut relays {
         relay.until("the network is gone", &[of(&three, 3), whole(&three)]).await;
     }

@@ -16,7 +16,7 @@ use crate::lab::Lab;
 use crate::process::Process;
 
 /// Where the first control plane and the first relay are, for every node alike.
-const ADDRESS: &str = "10.255.0.1";
+pub(super) const ADDRESS: &str = "10.255.0.1";
 pub(super) const RELAY_ADMIN: &str = "127.0.0.1:9443";
 pub(super) const CONTROL: &str = "10.255.0.1:8443";
 /// Its name, for those who know no IPv4.
@@ -51,6 +51,8 @@ pub struct Hub {
     pub(super) relays: Vec<Process>,
     /// The relays'.
     pub(super) clock: Clock,
+    /// The other instance's.
+    other_clock: Clock,
     token: String,
     pub(super) nodes: std::cell::Cell<u8>,
     /// How long links to nodes take, one way.
@@ -103,7 +105,8 @@ impl Hub {
         fs::write(directory.file("key.pem"), signed.signing_key.serialize_pem())?;
         fs::write(directory.file("seal.key"), SEAL)?;
         fs::set_permissions(directory.file("seal.key"), fs::Permissions::from_mode(0o600))?;
-        let clock = Clock::new(&directory);
+        let clock = Clock::new(&directory, "relays");
+        let other_clock = Clock::new(&directory, "other");
         let mut hub = Self {
             host,
             programs,
@@ -113,6 +116,7 @@ impl Hub {
             other: None,
             relays: Vec::new(),
             clock,
+            other_clock,
             token: String::new(),
             nodes: std::cell::Cell::new(0),
             delay: Duration::ZERO,
@@ -152,9 +156,24 @@ impl Hub {
         command.args(["serve", "--listen", listen]).args(self.place()?);
         command.arg("--certificate").arg(self.directory.file("cert.pem"));
         command.arg("--private-key").arg(self.directory.file("key.pem"));
+        if listen == OTHER {
+            self.other_clock.show(&mut command);
+        }
         let process = self.host.spawn_command(command)?;
         process.wait_for_line("serving", PATIENCE)?;
         Ok(process)
+    }
+
+    /// Starts the other instance again, with a clock that is so many minutes ahead of everybody else's;
+    /// gives what it has said of it.
+    ///
+    /// # Errors
+    /// When it does not serve.
+    pub fn set_clock_of_the_other(&mut self, minutes: u32) -> Result<String> {
+        self.other_clock.set(&format!("+{minutes}m"))?;
+        self.other = None;
+        let other = self.other.insert(self.instance(OTHER)?);
+        Ok(other.stderr_so_far())
     }
 
     /// The words that tell where the database is.

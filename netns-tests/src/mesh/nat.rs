@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::hub::CONTROL;
+use super::hub::{ADDRESS, CONTROL};
 use super::{Hub, MeshNode};
 use crate::{Host, Lab};
 
@@ -186,8 +186,8 @@ impl Hub {
     ) -> Result<([MeshNode; 2], Vec<Host>)> {
         let shared = lab.router(&format!("{}'s and {}'s carrier", names[0], names[1]))?;
         let outside = self.connect(lab, &shared)?;
-        let own = shared.run(["sh", "-c", OWN_ADDRESS])?.stdout;
-        shared.run(["nft", &carrier.rules(&outside, own.trim())])?;
+        let own = shared.route_word(ADDRESS, "src")?;
+        shared.run(["nft", &carrier.rules(&outside, &own)])?;
         let mut routers = Vec::new();
         let mut home = |name: &str, number: u8| -> Result<MeshNode> {
             let (host, router) = (lab.host(name)?, lab.router(&format!("{name}'s router"))?);
@@ -207,6 +207,3 @@ impl Hub {
         Ok((nodes, routers))
     }
 }
-
-/// Asks a router for its address in the world.
-const OWN_ADDRESS: &str = "ip -o route get 10.255.0.1 | sed 's/.* src //; s/ .*//'";

@@ -85,7 +85,7 @@ impl MeshNode {
             program: programs.get("nearwire", "agent")?,
             daemon: None,
             pins: None,
-            clock: Clock::new(&directory),
+            clock: Clock::new(&directory, "daemon"),
             directory,
         };
         std::fs::write(node.resolv_conf(), resolv_conf)?;
@@ -209,7 +209,24 @@ impl MeshNode {
     /// When it cannot start or does not end in time.
     pub fn output(&self, words: &[&str]) -> Result<Output> {
         let mut command = self.host.command(&self.program);
-        command.args(words).env("NEARWIRE_SOCKET", self.socket());
+        command.args(words);
+        self.finish(command)
+    }
+
+    /// As [`Self::output`], on a terminal: what it says there is standard output.
+    ///
+    /// # Errors
+    /// As [`Self::output`].
+    pub fn output_on_a_terminal(&self, words: &[&str]) -> Result<Output> {
+        let program = self.program.to_str().context("UTF-8")?;
+        let mut command = self.host.command("script");
+        let words = [&[program], words].concat().join(" ");
+        command.args(["--quiet", "--return", "--command", &words, "/dev/null"]);
+        self.finish(command)
+    }
+
+    fn finish(&self, mut command: std::process::Command) -> Result<Output> {
+        command.env("NEARWIRE_SOCKET", self.socket());
         command.env("NEARWIRE_STATE", self.directory.file("state"));
         self.host.spawn_command(command)?.wait(PATIENCE)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::Hub;
+use super::hub::ADDRESS;
 use crate::host::Host;
 use crate::impaired::ImpairedLink;
 use crate::lab::Lab;
@@ -86,15 +87,12 @@ impl Hub {
     /// # Errors
     /// When the host has no such link.
     pub fn renumber(&self, host: &Host) -> Result<String> {
-        const GATEWAY: &str = "ip -o route get 10.255.0.1 | sed 's/.* via //; s/ .*//'";
-        let ask = |what| Ok::<_, anyhow::Error>(host.run(["sh", "-c", what])?.stdout);
-        let (link, gateway) = (host.link_to("10.255.0.1")?, ask(GATEWAY)?);
-        let gateway = gateway.trim();
+        let (link, gateway) = (host.link_to(ADDRESS)?, host.route_word(ADDRESS, "via")?);
         let network = gateway.strip_suffix(".254").context("it is not at the hub")?;
         let new = format!("{network}.77");
         host.ip(["address", "flush", "dev", &link, "scope", "global"])?;
         host.ip(["address", "add", &format!("{new}/24"), "dev", &link])?;
-        host.route("default", gateway)?;
+        host.route("default", &gateway)?;
         Ok(new)
     }
 

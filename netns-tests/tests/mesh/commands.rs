@@ -57,6 +57,34 @@ fn up_says_by_its_exit_code_how_the_node_is() -> Result<()> {
 }
 
 #[test]
+fn up_shows_what_it_does_on_a_terminal_and_nowhere_else() -> Result<()> {
+    let lab = Lab::new("mesh-progress")?;
+    let mut hub = Hub::start(&lab, DIRECT)?;
+    let a = hub.node(&lab, "a")?;
+    let key = hub.auth_key(&["--tag", "tag:node"])?;
+    let (url, ca) = (hub.url(), hub.ca());
+    let words = ["up", "--control", &url, "--ca", &ca, "--hostname", "a", "--auth-key", &key];
+    let shown = a.output_on_a_terminal(&words)?;
+    let lines: Vec<&str> = shown.stdout.lines().map(str::trim).collect();
+    let steps = [
+        "enrolling ...",
+        "enrolled as a in home ...",
+        "making the interface ...",
+        "connecting ...",
+    ];
+    assert_eq!(shown.status.code(), Some(0), "{shown:?}");
+    assert_eq!(lines.split_last(), Some((&"connected", &steps[..])), "{shown:?}");
+    // A script reads the end alone.
+    let plain = a.output(&words[..7])?;
+    assert_eq!((plain.stdout.as_str(), plain.stderr.as_str()), ("connected\n", ""));
+    hub.stop_control();
+    let shown = a.output_on_a_terminal(&words[..7])?;
+    assert!(shown.stdout.contains("connecting ..."), "{shown:?}");
+    assert_eq!(shown.status.code(), Some(4), "{shown:?}");
+    Ok(())
+}
+
+#[test]
 fn a_node_goes_down_comes_back_and_leaves_for_good() -> Result<()> {
     let Scene { a, b, hub, lab: _lab } = Scene::new("mesh-leaves", DIRECT)?;
     let (code, rotating) = run(&b, &["rotate"])?;

@@ -68,6 +68,25 @@ impl Load {
     }
 }
 
+/// Has both be up, with each other as a peer and a relay at which they are at home.
+fn bring_up(nodes: [&MeshNode; 2], hub: &Hub, key: &str) -> Result<()> {
+    for node in nodes {
+        node.up(hub, key, &[])?;
+    }
+    for node in nodes {
+        node.wait_for("a peer and a home", |status| {
+            !status["relay"].is_null() && status["peers"][0]["name"].is_string()
+        });
+    }
+    Ok(())
+}
+
+/// Waits until both reach each other so.
+fn both_go(a: &MeshNode, b: &MeshNode, path: &str) {
+    a.wait_for_path("b", path);
+    b.wait_for_path("a", path);
+}
+
 #[test]
 fn a_direct_way_that_opens_costs_nothing_and_one_that_is_blocked_two_seconds() -> Result<()> {
     let Scene { a, b, hub, lab: _lab } = Scene::new("mesh-live-ways", BOTH)?;
@@ -76,18 +95,14 @@ fn a_direct_way_that_opens_costs_nothing_and_one_that_is_blocked_two_seconds() -
     a.wait_for_path("b", "relay");
     let load = Load::start(&a, &b)?;
     hub.hinder(None)?;
-    for (node, other) in [(&a, "b"), (&b, "a")] {
-        node.wait_for_path(other, "direct");
-    }
+    both_go(&a, &b, "direct");
     sleep(CALM);
     let felt = load.finish("upgrade")?;
     assert_eq!(felt.lost, 0, "{felt:?}");
 
     let load = Load::start(&a, &b)?;
     hub.hinder(Some(Hindrance::All))?;
-    for (node, other) in [(&a, "b"), (&b, "a")] {
-        node.wait_for_path(other, "relay");
-    }
+    both_go(&a, &b, "relay");
     sleep(CALM);
     let felt = load.finish("downgrade")?;
     assert!(felt.datagrams <= Duration::from_secs(2) + BUSY, "{felt:?}");
@@ -101,14 +116,7 @@ fn by_relays(name: &str, spread: Spread) -> Result<(MeshNode, MeshNode, Hub, Lab
     hub.spread_relays(2, spread)?;
     let (a, b) = (hub.node(&lab, "a")?, hub.node(&lab, "b")?);
     let key = hub.auth_key(&["--reusable", "--tag", "tag:node"])?;
-    for node in [&a, &b] {
-        node.up(&hub, &key, &[])?;
-    }
-    for node in [&a, &b] {
-        node.wait_for("a peer and a home", |status| {
-            !status["relay"].is_null() && status["peers"][0]["name"].is_string()
-        });
-    }
+    bring_up([&a, &b], &hub, &key)?;
     let at_b = b.address()?;
     // Its home may be another in the first seconds, and then the first packet lost.
     wait_until(SOON, "an echo", || answers(&a.host, &at_b, CALM).unwrap_or(false));
@@ -161,9 +169,7 @@ fn a_relay_that_drains_stops_nothing() -> Result<()> {
 fn a_host_that_gets_another_address_is_back_soon() -> Result<()> {
     let Scene { a, b, hub, lab: _lab } = Scene::new("mesh-live-address", BOTH)?;
     ping(&a.host, &b.address()?)?;
-    for (node, other) in [(&a, "b"), (&b, "a")] {
-        node.wait_for_path(other, "direct");
-    }
+    both_go(&a, &b, "direct");
     let load = Load::start(&a, &b)?;
     hub.renumber(&a.host)?;
     sleep(CALM * 5);
@@ -179,25 +185,13 @@ fn a_router_that_starts_anew_costs_some_seconds() -> Result<()> {
     let (a, routers) = hub.node_behind(&lab, "a", Nat::PortRestricted)?;
     let (b, _others) = hub.node_behind(&lab, "b", Nat::PortRestricted)?;
     let key = hub.auth_key(&["--reusable", "--tag", "tag:node"])?;
-    for node in [&a, &b] {
-        node.up(&hub, &key, &[])?;
-    }
-    for node in [&a, &b] {
-        node.wait_for("a peer and a home", |status| {
-            !status["relay"].is_null() && status["peers"][0]["name"].is_string()
-        });
-    }
+    bring_up([&a, &b], &hub, &key)?;
     ping(&a.host, &b.address()?)?;
-    let direct = || {
-        for (node, other) in [(&a, "b"), (&b, "a")] {
-            node.wait_for_path(other, "direct");
-        }
-    };
-    direct();
+    both_go(&a, &b, "direct");
     let load = Load::start(&a, &b)?;
     hub.renumber(&routers[0])?;
     sleep(CALM * 5);
-    direct();
+    both_go(&a, &b, "direct");
     let felt = load.finish("another address of the router")?;
     assert!(felt.datagrams <= Duration::from_secs(2) + BUSY, "{felt:?}");
     Ok(())

@@ -43,7 +43,9 @@ impl Peer {
         let most = world.own.mtu.unwrap_or(USUAL_MTU);
         let is_used = self.choice.route().is_some_and(|route| via == Via::Direct(route));
         let taken = is_used && self.mtu.answered(id, most, world.now);
-        self.tell_fits(world);
+        if taken {
+            self.tell_fits(world);
+        }
         taken
     }
 

@@ -17,7 +17,9 @@ pub enum Refusal {
     #[error("the ticket's signature is not by the control key that it names")]
     ForgedTicket = 4,
     /// The ticket's time is over.
-    #[error("the ticket has expired: ask the control plane for a new one")]
+    #[error(
+        "by the relay's clock the ticket has expired: ask the control plane for a new one, or set the clock"
+    )]
     ExpiredTicket = 5,
     /// The proof is not by the ticket's identity key, or not for this connection.
     #[error("the proof is not by the key that the ticket names, for this connection")]

@@ -17,6 +17,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use netns_tests::mesh::Programs;
 
+use super::notes::Notes;
 use super::samples::{Measure, NEARWIRE, Samples};
 use super::stolen::CpuTime;
 use super::{Machine, Report, Row};
@@ -53,9 +54,6 @@ enum Part {
     Moves,
 }
 
-/// The most characters of a reason in a note.
-const REASON: usize = 300;
-
 /// A number that was found.
 type Found = (Measure, f64);
 
@@ -64,7 +62,7 @@ struct Bench {
     programs: Programs,
     samples: Samples,
     meetings: Vec<pairs::Meeting>,
-    notes: Vec<String>,
+    notes: Notes,
 }
 
 /// Measures.
@@ -82,7 +80,7 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
         programs: Programs::at(programs),
         samples: Samples::default(),
         meetings: Vec::new(),
-        notes: conditions(options.turns),
+        notes: conditions(options.turns).into(),
     };
     let parts = if options.only.is_empty() { Part::value_variants() } else { &options.only };
     let before = CpuTime::now()?;
@@ -95,9 +93,9 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
     let stolen = CpuTime::now()?.stolen_since(before);
     bench
         .notes
-        .push(format!("{stolen:.0} % of the CPU time was withheld by the machine's own host"));
+        .add(format!("{stolen:.0} % of the CPU time was withheld by the machine's own host"));
     let rows = parts.iter().flat_map(|part| part.rows(&bench)).collect();
-    Ok(Report { bench: "paths", machine, rows, notes: bench.notes })
+    Ok(Report { bench: "paths", machine, rows, notes: bench.notes.into_vec() })
 }
 
 fn conditions(turns: u32) -> Vec<String> {
@@ -162,10 +160,7 @@ impl Bench {
             }
             Err(error) => {
                 eprintln!("  {what} failed: {error:#}");
-                let text = format!("{error:#}");
-                let words: Vec<&str> = text.split_whitespace().collect();
-                let reason: String = words.join(" ").chars().take(REASON).collect();
-                self.notes.push(format!("{what} could not be measured: {reason}"));
+                self.notes.missed(what, &error);
             }
         }
     }

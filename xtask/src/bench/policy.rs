@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use super::notes::Notes;
 use super::stolen::CpuTime;
 use super::{Machine, Report, Row};
 use crate::packages::{self, FOR_TUNNELS};
@@ -67,9 +68,6 @@ enum Part {
 /// What is tried again after an error: a machine that stood still for a moment.
 const ATTEMPTS: u32 = 2;
 
-/// The most characters of a reason in a note.
-const REASON: usize = 300;
-
 /// A number that was found: what, of whom.
 type Found = (Measure, &'static str, f64);
 
@@ -80,7 +78,7 @@ struct Bench {
     /// How many rules are measured: few, many, most.
     sizes: [u32; 3],
     samples: Samples,
-    notes: Vec<String>,
+    notes: Notes,
 }
 
 /// Measures.
@@ -93,7 +91,7 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
         turns: options.turns,
         sizes: [10, 1000, options.rules],
         samples: Samples::default(),
-        notes: conditions(options.turns)?,
+        notes: conditions(options.turns)?.into(),
     };
     let parts = if options.only.is_empty() { Part::value_variants() } else { &options.only };
     let before = CpuTime::now()?;
@@ -106,9 +104,11 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
         }
     }
     let stolen = CpuTime::now()?.stolen_since(before);
-    bench.note(format!("{stolen:.0} % of the CPU time was withheld by the machine's own host"));
+    bench
+        .notes
+        .add(format!("{stolen:.0} % of the CPU time was withheld by the machine's own host"));
     let rows = parts.iter().flat_map(|part| part.rows(&bench)).collect();
-    Ok(Report { bench: "policy", machine, rows, notes: bench.notes })
+    Ok(Report { bench: "policy", machine, rows, notes: bench.notes.into_vec() })
 }
 
 fn conditions(turns: u32) -> Result<Vec<String>> {
@@ -194,27 +194,8 @@ impl Bench {
             }
         }
         if let Some(error) = failure {
-            self.missed(what, &error);
+            self.notes.missed(what, &error);
         }
         false
-    }
-
-    /// Notes what could not be measured, and why; once, if it fails in each turn.
-    fn missed(&mut self, what: &str, error: &anyhow::Error) {
-        let error = format!("{error:#}");
-        let title = format!("{what} could not be measured");
-        if !self.notes.iter().any(|note| note.starts_with(&title)) {
-            // A daemon's whole output may follow: it went to standard error.
-            let words: Vec<&str> = error.split_whitespace().collect();
-            let reason: String = words.join(" ").chars().take(REASON).collect();
-            self.note(format!("{title}: {reason}"));
-        }
-    }
-
-    /// Notes something, once.
-    fn note(&mut self, note: String) {
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
-        }
     }
 }

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use super::notes::Notes;
 use super::samples::{Measure, Samples};
 use super::stolen::CpuTime;
 use super::{Machine, Report, Row};
@@ -67,9 +68,6 @@ enum Part {
     Gaps,
 }
 
-/// The most characters of a reason in a note.
-const REASON: usize = 300;
-
 /// A number that was found: what, of whom.
 type Found = (Measure, &'static str, f64);
 
@@ -79,14 +77,14 @@ struct Bench {
     of: Vec<Contestant>,
     quick: bool,
     samples: Samples,
-    notes: Vec<String>,
+    notes: Notes,
 }
 
 /// Measures.
 pub(super) fn measure(options: &Options) -> Result<Report> {
     let machine = Machine::here()?;
     let programs = Programs::ready(options.binary.clone(), options.load.clone())?;
-    let notes = conditions(&programs, options.turns)?;
+    let notes = conditions(&programs, options.turns)?.into();
     let mut bench = Bench {
         programs,
         of: options.of.clone(),
@@ -104,9 +102,11 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
         }
     }
     let stolen = CpuTime::now()?.stolen_since(before);
-    bench.note(format!("{stolen:.0} % of the CPU time was withheld by the machine's own host"));
+    bench
+        .notes
+        .add(format!("{stolen:.0} % of the CPU time was withheld by the machine's own host"));
     let rows = parts.iter().flat_map(|part| part.rows(&bench)).collect();
-    Ok(Report { bench: "relay", machine, rows, notes: bench.notes })
+    Ok(Report { bench: "relay", machine, rows, notes: bench.notes.into_vec() })
 }
 
 fn conditions(programs: &Programs, turns: u32) -> Result<Vec<String>> {
@@ -168,19 +168,8 @@ impl Bench {
             }
             Err(error) => {
                 eprintln!("  {what} failed: {error:#}");
-                // A program's whole output may follow: it went to standard error.
-                let text = format!("{error:#}");
-                let words: Vec<&str> = text.split_whitespace().collect();
-                let reason: String = words.join(" ").chars().take(REASON).collect();
-                self.note(format!("{what} could not be measured: {reason}"));
+                self.notes.missed(what, &error);
             }
-        }
-    }
-
-    /// Notes something, once.
-    fn note(&mut self, note: String) {
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
         }
     }
 }

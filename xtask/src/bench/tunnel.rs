@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::notes::reason;
 use super::stolen::CpuTime;
 use super::{Machine, Report};
 use field::Contestant;
@@ -43,9 +44,6 @@ pub(crate) struct Options {
 
 /// Peers now and then end by themselves when they are configured: what fails is tried again.
 const ATTEMPTS: u32 = 4;
-
-/// The most characters of a reason in a note.
-const REASON: usize = 200;
 
 /// Measures.
 pub(super) fn measure(options: &Options) -> Result<Report> {
@@ -89,21 +87,18 @@ fn attempt(
     turn: u32,
     notes: &mut Vec<String>,
 ) -> Vec<measures::Sample> {
-    let mut reason = String::new();
+    let mut last = String::new();
     for _ in 0..ATTEMPTS {
         match work.measure(contestant) {
             Ok(found) => return found,
             Err(error) => {
-                let error = format!("{error:#}");
-                eprintln!("{} failed: {error}", contestant.name);
-                // A daemon's whole output may follow: it went to standard error.
-                let words: Vec<&str> = error.split_whitespace().collect();
-                reason = words.join(" ").chars().take(REASON).collect();
+                eprintln!("{} failed: {error:#}", contestant.name);
+                last = reason(&error);
             }
         }
     }
     notes.push(format!(
-        "{} has no {work} numbers of turn {turn}: {ATTEMPTS} attempts failed, the last with: {reason}",
+        "{} has no {work} numbers of turn {turn}: {ATTEMPTS} attempts failed, the last with: {last}",
         contestant.name
     ));
     Vec::new()

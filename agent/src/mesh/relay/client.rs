@@ -34,6 +34,8 @@ pub(super) struct Client {
     places: HashMap<ConnectionId, usize>,
     /// Whether connections have ended.
     ended: bool,
+    /// Why the last one did.
+    reason: Option<String>,
     /// When lanes were asked for.
     asked: HashMap<(ConnectionId, PublicKey), Instant>,
     /// Whether the node is at home here, or only sends to those who are.
@@ -59,6 +61,7 @@ impl Client {
             lines: HashMap::new(),
             places: HashMap::new(),
             ended: false,
+            reason: None,
             asked: HashMap::new(),
             is_home,
             used: now,
@@ -119,6 +122,12 @@ impl Client {
         let id = self.homing.home()?;
         let relay = self.relays.get(*self.places.get(&id)?)?;
         Some((relay.host.clone(), self.lines.get(&id)?.carrier))
+    }
+
+    /// Why no relay serves, if none does: what the last one that was tried said.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let reason = self.reason.as_ref().filter(|_| self.homing.home().is_none())?;
+        Some(format!("no relay of the home region serves this node: {reason}"))
     }
 
     /// Lets time pass, and does what is to be done; whether connections have ended since the last time.
@@ -226,8 +235,7 @@ impl Client {
                 }
             }
             Incoming::Ended(id, reason) => {
-                tracing::debug!("a connection to a relay has ended: {reason}");
-                self.ended(id.connection, now);
+                self.ended(id.connection, &reason, now);
             }
             Incoming::Datagram(LineId { connection: id, .. }, bytes) => {
                 let Some(line) = self.lines.get_mut(&id) else { return };
@@ -246,8 +254,7 @@ impl Client {
                     Ok(Some(event)) => self.hear(id, &event, lanes, now),
                     Ok(None) => {}
                     Err(error) => {
-                        tracing::warn!("a relay of region {}: {error}", self.id.0.0);
-                        return self.ended(id, now);
+                        return self.ended(id, &error.to_string(), now);
                     }
                 }
                 self.say(id, |_| {});
@@ -285,7 +292,15 @@ impl Client {
         self.ended = true;
     }
 
-    fn ended(&mut self, id: ConnectionId, now: Instant) {
+    fn ended(&mut self, id: ConnectionId, reason: &str, now: Instant) {
+        // One that was closed here is known no more.
+        if let Some(relay) = self.places.get(&id).and_then(|place| self.relays.get(*place)) {
+            let reason = format!("{}: {reason}", relay.host);
+            if self.reason.as_ref() != Some(&reason) {
+                tracing::info!("a connection to a relay has ended: {reason}");
+            }
+            self.reason = Some(reason);
+        }
         self.forget(id);
         self.homing.ended(id, now);
     }

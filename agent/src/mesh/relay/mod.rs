@@ -31,6 +31,7 @@ use crate::io::udp::Received;
 use client::{Client, ClientId};
 use connect::{Incoming, marked};
 use lanes::{Heard, Lanes, Run};
+use plan::Standing;
 pub(crate) use plan::{Plan, RelayHome, RelayPeer};
 pub(crate) use port::PeerNumber;
 use port::RelayPort;
@@ -58,7 +59,7 @@ struct LineId {
 /// The end that the node holds; the task ends with it.
 pub(crate) struct Relays {
     plans: watch::Sender<Plan>,
-    home: watch::Receiver<Option<RelayHome>>,
+    standing: watch::Receiver<Standing>,
     ways: watch::Receiver<Ways>,
     busy: mpsc::Receiver<PeerNumber>,
     port: u16,
@@ -74,7 +75,7 @@ impl Relays {
         let endpoint = quic_endpoint().context("cannot open a socket for QUIC")?;
         let lanes = Lanes::open_socket().context("cannot open a socket for lanes")?;
         let (plans, plan) = watch::channel(Plan::default());
-        let (said, home) = watch::channel(None);
+        let (say_standing, standing) = watch::channel(Standing::default());
         let (say_ways, ways) = watch::channel(Ways::default());
         let (incoming, inbox) = mpsc::channel(1024);
         let (say_busy, busy) = mpsc::channel(NAMED);
@@ -86,13 +87,13 @@ impl Relays {
             numbers: HashMap::new(),
             clients: HashMap::new(),
             incoming,
-            home: said,
+            standing: say_standing,
             ways: say_ways,
             busy: Busy { to: say_busy, said: HashMap::new() },
             waiting: HashMap::new(),
         };
         tokio::spawn(task.run(plan, inbox));
-        Ok(Self { plans, home, ways, busy, port: number })
+        Ok(Self { plans, standing, ways, busy, port: number })
     }
 
     /// Where the engine sends packets for a peer.
@@ -105,7 +106,12 @@ impl Relays {
     }
 
     pub(crate) fn home(&self) -> Option<RelayHome> {
-        self.home.borrow().clone()
+        self.standing.borrow().home.clone()
+    }
+
+    /// Why no relay of the home region serves the node, if none does.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.standing.borrow().trouble.clone()
     }
 
     /// Waits for a peer that has relayed packets: where the engine sends them.
@@ -128,7 +134,7 @@ struct Task {
     numbers: HashMap<PublicKey, PeerNumber>,
     clients: HashMap<ClientId, Client>,
     incoming: mpsc::Sender<Incoming>,
-    home: watch::Sender<Option<RelayHome>>,
+    standing: watch::Sender<Standing>,
     ways: watch::Sender<Ways>,
     busy: Busy,
     /// Packets that wait for a connection to another region.
@@ -161,7 +167,7 @@ impl Task {
             self.stand_by();
             self.keep_lanes();
             self.send_waiting();
-            self.say_home();
+            self.say_standing();
             let due = self.clients.values().filter_map(Client::poll_timeout);
             let due = due.chain(self.lanes.poll_timeout()).min();
             let due = due.unwrap_or_else(|| Instant::now() + LOOK);
@@ -259,29 +265,34 @@ impl Task {
         self.plan = plan;
         if let Some(home) = self.plan.home {
             self.clients.iter_mut().for_each(|((of, _), client)| client.set_home(*of == home));
-            self.keys().into_iter().for_each(|key| self.visit((home, key)));
+            let keys: Vec<_> = self.keys().collect();
+            keys.into_iter().for_each(|key| self.visit((home, key)));
+        }
+        // Where packets go by a key that is used no more, they are to go by the new one.
+        let first = self.keys().next();
+        if let Some(key) = first {
+            let regions: Vec<_> = self.clients.keys().map(|(region, _)| *region).collect();
+            regions.into_iter().for_each(|region| self.visit((region, key)));
         }
     }
 
-    fn keys(&self) -> Vec<PublicKey> {
-        self.plan.tickets.iter().map(|(key, _)| *key).collect()
+    fn keys(&self) -> impl Iterator<Item = PublicKey> {
+        self.plan.tickets.iter().map(|(key, _)| *key)
     }
 
     /// Is where peers look for this node while its home region does not serve.
     fn stand_by(&mut self) {
         let Some(home) = self.plan.home else { return };
-        let Some(other) = self.plan.stand_in(home) else { return };
         let now = Instant::now();
-        for key in self.keys() {
-            if self.clients.get(&(home, key)).is_some_and(|client| client.is_down(now)) {
-                self.visit((other, key));
-            }
+        let is_down = |key: &PublicKey| {
+            self.clients.get(&(home, *key)).is_some_and(|client| client.is_down(now))
+        };
+        let down: Vec<_> = self.keys().filter(is_down).collect();
+        if down.is_empty() {
+            return;
         }
-        // Where packets go by a key that is used no more, they are to go by the new one.
-        if let Some((key, _)) = self.plan.tickets.first().copied() {
-            let regions: Vec<_> = self.clients.keys().map(|(region, _)| *region).collect();
-            regions.into_iter().for_each(|region| self.visit((region, key)));
-        }
+        let Some(other) = self.plan.stand_in(home) else { return };
+        down.into_iter().for_each(|key| self.visit((other, key)));
     }
 
     /// Connects to a region, if that is not done.
@@ -354,19 +365,23 @@ impl Task {
         run.flush(&mut deliver);
     }
 
-    fn say_home(&self) {
+    fn say_standing(&self) {
+        let of_home = |region| {
+            let clients = self.plan.tickets.iter();
+            clients.filter_map(move |(key, _)| self.clients.get(&(region, *key)))
+        };
         let home = self.plan.home.and_then(|region| {
-            let clients = self
-                .plan
-                .tickets
-                .iter()
-                .filter_map(|(key, _)| self.clients.get(&(region, *key))?.home());
-            let (relay, carrier) = clients.into_iter().next()?;
+            let (relay, carrier) = of_home(region).find_map(Client::home)?;
             Some(RelayHome { region: region.0, relay, carrier: carrier.to_owned() })
         });
-        self.home.send_if_modified(|said| {
-            let is_new = *said != home;
-            *said = home;
+        let trouble = match (&home, self.plan.home) {
+            (None, Some(region)) => of_home(region).find_map(Client::trouble),
+            _ => None,
+        };
+        let standing = Standing { home, trouble };
+        self.standing.send_if_modified(|said| {
+            let is_new = *said != standing;
+            *said = standing;
             is_new
         });
     }

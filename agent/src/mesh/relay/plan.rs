@@ -48,6 +48,14 @@ pub(crate) struct RelayPeer {
     pub(crate) home: Option<RegionId>,
 }
 
+/// How the node stands with the relays of its home region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) home: Option<RelayHome>,
+    /// Why none serves it, as the last one that was tried says.
+    pub(super) trouble: Option<String>,
+}
+
 /// Where the node is at home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RelayHome {

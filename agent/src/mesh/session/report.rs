@@ -77,7 +77,8 @@ impl Mesh {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.interface.warnings.iter().cloned().chain(self.names.trouble()).collect()
+        let of_interface = self.interface.warnings.iter().cloned();
+        of_interface.chain(self.names.trouble()).chain(self.links.trouble()).collect()
     }
 
     async fn peer_statuses(&self, netmap: &Netmap) -> Vec<PeerStatus> {

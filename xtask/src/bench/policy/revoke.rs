@@ -87,7 +87,7 @@ pub(super) fn measure(bench: &mut Bench) {
             dropped.set(Some(note));
             Ok(found)
         });
-        dropped.take().into_iter().for_each(|note| bench.note(note));
+        dropped.take().into_iter().for_each(|note| bench.notes.add(note));
     }
 }
 

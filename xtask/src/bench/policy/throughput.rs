@@ -49,7 +49,7 @@ pub(super) fn measure(bench: &mut Bench) {
     for contestant in ours.into_iter().chain(others) {
         match hosts() {
             Ok(hosts) => places.push((contestant, hosts)),
-            Err(error) => return bench.missed("TCP", &error),
+            Err(error) => return bench.notes.missed("TCP", &error),
         }
     }
     let nearwire = bench.nearwire.clone();
@@ -58,7 +58,7 @@ pub(super) fn measure(bench: &mut Bench) {
         let title = title(*contestant);
         match raise(&nearwire, *contestant, hosts) {
             Ok(ends) => standing.push((*contestant, ends)),
-            Err(error) => bench.missed(&title, &error),
+            Err(error) => bench.notes.missed(&title, &error),
         }
     }
     for number in 0..ROUNDS {

@@ -34,7 +34,7 @@ pub(super) fn measure(bench: &mut Bench) {
     bench.attempt(&format!("memory of {lanes} lanes"), |bench| {
         found(bench, Contestant::Lane, "lanes", lanes, lane())
     });
-    bench.note(format!("memory is that of {clients} idle clients, and of {lanes} lanes"));
+    bench.notes.add(format!("memory is that of {clients} idle clients, and of {lanes} lanes"));
 }
 
 fn found(
