@@ -159,6 +159,14 @@ impl MeshNode {
     /// Where it answers Prometheus.
     pub const METRICS: &'static str = "127.0.0.1:9586";
 
+    /// The daemon's process.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn daemon_id(&self) -> Result<u32> {
+        Ok(self.daemon.as_ref().context("there is no daemon")?.id())
+    }
+
     /// Has the daemon stand still, as a machine that sleeps, or go on.
     ///
     /// # Errors

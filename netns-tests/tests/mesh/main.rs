@@ -8,6 +8,7 @@ mod lanes;
 mod lasting;
 mod lengths;
 mod live;
+mod many;
 mod mapped;
 mod moves;
 mod names;
