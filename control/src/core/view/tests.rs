@@ -65,7 +65,7 @@ pub(in crate::core) fn node(number: u8, kind: u8) -> Node {
         approved: if kind & 16 == 0 { Vec::new() } else { vec!["192.168.7.0/24".parse().unwrap()] },
         endpoints: vec![([192, 0, 2, number], u16::from(kind)).into()],
         disco: None,
-        relay: (kind & 4 != 0).then(|| RelayOffer { port: 1, certificate: None }),
+        relay: (kind & 4 != 0).then_some(RelayOffer { port: 1, certificate: None }),
         home: Some(RegionId(1)),
         online: kind & 64 != 0,
         os: String::new(),
