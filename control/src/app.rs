@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use proto::control::NodeId;
-use proto::ticket::UnixSeconds;
 
+use crate::clock::{self, now};
 use crate::core::bearer::BearerId;
 use crate::core::lockout::{Lockout, Source};
 use crate::core::rate::{Rate, Rates};
@@ -41,16 +40,10 @@ const NODE: Rate = Rate { burst: 100, every_second: 5 };
 /// back, so that a thousand nodes behind one address come in.
 const STRANGER: Rate = Rate { burst: 1_000, every_second: 20 };
 
-/// The wall clock.
-#[must_use]
-pub fn now() -> UnixSeconds {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    UnixSeconds(since.map_or(0, |since| since.as_secs()))
-}
-
 impl App {
     /// All of it, over an open database.
     pub async fn new(store: Store, seal: SealKey) -> Result<Self, crate::store::StoreError> {
+        clock::follow(&store).await?;
         let Secrets { session, control } = store.secrets(&seal, now()).await?;
         let seal = Arc::new(seal);
         let hub = Hub::new(store.clone(), seal.clone(), control, session)?;
@@ -96,7 +89,6 @@ impl App {
 
     /// Refuses a source that asks too much without having shown a right.
     pub(crate) fn admit_stranger(&self, source: IpAddr) -> Result<(), Problem> {
-        self.admit(source)?;
         take(&self.0.strangers, source.into())
     }
 

@@ -10,6 +10,7 @@ pub mod api;
 pub mod app;
 mod body;
 pub mod cli;
+pub mod clock;
 pub mod core;
 pub mod hub;
 pub mod peer;

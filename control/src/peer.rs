@@ -35,6 +35,21 @@ impl FromRequestParts<App> for Stranger {
     }
 }
 
+/// A stranger who shows what could be guessed: one who has failed too often is not heard.
+#[derive(Clone, Copy, Debug)]
+pub struct Guesser(pub IpAddr);
+
+impl FromRequestParts<App> for Guesser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let PeerAddress(source) = PeerAddress::from_request_parts(parts, app).await?;
+        app.admit(source)?;
+        app.admit_stranger(source)?;
+        Ok(Self(source))
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for PeerAddress {
     type Rejection = Problem;
 

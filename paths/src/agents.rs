@@ -9,6 +9,7 @@ use proto::control::NodeId;
 use proto::probe::Probe;
 use rand::RngCore;
 
+use crate::candidates::Origin;
 use crate::explain::Explained;
 use crate::peer::{Observed, Own, Peer, Theirs, World};
 use crate::refusal::Refusal;
@@ -85,8 +86,8 @@ pub struct Counters {
     pub pings: u64,
     /// Searches of a hard NAT's ports.
     pub birthdays: u64,
-    /// Direct ways that were found, by [`crate::Origin`].
-    pub found: [u64; 4],
+    /// Ways that were found, by [`Origin`].
+    pub found: [u64; Origin::ALL.len()],
     /// Changes of ways.
     pub changes: u64,
 }
@@ -124,6 +125,9 @@ impl Paths {
         if before.rule != self.own.rule {
             self.each(now, Peer::choose);
         }
+        if self.own.mapped.is_some() && before.mapped != self.own.mapped {
+            self.each(now, Peer::look_again);
+        }
     }
 
     /// What this node is.
@@ -141,6 +145,11 @@ impl Paths {
     pub fn set(&mut self, id: NodeId, theirs: Theirs, now: Timestamp) {
         self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         self.with(id, now, |peer, world| peer.set(theirs, world));
+    }
+
+    /// By these nodes packets for a peer can be relayed now.
+    pub fn set_relays(&mut self, id: NodeId, by: &[SocketAddr], now: Timestamp) {
+        self.with(id, now, |peer, world| peer.set_relays(by, world));
     }
 
     /// A peer is gone.

@@ -36,10 +36,20 @@ pub(crate) const FOR_TESTS: &[Need] = &[
     ("systemd-analyze", "systemd"),
 ];
 
-/// Packages that tests run without installing them: each would change how this machine finds names.
-/// systemd-resolved needs the library of its own version.
-pub(crate) const UNPACKED: &[&str] =
-    &["libsystemd-shared", "openresolv", "resolvconf", "systemd-resolved"];
+/// Packages that tests run without installing them: each would change how this machine finds names, or
+/// run on it. systemd-resolved needs the library of its own version.
+pub(crate) const UNPACKED: &[&str] = &[
+    "libsystemd-shared",
+    "miniupnpd-nftables",
+    "openresolv",
+    "resolvconf",
+    "systemd-resolved",
+    "tayga",
+];
+
+/// Of those, the ones that make routers: what maps ports, and NAT64 with its DNS.
+pub(crate) const ROUTERS: &[&str] = &["miniupnpd-nftables", "tayga"];
+pub(crate) const FOR_ROUTERS: &[Need] = &[("dnsmasq", "dnsmasq-base")];
 
 /// What it takes to raise a tunnel and to send through it.
 pub(crate) const FOR_TUNNELS: &[Need] = &[

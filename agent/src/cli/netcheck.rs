@@ -4,12 +4,18 @@ use std::process::ExitCode;
 
 use super::daemon::Socket;
 use super::format::Format;
-use crate::mesh::NetReport;
 use crate::mesh::rpc::Caller;
+use crate::mesh::{MappingReport, NetReport};
 
-/// Say what this host's network lets through: UDP, IPv4 and IPv6, what its NAT does, and how far relays are
+/// Say what this host's network lets through: UDP, IPv4 and IPv6, what its NAT and its router do, whether
+/// something wants a log-in first, and how far relays are
 ///
-/// It is what the relays have seen in the last seconds; without relays nothing is known.
+/// What relays have seen in the last seconds, and what the host finds out by itself in some two seconds.
+///
+/// NAT: `none`, `easy` (one port for all), `hard` (another for each destination). filtering: whether it lets in
+/// who was never sent to (`open`) or not (`closed`), which shows only where the router brings back what is sent
+/// to itself (hairpin). mapping: where the router lets peers in, as this node has asked it to (PCP, NAT-PMP, UPnP).
+/// portal: `yes` if something else than the control plane's host answers for it and sends to another place.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -24,6 +30,19 @@ impl Args {
     }
 }
 
+fn mapping(report: &MappingReport) -> String {
+    let state = match report.state.as_str() {
+        "none" | "unasked" => "none",
+        state => state,
+    };
+    let granted = report.method.as_ref().zip(report.external);
+    match (granted, &report.reason) {
+        (Some((method, at)), _) => format!("{at}, by {method}"),
+        (None, Some(reason)) => format!("{state}: {reason}"),
+        (None, None) => state.to_owned(),
+    }
+}
+
 fn show(report: &NetReport) {
     let yes = |is: bool| if is { "yes" } else { "no" };
     let list = |addresses: &[std::net::SocketAddr]| {
@@ -33,7 +52,18 @@ fn show(report: &NetReport) {
     println!("UDP       {}", yes(report.udp));
     println!("IPv4      {}", yes(report.v4));
     println!("IPv6      {}", yes(report.v6));
+    if let Some(prefix) = &report.nat64 {
+        println!("NAT64     {prefix}");
+    }
     println!("NAT       {}", report.nat);
+    println!("filtering {}", report.filtering);
+    println!("hairpin   {}", report.hairpin);
+    println!("mapping   {}", mapping(&report.mapping));
+    println!("control   {}", report.control);
+    match &report.portal_url {
+        Some(url) => println!("portal    {}: {url}", report.captive_portal),
+        None => println!("portal    {}", report.captive_portal),
+    }
     println!("seen at   {}", list(&report.seen));
     println!("told      {}", list(&report.endpoints));
     for region in &report.regions {

@@ -4,6 +4,7 @@
 pub(crate) mod clock;
 pub(crate) mod divert;
 pub(crate) mod echo;
+pub(crate) mod gateway;
 pub(crate) mod link;
 pub(crate) mod masquerade;
 pub(crate) mod network;

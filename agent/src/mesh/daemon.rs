@@ -169,8 +169,15 @@ impl Daemon {
                 return Ok(());
             }
             Request::Netcheck => {
-                let report = self.running()?.told(Ask::Netcheck).await?;
-                replies.send(Reply::Netcheck(Box::new(report))).await?;
+                let report = self.running()?.told_later(Ask::Netcheck).await?;
+                // Others are answered meanwhile.
+                let replies = replies.clone();
+                tokio::spawn(async move {
+                    if let Ok(report) = report.await {
+                        // A client that has gone needs no answer.
+                        let _ = replies.send(Reply::Netcheck(Box::new(report))).await;
+                    }
+                });
                 return Ok(());
             }
             Request::Rotate => {

@@ -12,7 +12,7 @@ use super::outside::Outside;
 use super::state::Settings;
 use super::steps::{Changes, Steps};
 use super::wanted::Wanted;
-use crate::io::network::{Local, Network};
+use crate::io::network::{self, Local, Network};
 use crate::io::tun::{self, DEFAULT_MTU};
 use crate::wg::{PolicyChange, Proposal, SharedNode};
 
@@ -142,6 +142,18 @@ impl MeshInterface {
         let outside = self.outside.apply(&wanted.exit, settings, &self.network).await;
         self.warnings.extend(outside);
         self.applied = wanted;
+    }
+
+    /// Has the host forget how much peers' ways carry, which it would remember for ten minutes.
+    pub(super) async fn forget_lengths(&self) {
+        network::forget_lengths();
+        // Over IPv6 it remembers that with the route: with another in its place that is gone, and
+        // connections look again.
+        for &route in self.applied.routes.iter().filter(|route| route.addr().is_ipv6()) {
+            if let Err(error) = self.network.add_route(route).await {
+                tracing::debug!("ways that carry more will be used later: {error:#}");
+            }
+        }
     }
 
     /// Leaves the host's routes as they were.

@@ -127,7 +127,7 @@ impl Scraped {
         ]
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 9] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 10] {
         let peers = || self.0.peers.iter();
         let (flows, paths) = (&self.0.flows, &self.0.paths);
         [
@@ -136,6 +136,9 @@ impl Scraped {
             ("path_pings", "Pings on direct ways", paths.pings),
             ("path_port_searches", "Searches of a hard NAT's ports", paths.birthdays),
             ("path_changes", "Changes of ways to peers", paths.changes),
+            ("port_mapping_requests", "Times the router was asked to let peers in", {
+                self.0.mapping.asked
+            }),
             ("sent_bytes", "Bytes sent to peers", peers().map(|peer| peer.sent).sum()),
             ("received_bytes", "Bytes from peers", peers().map(|peer| peer.received).sum()),
             ("flow_events_missed", "Flow events that came too fast to be seen", flows.missed),
@@ -144,8 +147,8 @@ impl Scraped {
     }
 
     /// Peers by the path to them.
-    fn paths(&self) -> [(&'static str, u64); 5] {
-        ["direct", "lane", "QUIC", "TLS", "none"].map(|path| {
+    fn paths(&self) -> [(&'static str, u64); 6] {
+        ["direct", "peer-relay", "lane", "QUIC", "TLS", "none"].map(|path| {
             let by = |peer: &&PeerStatus| match peer.path.as_str() {
                 "relay" => peer.carrier.as_deref() == Some(path),
                 other => other == path,
@@ -170,6 +173,10 @@ impl Collector for Scraped {
             let help = "1 for what carries the connection to the home relay";
             gauges("relay_connected", help, "carrier", &[(&home.carrier, 1)])?;
         }
+        if let Some(method) = &self.0.mapping.method {
+            let help = "1 for what the router's mapping was granted by";
+            gauges("port_mapped", help, "method", &[(method, 1)])?;
+        }
         for (name, help, value) in self.gauges() {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(family)?;
@@ -191,6 +198,12 @@ impl Collector for Scraped {
         let paths = &self.0.paths;
         for (name, help, label, counts) in [
             ("paths_found", "Direct ways that were taken", "origin", &paths.found),
+            (
+                "port_mappings",
+                "Mappings that the router has granted or renewed",
+                "method",
+                &self.0.mapping.granted,
+            ),
             ("probes_refused", "Probes that were refused", "reason", &paths.refused),
         ] {
             let counts: Vec<_> = counts.iter().map(|(of, count)| (of.as_str(), *count)).collect();

@@ -9,7 +9,7 @@ use proto::control::{Region, RegionId};
 use proto::stun::{self, Transaction};
 
 /// The port of STUN and of lanes.
-const STUN_PORT: u16 = 3478;
+pub(super) const STUN_PORT: u16 = 3478;
 /// How often it is asked, so that a NAT keeps the port's mapping.
 const EVERY: Duration = Duration::from_secs(20);
 /// How long an answer says how far a relay is.

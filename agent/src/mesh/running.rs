@@ -120,9 +120,17 @@ impl Running {
         &self,
         ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
     ) -> anyhow::Result<T> {
+        self.told_later(ask).await?.await.context(GOING_DOWN)
+    }
+
+    /// Has something told that takes its time.
+    pub(super) async fn told_later<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
+    ) -> anyhow::Result<oneshot::Receiver<T>> {
         let (reply, answer) = oneshot::channel();
         self.asks.send(ask(reply)).await.context(GOING_DOWN)?;
-        answer.await.context(GOING_DOWN)
+        Ok(answer)
     }
 
     /// How it is; nothing if it is going down.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine::Timestamp;
 use ipnet::IpNet;
 use paths::{Own, Rule};
-use proto::control::{MAX_ENDPOINTS, Netmap, RegionId};
+use proto::control::{MAX_ENDPOINTS, Netmap, Region, RegionId};
 use proto::probe::MAX_CALLED;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -17,13 +17,23 @@ use super::reflexive::Reflexive;
 pub(super) struct Whereabouts {
     reflexive: Reflexive,
     endpoints: Vec<SocketAddr>,
+    /// Where a router has mapped the port.
+    pub(super) mapped: Option<SocketAddr>,
+    /// Since when the host is in this network.
+    since: Timestamp,
     /// The host's own addresses.
     local: Vec<IpAddr>,
 }
 
 impl Whereabouts {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { reflexive: Reflexive::new(now), endpoints: Vec::new(), local: Vec::new() }
+        Self {
+            reflexive: Reflexive::new(now),
+            endpoints: Vec::new(),
+            mapped: None,
+            since: now,
+            local: Vec::new(),
+        }
     }
 
     pub(super) fn endpoints(&self) -> &[SocketAddr] {
@@ -32,13 +42,19 @@ impl Whereabouts {
 
     /// The host's network is another: what was seen is worth nothing.
     pub(super) fn start_over(&mut self, now: Timestamp) {
+        self.since = now;
         self.reflexive.start_over(now);
+    }
+
+    /// Since when the host is in this network.
+    pub(super) const fn since(&self) -> Timestamp {
+        self.since
     }
 
     /// What to ask from the port now, and whom.
     pub(super) fn questions(
         &mut self,
-        netmap: &Netmap,
+        regions: &[Region],
         now: Timestamp,
     ) -> Vec<(SocketAddr, Vec<u8>)> {
         let random = || {
@@ -47,7 +63,7 @@ impl Whereabouts {
             let _ = OsRng.try_fill_bytes(&mut transaction);
             transaction
         };
-        self.reflexive.questions(&netmap.regions, random, now)
+        self.reflexive.questions(regions, random, now)
     }
 
     /// Asks at once, if that was not done a moment ago.
@@ -69,7 +85,13 @@ impl Whereabouts {
         self.reflexive.is_hard()
     }
 
-    pub(super) fn is_local(&self, ip: IpAddr) -> bool {
+    /// Whether the world sees the port where the host has it; not known before a relay has answered.
+    pub(super) fn is_open(&self) -> Option<bool> {
+        let seen = self.reflexive.addresses();
+        (!seen.is_empty()).then(|| seen.iter().all(|at| self.is_local(at.ip())))
+    }
+
+    fn is_local(&self, ip: IpAddr) -> bool {
         self.local.contains(&ip)
     }
 
@@ -83,10 +105,12 @@ impl Whereabouts {
         let inside = [IpNet::from(netmap.network.v4), netmap.network.v6.into()];
         // What the world sees first: a hard NAT is passed by the first address alone.
         let seen = self.reflexive.addresses();
-        let local = self.endpoints.iter().copied().filter(|at| !seen.contains(at));
+        let others = self.endpoints.iter().copied();
+        let local = others.filter(|at| !seen.contains(at) && self.mapped != Some(*at));
         let at = seen.iter().copied().chain(local).take(MAX_CALLED).collect();
         let hard = self.reflexive.is_hard() == Some(true);
-        Own { at, hard, inside: inside.to_vec(), rule, mtu }
+        let mapped = self.mapped.filter(|_| rule != Rule::Relay);
+        Own { at, mapped, hard, inside: inside.to_vec(), rule, mtu }
     }
 
     /// Puts together what is known; whether it is news. Who uses relays only names no addresses.
@@ -94,10 +118,14 @@ impl Whereabouts {
         self.local = local.iter().map(IpNet::addr).collect();
         let local = local.iter().map(|net| SocketAddr::from((net.addr(), port)));
         let seen = self.reflexive.addresses();
-        let mut endpoints: Vec<_> = local.chain(seen).collect();
-        endpoints.sort_unstable();
-        endpoints.dedup();
+        let mut endpoints = Vec::new();
+        for at in self.mapped.into_iter().chain(seen).chain(local) {
+            if !endpoints.contains(&at) {
+                endpoints.push(at);
+            }
+        }
         endpoints.truncate(if rule == Rule::Relay { 0 } else { MAX_ENDPOINTS });
+        endpoints.sort_unstable();
         let is_news = endpoints != self.endpoints;
         self.endpoints = endpoints;
         is_news

@@ -3,7 +3,8 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use crate::app::{App, now};
+use crate::app::App;
+use crate::clock::now;
 use crate::core::node::Node;
 use crate::core::session::Session;
 use crate::peer::PeerAddress;
@@ -20,9 +21,10 @@ impl FromRequestParts<App> for Bearer {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let PeerAddress(source) = PeerAddress::from_request_parts(parts, app).await?;
-        app.admit(source)?;
         let token = bearer_text(parts).ok_or_else(Problem::unauthorized)?;
+        // Nodes that others at their address have nothing to do with are heard whatever those try.
         let Some(session) = app.session().find(token, now()) else {
+            app.admit(source)?;
             // Sessions end, so one that has is no attack; what was never one is.
             if app.session().find(token, proto::ticket::UnixSeconds(0)).is_none() {
                 app.failed(source);

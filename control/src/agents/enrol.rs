@@ -6,19 +6,20 @@ use proto::control::{EnrolRequest, EnrolResponse, NodeId, Standing, common_versi
 use proto::ticket::UnixSeconds;
 use serde_json::json;
 
-use crate::app::{App, now};
+use crate::app::App;
 use crate::body::Raw;
+use crate::clock::now;
 use crate::core::audit::Act;
 use crate::core::bearer::{BearerId, Kind};
 use crate::core::enrolment::{EnrolmentKey, KeyRefusal};
 use crate::core::node::{NODE_KEY_LASTS, Node, not_zero, right_routes};
-use crate::peer::Stranger;
+use crate::peer::Guesser;
 use crate::problem::Problem;
 use crate::store::{Write, random};
 
 pub(super) async fn enrol(
     State(app): State<App>,
-    Stranger(source): Stranger,
+    Guesser(source): Guesser,
     Raw(body): Raw,
 ) -> Result<Json<EnrolResponse>, Problem> {
     let request = EnrolRequest::parse(&body)?;
@@ -127,6 +128,7 @@ async fn add_node(
         approved: Vec::new(),
         endpoints: Vec::new(),
         disco: None,
+        relay: None,
         home: None,
         online: false,
         os: request.os.clone(),

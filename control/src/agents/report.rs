@@ -6,8 +6,9 @@ use proto::control::Report;
 use serde_json::json;
 
 use super::bearer::Bearer;
-use crate::app::{App, now};
+use crate::app::App;
 use crate::body::Raw;
+use crate::clock::now;
 use crate::core::audit::Act;
 use crate::problem::Problem;
 

@@ -11,8 +11,9 @@ use serde_json::json;
 
 use super::bearer::Bearer;
 use super::enrol::no_version;
-use crate::app::{App, now};
+use crate::app::App;
 use crate::body::Raw;
+use crate::clock::now;
 use crate::core::audit::Act;
 use crate::core::node::NODE_KEY_LASTS;
 use crate::core::session::SESSION_LASTS;
@@ -39,7 +40,8 @@ pub(super) async fn session(
     let request = SessionRequest::parse(&body)?;
     let version = common_version(&request.versions).ok_or_else(no_version)?;
     let refused = || {
-        app.failed(source);
+        // A signature is not guessed: who fails here is only slowed down.
+        app.metrics().refused.inc();
         Problem::unauthorized()
     };
     if !app.session().is_challenge(&request.challenge, request.node, now()) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
+use super::next;
 use crate::app::App;
 use crate::body::{Path, Query};
 use crate::core::audit::Entry;
@@ -38,6 +39,8 @@ struct EntryView {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Audit {
     entries: Vec<EntryView>,
+    /// Ask with this as `after` for the next page
+    next: Option<u64>,
 }
 
 /// Which part
@@ -69,7 +72,8 @@ fn view(entry: Entry) -> EntryView {
 async fn page(app: &App, chain: &str, query: &AuditQuery) -> Result<Json<Audit>, Problem> {
     let page = AuditPage { after: query.after, limit: query.limit };
     let entries = app.store().audit(chain, page).await?;
-    Ok(Json(Audit { entries: entries.into_iter().map(view).collect() }))
+    let next = next(&entries, query.limit, |entry| entry.number);
+    Ok(Json(Audit { entries: entries.into_iter().map(view).collect(), next }))
 }
 
 /// What was done in a network

@@ -4,7 +4,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::agents::bearer_text;
-use crate::app::{App, now};
+use crate::app::App;
+use crate::clock::now;
 use crate::core::audit::Act;
 use crate::core::bearer::Kind;
 use crate::core::scope::Scope;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
+use super::next;
 use crate::app::App;
 use crate::body::{Path, Query};
 use crate::core::scope::Scope;
@@ -43,6 +44,8 @@ struct FlowView {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Flows {
     flows: Vec<FlowView>,
+    /// Ask with this as `before` for the next page
+    next: Option<u64>,
 }
 
 /// Which flows
@@ -109,5 +112,6 @@ pub(super) async fn list(
         since: query.since,
     };
     let kept = app.store().flows(network.id, &query).await?;
-    Ok(Json(Flows { flows: kept.into_iter().map(view).collect() }))
+    let next = next(&kept, query.limit, |kept| kept.number);
+    Ok(Json(Flows { flows: kept.into_iter().map(view).collect(), next }))
 }

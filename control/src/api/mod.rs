@@ -15,8 +15,10 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
 use utoipa::{IntoParams, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -61,7 +63,7 @@ impl From<PageQuery> for Page {
 }
 
 /// The id with which the next page begins; nothing after the last page.
-fn next<T>(items: &[T], limit: u32, id: impl Fn(&T) -> String) -> Option<String> {
+fn next<T, Id>(items: &[T], limit: u32, id: impl Fn(&T) -> Id) -> Option<Id> {
     let full = items.len() >= limit.clamp(1, crate::store::MAX_PAGE) as usize;
     items.last().filter(|_| full).map(id)
 }
@@ -106,7 +108,25 @@ fn split() -> (Router<App>, OpenApi) {
     let (router, mut openapi) = described().split_for_parts();
     let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     openapi.components.get_or_insert_default().add_security_scheme("token", scheme);
+    let operations = openapi.paths.paths.values_mut().flat_map(operations);
+    operations.for_each(|operation| {
+        operation.responses.responses.insert("503".to_owned(), RefOr::T(unavailable()));
+    });
     (router, openapi)
+}
+
+fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, patch, .. } = path;
+    [get, put, post, delete, patch].into_iter().flatten()
+}
+
+/// What any route answers while the database is away.
+fn unavailable() -> Response {
+    let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+    ResponseBuilder::new()
+        .description("The database is away, or takes too long")
+        .content("application/problem+json", problem)
+        .build()
 }
 
 /// All routes.

@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::{PageQuery, next};
-use crate::app::{App, now};
+use crate::app::App;
 use crate::body::{Body, Path, Query};
+use crate::clock::now;
 use crate::core::ipam::AddressPlan;
 use crate::core::label;
 use crate::core::node::{Node, Owner};

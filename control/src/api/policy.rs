@@ -8,8 +8,10 @@ use policy::{Nodes, compile_with, difference};
 use serde_json::json;
 
 use super::caller::Caller;
-use crate::app::{App, now};
+use super::next;
+use crate::app::App;
 use crate::body::{Body, Path, Query};
+use crate::clock::now;
 use crate::core::policy_text;
 use crate::core::scope::Scope;
 use crate::problem::Problem;
@@ -130,7 +132,8 @@ pub(super) async fn versions(
     let network = caller.network(&app, &network, Scope::PolicyRead).await?;
     let before = if query.before == 0 { u64::MAX } else { query.before };
     let kept = app.store().policy_versions(network.id, before, query.limit).await?;
-    Ok(Json(Versions { versions: kept.into_iter().map(Into::into).collect() }))
+    let next = next(&kept, query.limit, |kept| kept.version);
+    Ok(Json(Versions { versions: kept.into_iter().map(Into::into).collect(), next }))
 }
 
 /// A version of the policy

@@ -15,8 +15,9 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
-use crate::app::{App, now};
+use crate::app::App;
 use crate::body::{Body, Path, Query};
+use crate::clock::now;
 use crate::core::scope::Scope;
 use crate::core::ticket_keys::{MOST_LEAD, USUAL_LEAD};
 use crate::problem::Problem;

@@ -11,8 +11,9 @@ use zeroize::Zeroizing;
 
 use super::caller::Caller;
 use super::{PageQuery, next};
-use crate::app::{App, now};
+use crate::app::App;
 use crate::body::{Body, Path, Query};
+use crate::clock::now;
 use crate::core::bearer::{BearerId, Kind};
 use crate::core::scope::{Scope, Token};
 use crate::problem::Problem;

@@ -7,7 +7,7 @@ use proto::ticket::UnixSeconds;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::app::now;
+use crate::clock::{self, now};
 use crate::core::audit::Act;
 use crate::core::bearer::Kind;
 use crate::core::scope::{Scope, Token};
@@ -37,6 +37,7 @@ async fn open(config: &Config) -> Result<(Store, SealKey)> {
         .await
         .with_context(|| format!("opening the database {}", config.shown_database()))?;
     let seal = config.seal.key(&store).await?;
+    clock::follow(&store).await.context("asking the database for the time")?;
     store.secrets(&seal, now()).await.context("opening the secrets of the database")?;
     Ok((store, seal))
 }

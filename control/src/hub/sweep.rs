@@ -7,7 +7,7 @@ use proto::ticket::{NetworkId, UnixSeconds};
 use serde_json::json;
 
 use super::Hub;
-use crate::app::now;
+use crate::clock::{self, now};
 use crate::core::audit::Act;
 use crate::store::StoreError;
 
@@ -33,7 +33,7 @@ pub async fn sweep(hub: Hub, settings: Sweep) {
     let mut tick = tokio::time::interval(settings.every);
     loop {
         tick.tick().await;
-        if let Err(error) = once(&hub, settings, now()).await {
+        if let Err(error) = once(&hub, settings).await {
             tracing::warn!(%error, "the sweep was not finished");
         }
         // What was not told, for whatever reason.
@@ -50,8 +50,10 @@ pub async fn sweep(hub: Hub, settings: Sweep) {
     }
 }
 
-async fn once(hub: &Hub, settings: Sweep, now: UnixSeconds) -> Result<(), StoreError> {
+async fn once(hub: &Hub, settings: Sweep) -> Result<(), StoreError> {
     let store = &hub.0.store;
+    clock::follow(store).await?;
+    let now = now();
     store.beat(hub.instance()).await?;
     let ago = |seconds| UnixSeconds(now.0.saturating_sub(seconds));
     // Who was long without the database, others took for dead with all its nodes.

@@ -12,7 +12,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-use crate::app::{App, now};
+use crate::app::App;
+use crate::clock::now;
 
 /// Seconds after which an instance that is not heard of loses its turn.
 const TURN: u64 = 60;

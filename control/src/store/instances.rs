@@ -17,6 +17,17 @@ impl Store {
         }
     }
 
+    /// The time, in milliseconds since 1970, as the database has it.
+    pub(crate) async fn time(&self) -> Result<u64> {
+        let milliseconds = match self.backend {
+            Backend::Sqlite => "(julianday('now') - 2440587.5) * 86400000",
+            Backend::Postgres => "EXTRACT(EPOCH FROM clock_timestamp()) * 1000",
+        };
+        let sql = format!("SELECT CAST({milliseconds} AS BIGINT)");
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&self.pool).await?;
+        super::number(&row, 0)
+    }
+
     /// This instance is there.
     pub async fn beat(&self, instance: &str) -> Result<()> {
         let _turn = self.turn().await;

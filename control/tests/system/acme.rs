@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use certificates::acme::{Acme, Said};
-use control::app::now;
+use control::clock::now;
 use control::core::seal::SealKey;
 use control::hub::Sweep;
 use control::server::{Config, SealSource, Server, TlsSource};

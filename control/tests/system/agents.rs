@@ -113,3 +113,41 @@ async fn a_stranger_sends_no_more_than_a_node_with_all_its_routes() {
     request.routes = routes.map(|route| route.parse().unwrap()).collect();
     scene.client().enrol(&request).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_of_nodes_takes_a_session_that_is_none_or_of_a_node_that_is_gone() {
+    for database in Database::each().await {
+        let scene = Scene::start(&database).await;
+        scene.network("home").await;
+        scene.policy("home", OPEN).await;
+        let key = scene.key("home", json!({ "tags": ["tag:web"], "reusable": true })).await;
+        let nodes = [
+            Agent::join(scene.client(), &key, 1).await,
+            Agent::join(scene.client(), &key, 2).await,
+        ];
+        let [live, gone] = [token(&scene, &nodes[0], 1).await, token(&scene, &nodes[1], 2).await];
+        scene.ask(Method::DELETE, &format!("/networks/home/nodes/{}", nodes[1].id()), None).await;
+        let last = if live.ends_with('A') { "B" } else { "A" };
+        let forged = format!("{}{last}", &live[..live.len() - 1]);
+        let before = scene.ask(Method::GET, "/networks/home/nodes", None).await;
+        // Few enough for nobody to be locked out.
+        for wrong in ["", &forged, &gone] {
+            for (method, path) in [
+                (Method::GET, "stream"),
+                (Method::POST, "report"),
+                (Method::POST, "renew"),
+                (Method::POST, "leave"),
+            ] {
+                let request = scene.http.request(method, format!("{}/agent/v1/{path}", scene.url));
+                let request = if wrong.is_empty() { request } else { request.bearer_auth(wrong) };
+                let answer = request.body("{}").send().await.unwrap();
+                assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path} by {wrong:?}");
+                assert_eq!(answer.headers()["content-type"], "application/problem+json");
+            }
+        }
+        let by_an_operator = scene.http.post(format!("{}/agent/v1/report", scene.url));
+        let answer = by_an_operator.bearer_auth(&scene.root).body("{}").send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(scene.ask(Method::GET, "/networks/home/nodes", None).await, before);
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use control::core::scope::Scope;
 use control_client::{Trust, http_client};
+use proto::control::Report;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -297,21 +298,136 @@ async fn a_policy_is_tried_before_it_counts_and_can_be_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_come_in_pages() {
-    let scene = Scene::start(&Database::sqlite()).await;
-    for number in 0..5 {
-        scene.network(&format!("n{number}")).await;
+async fn what_is_of_another_network_is_not_there_under_ones_own() {
+    for database in Database::each().await {
+        let scene = Scene::start(&database).await;
+        for name in ["mine", "theirs"] {
+            scene.network(name).await;
+        }
+        let scopes: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+        let token = |network| Some(json!({ "network": network, "scopes": scopes }));
+        let made = scene.ask(Method::POST, "/tokens", token("mine")).await;
+        let mine = made["secret"].as_str().unwrap();
+        let their_token = scene.ask(Method::POST, "/tokens", token("theirs")).await;
+        let their_token = their_token["token"]["id"].as_str().unwrap().to_owned();
+        let key = scene.key("theirs", json!({ "tags": ["tag:web"] })).await;
+        let node = crate::agent::Agent::join(scene.client(), &key, 1).await.id();
+        let keys = scene.ask(Method::GET, "/networks/theirs/keys", None).await;
+        let key = keys["keys"][0]["id"].as_str().unwrap().to_owned();
+        let all = ["nodes", "keys", "audit"].map(|what| format!("/networks/theirs/{what}"));
+        let mut before = Vec::new();
+        for path in &all {
+            before.push(scene.ask(Method::GET, path, None).await);
+        }
+        for (method, path, body) in [
+            (Method::GET, format!("/networks/mine/nodes/{node}"), None),
+            (Method::PATCH, format!("/networks/mine/nodes/{node}"), Some(json!({ "name": "x" }))),
+            (Method::DELETE, format!("/networks/mine/nodes/{node}"), None),
+            (Method::DELETE, format!("/networks/mine/keys/{key}"), None),
+            (Method::DELETE, format!("/tokens/{their_token}"), None),
+        ] {
+            let (status, answer) = scene.ask_as(mine, method.clone(), &path, body).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}: {answer}");
+        }
+        for (path, before) in all.iter().zip(before) {
+            assert_eq!(scene.ask(Method::GET, path, None).await, before, "{path}");
+        }
+        let path = format!("/networks/theirs/flows?node={node}");
+        let (status, _) = scene.ask_as(mine, Method::GET, &path, None).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
     }
-    let (mut seen, mut path) = (BTreeSet::new(), "/networks?limit=2".to_owned());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_write_is_kept_as_it_is_and_commands_nothing() {
+    const ODD: &str = "'); DROP TABLE nodes; -- \"%_\\ \u{202e}\u{1f980}";
+    for database in Database::each().await {
+        let scene = Scene::start(&database).await;
+        scene.network("home").await;
+        let key = scene.key("home", json!({ "tags": ["tag:web"], "description": ODD })).await;
+        let node = crate::agent::Agent::join(scene.client(), &key, 1).await.id();
+        let put = json!({ "text": OPEN, "comment": ODD });
+        scene.ask(Method::PUT, "/networks/home/policy", Some(put)).await;
+        let keys = scene.ask(Method::GET, "/networks/home/keys", None).await;
+        assert_eq!(keys["keys"][0]["description"], ODD);
+        let versions = scene.ask(Method::GET, "/networks/home/policy/versions", None).await;
+        assert_eq!(versions["versions"][0]["comment"], ODD);
+        let odd = "%27%29%3B+DROP+TABLE+nodes%3B--";
+        for path in ["nodes?after=", "keys?after=", "flows?node=", "flows?address=", "flows?event="]
+        {
+            let path = format!("/networks/home/{path}{odd}");
+            let (status, answer) = scene.ask_as(&scene.root, Method::GET, &path, None).await;
+            assert!(!status.is_server_error(), "{path}: {answer}");
+        }
+        for body in [json!({ "user": ODD }), json!({ "tags": [ODD] }), json!({ "name": ODD })] {
+            let path = format!("/networks/home/nodes/{node}");
+            let (status, answer) =
+                scene.ask_as(&scene.root, Method::PATCH, &path, Some(body)).await;
+            assert!(status.is_client_error(), "{status} {answer}");
+        }
+        let nodes = scene.ask(Method::GET, "/networks/home/nodes", None).await;
+        assert_eq!(nodes["nodes"].as_array().unwrap().len(), 1);
+    }
+}
+
+/// Goes through a list by pages of two; gives what tells the items apart.
+async fn pages(scene: &Scene, path: &str, list: &str, id: &str) -> BTreeSet<String> {
+    let turn = if path.contains("versions") || path.contains("flows") { "before" } else { "after" };
+    let (mut seen, mut from) = (BTreeSet::new(), String::new());
     loop {
-        let page = scene.ask(Method::GET, &path, None).await;
-        let networks = page["networks"].as_array().unwrap();
-        assert!(networks.len() <= 2);
-        seen.extend(networks.iter().map(|network| network["name"].to_string()));
-        match page["next"].as_str() {
-            Some(next) => path = format!("/networks?limit=2&after={next}"),
-            None => break,
+        let page = scene.ask(Method::GET, &format!("{path}?limit=2{from}"), None).await;
+        let items = page[list].as_array().unwrap();
+        assert!(items.len() <= 2, "{path}");
+        for item in items {
+            assert!(seen.insert(item[id].to_string()), "{path}: {} twice", item[id]);
+        }
+        let next = &page["next"];
+        if next.is_null() {
+            return seen;
+        }
+        let next = next.as_str().map_or_else(|| next.to_string(), str::to_owned);
+        from = format!("&{turn}={next}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_come_in_pages() {
+    for database in Database::each().await {
+        let scene = Scene::start(&database).await;
+        for number in 0..5 {
+            scene.network(&format!("n{number}")).await;
+        }
+        let key = scene.key("n0", json!({ "tags": ["tag:web"], "reusable": true })).await;
+        let mut nodes = Vec::new();
+        for number in 1..=5 {
+            scene.key("n0", json!({ "tags": ["tag:web"] })).await;
+            scene.policy("n0", OPEN).await;
+            let token = json!({ "network": "n0", "scopes": ["nodes:read"] });
+            scene.ask(Method::POST, "/tokens", Some(token)).await;
+            nodes.push(crate::agent::Agent::join(scene.client(), &key, number).await);
+        }
+        let flow = |port: u16| {
+            let flow = json!({ "at": 1, "event": "start", "protocol": 6, "source": "100.64.0.1",
+                "source_port": port, "destination": "100.64.0.2", "destination_port": 22 });
+            serde_json::from_value(flow).unwrap()
+        };
+        let report = Report { flows: (1..=5).map(flow).collect(), ..Report::default() };
+        nodes[0].client.report(&nodes[0].session, &report).await.unwrap();
+        for (path, list, id, least) in [
+            ("/networks", "networks", "name", 5),
+            ("/tokens", "tokens", "id", 5),
+            ("/audit", "entries", "number", 5),
+            ("/networks/n0/nodes", "nodes", "id", 5),
+            ("/networks/n0/keys", "keys", "id", 6),
+            ("/networks/n0/audit", "entries", "number", 10),
+            ("/networks/n0/policy/versions", "versions", "version", 6),
+            ("/networks/n0/flows", "flows", "number", 5),
+        ] {
+            let seen = pages(&scene, path, list, id).await;
+            assert!(seen.len() >= least, "{path}: {seen:?}");
+            let all = scene.ask(Method::GET, &format!("{path}?limit=1000"), None).await;
+            assert_eq!(all[list].as_array().unwrap().len(), seen.len(), "{path}");
+            assert!(all["next"].is_null(), "{path}");
         }
     }
-    assert_eq!(seen.len(), 5);
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::agent::{Agent, request};
 use crate::scene::{Database, OPEN, Scene};
 
-fn status(error: &ClientError) -> u16 {
+pub(crate) fn status(error: &ClientError) -> u16 {
     match error {
         ClientError::Refused { status, .. } => *status,
         other => panic!("{other}"),
@@ -80,6 +80,11 @@ async fn wrong_keys_are_refused_and_who_goes_on_is_locked_out() {
     scene.ask(Method::DELETE, &path, None).await;
     let revoked = client.enrol(&request(&key, 1)).await.unwrap_err();
     assert_eq!(status(&revoked), 401);
+
+    // One that has ended is refused like one that never was.
+    let short = scene.key("home", json!({ "tags": ["tag:web"], "lasts": 1 })).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    assert_eq!(status(&client.enrol(&request(&short, 1)).await.unwrap_err()), 401, "it has ended");
 
     let mut statuses = Vec::new();
     for number in 0..12 {

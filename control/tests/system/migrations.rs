@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use control::app::now;
+use control::clock::now;
 use control::core::key_lifetime::KeyLifetime;
 use control::core::seal::SealKey;
 use control::store::{Backend, Page, Store, migrations};

@@ -1,7 +1,7 @@
 //! What each network has of its own: addresses that come back, relays, flows up to a limit, and how long
 //! keys are used.
 
-use control::app::now;
+use control::clock::now;
 use control::core::ipam::{AddressPlan, Host, QUARANTINE};
 use control::core::label;
 use control::core::node::Node;

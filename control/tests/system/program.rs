@@ -170,7 +170,8 @@ fn it_does_not_start_without_its_seal_key_or_in_the_open() {
     let (mut server, _) = serve(&data);
     kill_process(Pid::from_child(&server.0), Signal::TERM).unwrap();
     server.0.wait().unwrap();
-    std::fs::rename(data.join("seal.key"), data.join("elsewhere")).unwrap();
+    let right = data.join("seal.key");
+    std::fs::rename(&right, data.join("elsewhere")).unwrap();
     let refused = |arguments: &[&str]| {
         let mut command = program(arguments);
         let mut child = Running(command.stderr(Stdio::piped()).spawn().unwrap());
@@ -186,6 +187,12 @@ fn it_does_not_start_without_its_seal_key_or_in_the_open() {
     let data = data.to_str().unwrap();
     let said = refused(&["serve", "--listen", "127.0.0.1:0", "--data", data]);
     assert!(said.contains("seal.key") && said.contains("stay shut"), "{said}");
+    // Another key than that with which the secrets were sealed.
+    let another = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [5; 32]);
+    std::fs::write(&right, another).unwrap();
+    std::fs::set_permissions(&right, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let said = refused(&["serve", "--listen", "127.0.0.1:0", "--data", data]);
+    assert!(said.contains("not sealed with this key"), "{said}");
     let said = refused(&["serve", "--listen", "0.0.0.0:0", "--data", data]);
     assert!(said.contains("everybody could read along"), "{said}");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use control::app::now;
+use control::clock::now;
 use control::core::audit::Act;
 use control::core::bearer::Kind;
 use control::core::scope::{Scope, Token};

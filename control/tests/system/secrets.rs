@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use control::app::now;
+use control::clock::now;
 use control::core::seal::SealKey;
 use control::store::Store;
 use reqwest::Method;
@@ -92,5 +92,89 @@ async fn the_audit_log_tells_everything_and_cannot_be_changed_unseen() {
         let (chain, last, hash) = chains.into_iter().find(|(chain, ..)| chain == id).unwrap();
         let broken = store.verify_chain(&chain, last, hash).await.unwrap().unwrap_err();
         assert!(broken.to_string().contains("entry 3 was changed"), "{broken}");
+    }
+}
+
+/// How many entries there are of acts by tokens, of the server and of the network.
+async fn entries(scene: &Scene) -> usize {
+    let mut count = 0;
+    for path in ["/audit", "/networks/home/audit"] {
+        let log = scene.ask(Method::GET, &format!("{path}?limit=1000"), None).await;
+        let actors = log["entries"].as_array().unwrap().iter().map(|entry| &entry["actor"]);
+        count += actors.filter(|actor| actor.as_str().unwrap().starts_with("token:")).count();
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_act_leaves_one_entry_with_who_did_it() {
+    let scene = Scene::start(&Database::postgres().await).await;
+    scene.network("home").await;
+    let new = json!({ "tags": ["tag:web"] });
+    let key = scene.key("home", new.clone()).await;
+    let node = Agent::join(scene.client(), &key, 1).await.id();
+    let keys = scene.ask(Method::GET, "/networks/home/keys", None).await;
+    let key = keys["keys"][0]["id"].as_str().unwrap().to_owned();
+    let token = json!({ "scopes": ["nodes:read"] });
+    let made = scene.ask(Method::POST, "/tokens", Some(token.clone())).await;
+    let made = made["token"]["id"].as_str().unwrap().to_owned();
+    let regions = json!({ "regions": [] });
+    let mut acts = vec![
+        ("POST /networks", String::new(), Some(json!({ "name": "other" }))),
+        ("PATCH /networks/{network}", String::new(), Some(json!({ "flow_logs": 10 }))),
+        ("PUT /networks/{network}/policy", String::new(), Some(json!({ "text": OPEN }))),
+        ("POST /networks/{network}/policy/rollback", String::new(), Some(json!({ "version": 1 }))),
+        ("POST /networks/{network}/keys", String::new(), Some(new)),
+        ("DELETE /networks/{network}/keys/{key}", key, None),
+        ("PATCH /networks/{network}/nodes/{node}", node.to_string(), Some(json!({ "name": "n" }))),
+        ("DELETE /networks/{network}/nodes/{node}", node.to_string(), None),
+        ("PUT /networks/{network}/regions", String::new(), Some(regions.clone())),
+        ("PUT /regions", String::new(), Some(regions)),
+        ("POST /tokens", String::new(), Some(token)),
+        ("DELETE /tokens/{token}", made, None),
+        ("POST /control-keys", "?signs_in=0".to_owned(), None),
+    ];
+    let log = scene.ask(Method::GET, "/networks/home/audit", None).await;
+    let actor = log["entries"][0]["actor"].clone();
+    assert!(actor.as_str().unwrap().starts_with("token:"), "{log}");
+    for (operation, id, body) in &acts {
+        let (method, path) = operation.split_once(' ').unwrap();
+        let path = path.replace("{network}", "home");
+        let path = match path.rsplit_once("/{") {
+            Some((path, _)) => format!("{path}/{id}"),
+            None => path + id,
+        };
+        let before = entries(&scene).await;
+        scene.ask(method.parse().unwrap(), &path, body.clone()).await;
+        assert_eq!(entries(&scene).await, before + 1, "{operation}");
+    }
+    let before = entries(&scene).await;
+    scene.ask(Method::DELETE, "/networks/other", None).await;
+    assert_eq!(entries(&scene).await, before + 1);
+    acts.push(("DELETE /networks/{network}", String::new(), None));
+    // Its entry is looked at where its hour is let pass, in `tickets`.
+    acts.push(("DELETE /control-keys/{key}", String::new(), None));
+    // A policy that is only tried is no act.
+    acts.push(("POST /networks/{network}/policy/check", String::new(), None));
+    for path in ["/audit", "/networks/home/audit"] {
+        let log = scene.ask(Method::GET, &format!("{path}?limit=1000"), None).await;
+        for entry in log["entries"].as_array().unwrap() {
+            let by = entry["actor"].as_str().unwrap();
+            let is_known = entry["actor"] == actor
+                || by == "server"
+                || by == "local"
+                || by.starts_with("key:");
+            assert!(is_known, "{entry}");
+        }
+    }
+    let versions = scene.ask(Method::GET, "/networks/home/policy/versions", None).await;
+    assert_eq!(versions["versions"][0]["author"], actor);
+    let document = serde_json::to_value(control::api::openapi()).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|method| *method != "get") {
+            let path = path.trim_start_matches("/api/v1");
+            let operation = format!("{} {path}", method.to_uppercase());
+            assert!(acts.iter().any(|(done, ..)| *done == operation), "{operation} was not done");
+        }
     }
 }

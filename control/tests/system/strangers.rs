@@ -2,10 +2,12 @@
 
 use control::hub::Sweep;
 use control::server::Listen;
+use proto::control::Report;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::agent::{Agent, signing_key};
+use crate::agent::{Agent, request, signing_key};
+use crate::enrolment::status;
 use crate::scene::{Database, Scene};
 
 /// A server that believes its proxy who asks.
@@ -68,6 +70,29 @@ async fn nodes_behind_one_address_do_not_use_up_what_strangers_have() {
     for _ in 0..600 {
         client.log_in(node.id(), &signing_key(1)).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_keys_does_not_shut_out_the_nodes_at_the_same_address() {
+    let scene = Scene::start(&Database::sqlite()).await;
+    scene.network("home").await;
+    let key = scene.key("home", json!({ "tags": ["tag:web"], "reusable": true })).await;
+    let node = Agent::join(scene.client(), &key, 1).await;
+    let mut last = 0;
+    for number in 0..12 {
+        let guess = format!("nwk_0123456789abcdef_{number:064x}");
+        last = status(&scene.client().enrol(&request(&guess, 2)).await.unwrap_err());
+    }
+    assert_eq!(last, 429);
+    let (client, id) = (&node.client, node.id());
+    let session = client.log_in(id, &signing_key(1)).await.unwrap();
+    client.report(&session, &Report::default()).await.unwrap();
+    let mut stream = client.stream(&session, None).await.unwrap();
+    assert!(stream.next().await.unwrap().unwrap().snapshot.is_some());
+    // A forged session is a guess like others.
+    let url = format!("{}/agent/v1/report", scene.url);
+    let forged = scene.http.post(url).bearer_auth("nws_guess").body("{}").send().await.unwrap();
+    assert_eq!(forged.status().as_u16(), 429);
 }
 
 #[tokio::test(flavor = "multi_thread")]

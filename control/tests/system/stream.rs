@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use control::clock::now;
 use control::hub::Sweep;
-use proto::control::{Applied, EndReason, FlowEvent, FlowRecord, RenewRequest, Report};
+use proto::control::{Applied, EndReason, FlowEvent, FlowRecord, Netmap, RenewRequest, Report};
 use proto::ticket::UnixSeconds;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::agent::{Agent, signing_key, wireguard_key};
+use crate::agent::{Agent, request, signing_key, wireguard_key};
 use crate::scene::{Database, OPEN, Scene};
 
 const WEB: &str = r#"{
@@ -203,6 +204,30 @@ async fn ephemeral_nodes_vanish_when_they_are_gone() {
     let (status, _) =
         scene.ask_as(&scene.root, Method::GET, &format!("/networks/home/nodes/{b}"), None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_an_instance_that_is_not_heard_of_any_more_are_gone() {
+    for database in Database::each().await {
+        let sweep =
+            Sweep { every: Duration::from_millis(200), dead_after: 2, ephemeral_after: 600 };
+        let scene = Scene::start_with(&database, sweep, database.config()).await;
+        scene.network("home").await;
+        scene.policy("home", OPEN).await;
+        let key = scene.key("home", json!({ "tags": ["tag:web"], "reusable": true })).await;
+        let mut one = Agent::join(scene.client(), &key, 1).await;
+        let two = scene.client().enrol(&request(&key, 2)).await.unwrap().node;
+        let store = scene.server.app().store();
+        let network = store.network("home").await.unwrap().id;
+        // As an instance leaves it that was killed.
+        store.beat("another").await.unwrap();
+        store.connect_node(network, two, "another", now()).await.unwrap();
+        let online = |wanted: bool| {
+            move |netmap: &Netmap| netmap.peers.get(&two).is_some_and(|peer| peer.online == wanted)
+        };
+        one.until("it is there", online(true)).await;
+        one.until("it is gone", online(false)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

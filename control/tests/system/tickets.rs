@@ -35,8 +35,8 @@ async fn a_ticket_is_for_the_nodes_keys_and_signed() {
         assert_eq!(signer(&ticket, &keys), Some(ControlKeyId(1)));
         let claims = ticket.ticket.claims();
         assert_eq!((claims.node, claims.network), (wireguard_key(1), one.netmap.network.id));
-        assert!(claims.not_after > control::app::now());
-        assert!(claims.not_after <= UnixSeconds(control::app::now().0 + 3600));
+        assert!(claims.not_after > control::clock::now());
+        assert!(claims.not_after <= UnixSeconds(control::clock::now().0 + 3600));
         assert!(ticket.next.is_none());
         // The next key has its ticket before it is used.
         let next = wireguard_key(50);
@@ -116,7 +116,7 @@ async fn a_control_key_is_retired_when_its_last_ticket_has_ended() {
             assert!(problem["detail"].as_str().unwrap().contains(why), "{problem}");
         }
         let store = scene.server.app().store();
-        let later = UnixSeconds(control::app::now().0 + 3_601);
+        let later = UnixSeconds(control::clock::now().0 + 3_601);
         store.retire_control_key(ControlKeyId(1), later, "test").await.unwrap().unwrap();
         let left: Vec<u32> = keys(&scene).await.iter().map(|(id, _)| id.0).collect();
         assert_eq!(left, [2, 3]);
@@ -148,7 +148,7 @@ async fn sessions_have_another_key_each_day_and_old_ones_go_on() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let seal = control::core::seal::SealKey::parse(crate::scene::SEAL).unwrap();
-    let tomorrow = UnixSeconds(control::app::now().0 + 25 * 3_600);
+    let tomorrow = UnixSeconds(control::clock::now().0 + 25 * 3_600);
     for scene in &scenes {
         scene.server.app().store().rotate_session_key(&seal, tomorrow).await.unwrap();
     }

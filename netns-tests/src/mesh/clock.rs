@@ -15,8 +15,10 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn new(directory: &Directory) -> Self {
-        Self { file: directory.file("clock"), next: directory.file("clock.next") }
+    /// One of several in a directory, by name.
+    pub(super) fn new(directory: &Directory, name: &str) -> Self {
+        let file = |end: &str| directory.file(&format!("{name}.clock{end}"));
+        Self { file: file(""), next: file(".next") }
     }
 
     /// Sets it so far ahead of the machine's, or behind: `+2d`, `-1h`.

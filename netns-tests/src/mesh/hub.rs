@@ -19,6 +19,8 @@ use crate::process::Process;
 pub(super) const ADDRESS: &str = "10.255.0.1";
 pub(super) const RELAY_ADMIN: &str = "127.0.0.1:9443";
 pub(super) const CONTROL: &str = "10.255.0.1:8443";
+/// Its name, for those who know no IPv4.
+pub(super) const NAME: &str = "control.test";
 /// Where the other instance of the control plane is.
 const OTHER: &str = "10.255.0.2:8443";
 /// Where relays are. The ports of their pages for operators follow the first's.
@@ -49,12 +51,17 @@ pub struct Hub {
     pub(super) relays: Vec<Process>,
     /// The relays'.
     pub(super) clock: Clock,
+    /// The other instance's.
+    other_clock: Clock,
     token: String,
     pub(super) nodes: std::cell::Cell<u8>,
     /// How long links to nodes take, one way.
     pub(super) delay: Duration,
     pub(super) wires: Wires,
     pub(super) links: Links,
+    /// What runs on routers; it ends with the hub, and what it has written goes.
+    pub(super) services: std::cell::RefCell<Vec<Process>>,
+    pub(super) directories: std::cell::RefCell<Vec<Directory>>,
 }
 
 impl Hub {
@@ -90,13 +97,16 @@ impl Hub {
         }
         host.sysctl("net.ipv4.ip_forward", if options.forwards { "1" } else { "0" })?;
         let directory = Directory::new("hub")?;
-        let signed = rcgen::generate_simple_self_signed(RELAYS.map(str::to_owned))
-            .context("making a certificate")?;
+        let signed = rcgen::generate_simple_self_signed(
+            [&RELAYS[..], &[NAME]].concat().iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
+        )
+        .context("making a certificate")?;
         fs::write(directory.file("cert.pem"), signed.cert.pem())?;
         fs::write(directory.file("key.pem"), signed.signing_key.serialize_pem())?;
         fs::write(directory.file("seal.key"), SEAL)?;
         fs::set_permissions(directory.file("seal.key"), fs::Permissions::from_mode(0o600))?;
-        let clock = Clock::new(&directory);
+        let clock = Clock::new(&directory, "relays");
+        let other_clock = Clock::new(&directory, "other");
         let mut hub = Self {
             host,
             programs,
@@ -106,11 +116,14 @@ impl Hub {
             other: None,
             relays: Vec::new(),
             clock,
+            other_clock,
             token: String::new(),
             nodes: std::cell::Cell::new(0),
             delay: Duration::ZERO,
             wires: Wires::default(),
             links: Links::default(),
+            services: std::cell::RefCell::default(),
+            directories: std::cell::RefCell::default(),
         };
         hub.start_control()?;
         let place = hub.place()?;
@@ -143,9 +156,24 @@ impl Hub {
         command.args(["serve", "--listen", listen]).args(self.place()?);
         command.arg("--certificate").arg(self.directory.file("cert.pem"));
         command.arg("--private-key").arg(self.directory.file("key.pem"));
+        if listen == OTHER {
+            self.other_clock.show(&mut command);
+        }
         let process = self.host.spawn_command(command)?;
         process.wait_for_line("serving", PATIENCE)?;
         Ok(process)
+    }
+
+    /// Starts the other instance again, with a clock that is so many minutes ahead of everybody else's;
+    /// gives what it has said of it.
+    ///
+    /// # Errors
+    /// When it does not serve.
+    pub fn set_clock_of_the_other(&mut self, minutes: u32) -> Result<String> {
+        self.other_clock.set(&format!("+{minutes}m"))?;
+        self.other = None;
+        let other = self.other.insert(self.instance(OTHER)?);
+        Ok(other.stderr_so_far())
     }
 
     /// The words that tell where the database is.
@@ -236,6 +264,12 @@ impl Hub {
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://{CONTROL}")
+    }
+
+    /// The same, by its name.
+    pub(super) fn named_url(&self) -> Result<String> {
+        let (_, port) = CONTROL.split_once(':').context("a port")?;
+        Ok(format!("https://{NAME}:{port}"))
     }
 
     /// The address of its other instance.

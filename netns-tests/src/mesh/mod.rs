@@ -2,7 +2,9 @@
 
 mod clock;
 mod hub;
+mod igd;
 mod nat;
+mod nat64;
 mod node;
 mod relays;
 mod wires;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 pub use hub::{Hub, HubOptions};
+pub use igd::{Asked, Igd};
 pub use nat::{Nat, SharedCarrier};
 pub use node::{MeshNode, RESOLV_CONF};
 pub use relays::Spread;

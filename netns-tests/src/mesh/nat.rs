@@ -21,6 +21,8 @@ pub enum Nat {
     Symmetric,
     /// A port-restricted one behind another: a home at a carrier that shares addresses.
     Carrier,
+    /// IPv6 alone, and a NAT64 by which it reaches IPv4, port-restricted.
+    Nat64,
     /// One that lets no UDP through.
     NoUdp,
     /// One that lets nothing through but TCP to port 443, and to the control plane.
@@ -47,6 +49,7 @@ impl Nat {
             Self::PortRestricted => "port-restricted",
             Self::Symmetric => "symmetric",
             Self::Carrier => "carrier and home",
+            Self::Nat64 => "IPv6 alone with NAT64",
             Self::NoUdp => "no UDP",
             Self::OnlyHttps => "only TCP to 443",
         }
@@ -62,12 +65,12 @@ impl Nat {
     /// Whether a pair has to guess ports for it.
     #[must_use]
     pub fn guesses(self, other: Self) -> bool {
-        let strict = |nat| matches!(nat, Self::PortRestricted | Self::Carrier);
+        let strict = |nat| matches!(nat, Self::PortRestricted | Self::Carrier | Self::Nat64);
         let hard = |nat| nat == Self::Symmetric;
         (strict(self) && hard(other)) || (hard(self) && strict(other))
     }
 
-    fn rules(self, outside: &str, inside: &str) -> String {
+    pub(super) fn rules(self, outside: &str, inside: &str) -> String {
         let in_by = |who: &str| {
             format!(
                 "chain in {{ type nat hook prerouting priority -100; \
@@ -147,6 +150,9 @@ impl Hub {
     pub fn node_behind(&self, lab: &Lab, name: &str, nat: Nat) -> Result<(MeshNode, Vec<Host>)> {
         if nat == Nat::None {
             return Ok((self.node(lab, name)?, Vec::new()));
+        }
+        if nat == Nat::Nat64 {
+            return self.node_behind_nat64(lab, name);
         }
         let host = lab.host(name)?;
         let router = lab.router(&format!("{name}'s router"))?;

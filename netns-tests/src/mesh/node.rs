@@ -28,6 +28,8 @@ pub struct MeshNode {
     pub interface: String,
     /// Who may give it commands beside root, from its next start on.
     pub group: Option<u32>,
+    /// Whether it knows the control plane by its name only.
+    pub(super) by_name: bool,
     program: PathBuf,
     /// Ends before what is pinned, which else would outlive it.
     daemon: Option<Process>,
@@ -59,6 +61,16 @@ impl Drop for Pins {
 
 impl MeshNode {
     pub(super) fn start(host: Host, name: &str, programs: &Programs) -> Result<Self> {
+        Self::start_asking(host, name, programs, RESOLV_CONF)
+    }
+
+    /// As [`Self::start`], on a host that asks for names there.
+    pub(super) fn start_asking(
+        host: Host,
+        name: &str,
+        programs: &Programs,
+        resolv_conf: &str,
+    ) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // The sockets of interfaces share one directory, whatever the namespace.
@@ -69,12 +81,14 @@ impl MeshNode {
             name: name.to_owned(),
             interface,
             group: None,
+            by_name: false,
             program: programs.get("nearwire", "agent")?,
             daemon: None,
             pins: None,
-            clock: Clock::new(&directory),
+            clock: Clock::new(&directory, "daemon"),
             directory,
         };
+        std::fs::write(node.resolv_conf(), resolv_conf)?;
         node.start_daemon()?;
         Ok(node)
     }
@@ -85,10 +99,6 @@ impl MeshNode {
     /// When it does not serve.
     pub fn start_daemon(&mut self) -> Result<()> {
         let resolv_conf = self.resolv_conf();
-        if !resolv_conf.exists() {
-            std::fs::write(&resolv_conf, RESOLV_CONF)
-                .with_context(|| format!("cannot write {}", resolv_conf.display()))?;
-        }
         // With a resolv.conf of its own: a node changes it.
         let mut command = self.host.command("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-ec"]);
@@ -148,6 +158,14 @@ impl MeshNode {
 
     /// Where it answers Prometheus.
     pub const METRICS: &'static str = "127.0.0.1:9586";
+
+    /// The daemon's process.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn daemon_id(&self) -> Result<u32> {
+        Ok(self.daemon.as_ref().context("there is no daemon")?.id())
+    }
 
     /// Has the daemon stand still, as a machine that sleeps, or go on.
     ///
@@ -237,7 +255,8 @@ impl MeshNode {
     /// # Errors
     /// When it does not get there.
     pub fn up(&self, hub: &Hub, key: &str, more: &[&str]) -> Result<String> {
-        self.up_at(&hub.url(), hub, key, more)
+        let url = if self.by_name { hub.named_url()? } else { hub.url() };
+        self.up_at(&url, hub, key, more)
     }
 
     /// As [`Self::up`], at an instance of this address.

@@ -23,6 +23,10 @@ pub enum Hindrance<'a> {
     Percent(u8),
 }
 
+/// How addresses of links begin.
+const PRIVATE: u8 = 10;
+const PUBLIC: u8 = 45;
+
 impl Hub {
     /// Has links that are made from now on take so long, one way.
     pub const fn set_delay(&mut self, delay: Duration) {
@@ -34,9 +38,22 @@ impl Hub {
     /// # Errors
     /// When the link cannot be made.
     pub fn connect(&self, lab: &Lab, host: &Host) -> Result<String> {
+        self.connect_in(PRIVATE, lab, host)
+    }
+
+    /// As [`Self::connect`], with an address that is nobody's own network.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn connect_public(&self, lab: &Lab, host: &Host) -> Result<String> {
+        self.connect_in(PUBLIC, lab, host)
+    }
+
+    fn connect_in(&self, first: u8, lab: &Lab, host: &Host) -> Result<String> {
         let number = self.nodes.get() + 1;
         self.nodes.set(number);
-        let (there, here) = (format!("10.{number}.0.1/24"), format!("10.{number}.0.254/24"));
+        let (there, here) =
+            (format!("{first}.{number}.0.1/24"), format!("{first}.{number}.0.254/24"));
         let (there, here) = ([there.as_str()], [here.as_str()]);
         let link = lab.link(host, &self.host).at_a(&there).at_b(&here);
         let (device, at_hub) = if self.delay.is_zero() {
@@ -50,7 +67,7 @@ impl Hub {
             devices
         };
         self.links.borrow_mut().push((host.name().to_owned(), at_hub));
-        host.route("default", &format!("10.{number}.0.254"))?;
+        host.route("default", &format!("{first}.{number}.0.254"))?;
         Ok(device)
     }
 

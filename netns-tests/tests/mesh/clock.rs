@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use netns_tests::{Pinger, ping, wait_until};
+use netns_tests::mesh::{Hub, Programs};
+use netns_tests::{Lab, Pinger, ping, wait_until};
+use throwaway_postgres::{Cluster, Durability};
 
 use crate::scene::{DIRECT, RELAYED, Scene};
 
@@ -66,5 +68,35 @@ fn a_relay_whose_clock_is_ahead_is_named_with_the_reason_and_serves_when_it_is_s
         node.wait_for("no reason any more", |status| status["warnings"] == serde_json::json!([]));
     }
     ping(&a.host, &b.address()?)?;
+    Ok(())
+}
+
+#[test]
+fn instances_whose_clocks_differ_go_by_that_of_the_database() -> Result<()> {
+    let cluster = Cluster::start(Durability::Lost)?;
+    let lab = Lab::new("mesh-instances-clock")?;
+    let mut hub = Hub::start_on(&lab, DIRECT, Programs::beside()?, Some(cluster.database()?))?;
+    let said = hub.set_clock_of_the_other(15)?;
+    assert!(said.contains("seconds=-900") || said.contains("seconds=-899"), "{said}");
+    let (a, mut b) = (hub.node(&lab, "a")?, hub.node(&lab, "b")?);
+    let lasting = hub.auth_key(&["--tag", "tag:node"])?;
+    let fleeting = hub.auth_key(&["--ephemeral", "--tag", "tag:node"])?;
+    a.up(&hub, &lasting, &[])?;
+    b.up_at(&hub.other_url(), &hub, &fleeting, &[])?;
+    ping(&a.host, &b.address()?)?;
+    // Who has a session of one is let in by the other.
+    hub.stop_control();
+    hub.turn_to_the_other(true)?;
+    a.wait_for("connected to the other", |status| status["state"] == "connected");
+    hub.turn_to_the_other(false)?;
+    hub.start_control()?;
+    // A node that goes is kept for ten minutes, whoever looks: each does every ten seconds.
+    b.kill_daemon()?;
+    a.wait_for("b is gone", |status| status["peers"][0]["online"] == false);
+    std::thread::sleep(Duration::from_secs(25));
+    let nodes = hub.admin_json(&["nodes", "list", "home"])?;
+    assert!(
+        nodes["nodes"].as_array().is_some_and(|all| all.iter().any(|node| node["name"] == "b"))
+    );
     Ok(())
 }

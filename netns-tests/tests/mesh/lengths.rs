@@ -7,7 +7,7 @@ use netns_tests::mesh::MeshNode;
 use netns_tests::{Host, answers, ping, ping_sized, tcp_transfer, wait_until};
 use serde_json::Value;
 
-use crate::scene::{DIRECT, Scene};
+use crate::scene::{DIRECT, RELAYED, Scene};
 
 const HUB: &str = "10.255.0.1";
 const SOON: Duration = Duration::from_secs(60);
@@ -102,5 +102,36 @@ fn a_way_that_carries_9000_bytes_is_used() -> Result<()> {
     });
     assert_eq!(fragments(&a.host)?, before);
     tcp_transfer(&a.host, &b.host, at_b.parse()?, 16 << 20, SOON)?;
+    Ok(())
+}
+
+#[test]
+fn long_packets_over_ipv6_are_used_as_soon_as_a_way_carries_them() -> Result<()> {
+    let Scene { a, b, hub, lab: _lab } = Scene::new("mesh-jumbo-v6", RELAYED)?;
+    for (node, address) in [(&a, "10.1.0.1"), (&b, "10.2.0.1")] {
+        set_mtu(&node.host, HUB, 9000)?;
+        set_mtu(&hub.host, address, 9000)?;
+        // What is another network is looked at anew.
+        let link = node.host.link_to(HUB)?;
+        node.host.ip(["address", "add", &format!("{address}00/24"), "dev", &link])?;
+    }
+    let v6 = b.status()?["addresses"][1].as_str().context("no IPv6 address")?.to_owned();
+    ping(&a.host, &v6)?;
+    a.wait_for_path("b", "relay");
+    let long = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", "8800", &v6];
+    wait_until(SOON, "the host is told that the relay carries less than its own link", || {
+        a.host.output(long).is_ok_and(|pinged| pinged.stdout.contains("1420"))
+    });
+    hub.host.sysctl("net.ipv4.ip_forward", "1")?;
+    for (node, peer) in [(&a, "b"), (&b, "a")] {
+        wait_until(SOON, "an echo", || {
+            answers(&a.host, &v6, Duration::from_secs(1)).unwrap_or(false)
+        });
+        wait_for_fit(node, peer, 8940);
+    }
+    // Not after the ten minutes for which the host would remember what it was told.
+    wait_until(SOON, "a long packet in one piece", || {
+        a.host.output(long).is_ok_and(|pinged| pinged.status.success())
+    });
     Ok(())
 }

@@ -121,6 +121,26 @@ fn a_hard_nat_and_one_that_filters_guess_each_others_ports() -> Result<()> {
 }
 
 #[test]
+fn a_host_without_ipv4_is_direct_with_hosts_of_it_and_with_others_like_it() -> Result<()> {
+    let kinds = [Nat::Nat64, Nat::None, Nat::PortRestricted, Nat::Nat64];
+    let nodes = Nodes::new("mesh-nat64", &kinds)?;
+    for other in 1..kinds.len() {
+        nodes.meet(0, other)?;
+    }
+    let (_, node, _) = &nodes.nodes[0];
+    let said = node.nearwire(&["netcheck"])?;
+    assert!(said.contains("NAT64     2001:db8:64::/96"), "{said}");
+    assert!(node.nearwire(&["explain", "n1"])?.contains("[2001:db8:64::"), "by NAT64");
+    Ok(())
+}
+
+#[test]
+fn a_host_without_ipv4_and_a_hard_nat_guess_ports() -> Result<()> {
+    let nodes = Nodes::new("mesh-nat64-guess", &[Nat::Nat64, Nat::Symmetric])?;
+    nodes.meet(0, 1).map(drop)
+}
+
+#[test]
 fn pairs_that_cannot_be_direct_stay_on_the_relay() -> Result<()> {
     let nats = [Nat::Symmetric, Nat::Symmetric, Nat::NoUdp, Nat::None];
     let nodes = Nodes::new("mesh-nats-none", &nats)?;

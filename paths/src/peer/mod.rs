@@ -40,6 +40,8 @@ const SEEN_PINGS: usize = 64;
 pub struct Own {
     /// Where it may be reached, what the world sees first.
     pub at: Vec<SocketAddr>,
+    /// Where a router has promised to bring to it what comes.
+    pub mapped: Option<SocketAddr>,
     /// Whether its NAT gives each destination another port.
     pub hard: bool,
     /// The networks of the mesh: nobody is reached through itself.
@@ -190,6 +192,16 @@ impl Peer {
         self.tell_fits(world);
     }
 
+    /// By these nodes its packets can be relayed now. One that is new is asked as soon as it is worth it.
+    pub(crate) fn set_relays(&mut self, by: &[SocketAddr], world: &mut World<'_>) {
+        let by = if world.own.rule == Rule::Any { by } else { &[] };
+        let news = self.candidates.relayed(by, world.now);
+        if news && self.is_active(world.now) && !self.choice.is_direct() {
+            self.search.begin(world.now);
+        }
+        self.choose(world);
+    }
+
     /// This node's network is another.
     pub(crate) fn start_over(&mut self, world: &mut World<'_>) {
         self.candidates.forget();
@@ -202,6 +214,13 @@ impl Peer {
             self.begin_mtu(world);
         }
         if self.is_active(world.now) {
+            self.search.begin(world.now);
+        }
+    }
+
+    /// There is another way to this node: peers that are reached by the relay are told.
+    pub(crate) fn look_again(&mut self, world: &mut World<'_>) {
+        if self.is_active(world.now) && self.choice.route().is_none() {
             self.search.begin(world.now);
         }
     }
@@ -272,6 +291,7 @@ impl Peer {
     fn doubt(&mut self, heard: Route, world: &mut World<'_>) {
         if let Some(route) = self.choice.route()
             && route != heard
+            && !heard.is_relayed()
             && self.doubted.is_none()
         {
             self.doubted = Some(world.now);

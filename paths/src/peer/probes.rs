@@ -3,7 +3,7 @@
 use proto::probe::{Call, PingId, Pong, Probe, Received};
 
 use super::time::STALL;
-use super::{Peer, SEEN_PINGS, World};
+use super::{Own, Peer, SEEN_PINGS, World};
 use crate::agents::Action;
 use crate::candidates::{Origin, is_sensible};
 use crate::refusal::Refusal;
@@ -49,7 +49,7 @@ impl Peer {
         let received = self.observed.messages;
         self.send(Via::Direct(route), Probe::Pong(Pong { id, seen, received }), world);
         // The way is open from there: that it is from here, too, is seen at once.
-        if self.is_wanted(world.now) {
+        if self.is_wanted(world.now) && !self.is_unknown_relay(route) {
             self.candidates.add(route, Origin::Seen, self.choice.route(), world.now);
             let known = self.candidates.get(&route);
             if known.is_some_and(|known| known.evidence.heard.is_none()) {
@@ -63,6 +63,11 @@ impl Peer {
         Ok(())
     }
 
+    /// Whether it leads by a node that does not relay for us any more, or does not yet.
+    fn is_unknown_relay(&self, route: Route) -> bool {
+        route.is_relayed() && self.candidates.get(&route).is_none()
+    }
+
     fn take_pong(&mut self, via: Route, pong: &Pong, world: &mut World<'_>) -> Result<(), Refusal> {
         if self.take_length(pong.id, Via::Direct(via), world) {
             return Ok(());
@@ -72,6 +77,9 @@ impl Peer {
             return Err(Refusal::Elsewhere);
         }
         self.heard_on(route.socket, world.now);
+        if self.is_unknown_relay(route) {
+            return Err(Refusal::Elsewhere);
+        }
         self.candidates.add(route, Origin::Guessed, self.choice.route(), world.now);
         let used = self.choice.route() == Some(route);
         if let Some(evidence) = self.candidates.evidence(&route) {
@@ -103,14 +111,18 @@ impl Peer {
         }
         let inside = &world.own.inside;
         let named: Vec<_> = call.at.iter().copied().filter(|at| is_sensible(*at, inside)).collect();
-        self.candidates.name(Origin::Called, &named, self.choice.route(), world.now);
+        let mapped: Vec<_> =
+            call.mapped.into_iter().filter(|at| is_sensible(*at, inside)).collect();
+        let used = self.choice.route();
+        self.candidates.name(Origin::Called, &named, used, world.now);
+        self.candidates.name(Origin::Mapped, &mapped, used, world.now);
         (self.hard, self.called_at) = (call.hard, named);
         self.called = Some(world.now);
         if self.choice == Choice::Relay {
             // What asked it for a session may have come to the relay before the peer did.
             world.actions.push_back(Action::Greet { peer: self.id });
         }
-        if self.choice.route().is_none() {
+        if !self.choice.is_direct() {
             self.search.join(world.now);
         }
         if !call.answers {
@@ -123,8 +135,9 @@ impl Peer {
     pub(super) fn call(&self, answers: bool, world: &mut World<'_>) {
         if self.theirs.relay {
             world.counters.calls += 1;
-            let (at, hard) = (world.own.at.clone(), world.own.hard);
-            self.send(Via::Relay, Probe::Call(Call { hard, answers, at }), world);
+            let Own { at, mapped, hard, .. } = world.own;
+            let call = Call { hard: *hard, answers, at: at.clone(), mapped: *mapped };
+            self.send(Via::Relay, Probe::Call(call), world);
         }
     }
 }

@@ -85,7 +85,8 @@ impl Peer {
         if let Some(round) = self.search.due(world.rng, now) {
             let route = self.choice.route();
             let known = route.and_then(|route| self.candidates.get(&route));
-            let is_direct = known.is_some_and(|known| known.evidence.heard.is_some());
+            let is_direct = self.choice.is_direct()
+                && known.is_some_and(|known| known.evidence.heard.is_some());
             if is_direct {
                 // There may be a better one; the peer need not be called for that.
                 self.search.found(now);
@@ -108,7 +109,9 @@ impl Peer {
     fn begin_birthday(&mut self, world: &mut World<'_>) {
         let now = world.now;
         let both_known = !self.called_at.is_empty();
-        let target = self.called_at.iter().copied().find(|at| at.is_ipv4());
+        // A host without IPv4 has other addresses for those, what the world sees first here, too.
+        let v4 = self.called_at.iter().find(|at| at.is_ipv4());
+        let target = v4.or(self.called_at.first()).copied();
         let Some(target) = target.filter(|_| both_known && world.own.hard != self.hard) else {
             return;
         };

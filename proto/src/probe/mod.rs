@@ -14,7 +14,7 @@
 //! |---|---|
 //! | 1 ping | id (12), then as many zeros as the path is asked to carry |
 //! | 2 pong | id (12), the ping's source as it was seen (18), messages expected (4), arrived (4) |
-//! | 3 call me | flags (1), count (1), so many addresses (18 each) |
+//! | 3 call me | flags (1), count (1), so many addresses (18 each), then one that a router has mapped, if a flag says so |
 //!
 //! The first byte of [`MAGIC`] is none of WireGuard's (1 to 4), and its top bits are not those of
 //! STUN (00).
@@ -44,6 +44,7 @@ const TAG_LEN: usize = 16;
 const ID_LEN: usize = 12;
 const HARD: u8 = 1;
 const CALLS_BACK: u8 = 2;
+const HAS_MAPPED: u8 = 4;
 
 /// Names a ping, so that only its answer counts. Nobody can guess it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +96,8 @@ pub struct Call {
     pub answers: bool,
     /// Where it may be reached.
     pub at: Vec<SocketAddr>,
+    /// Where a router has promised to bring to it what comes, from anybody.
+    pub mapped: Option<SocketAddr>,
 }
 
 /// A probe that is not what it should be.
@@ -137,12 +140,15 @@ impl Probe {
             ]
             .concat(),
             Self::Call(call) => {
-                let flags =
-                    if call.hard { HARD } else { 0 } | if call.answers { CALLS_BACK } else { 0 };
+                let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+                let flags = flag(call.hard, HARD)
+                    | flag(call.answers, CALLS_BACK)
+                    | flag(call.mapped.is_some(), HAS_MAPPED);
                 let at = &call.at[..call.at.len().min(MAX_CALLED)];
                 // At most MAX_CALLED.
                 let mut bytes = vec![3, flags, u8::try_from(at.len()).unwrap_or_default()];
-                bytes.extend(at.iter().flat_map(|address| address_bytes(*address)));
+                let all = at.iter().chain(&call.mapped);
+                bytes.extend(all.flat_map(|address| address_bytes(*address)));
                 bytes
             }
         }
@@ -166,15 +172,18 @@ impl Probe {
             3 => {
                 let flags = reader.u8()?;
                 let count = usize::from(reader.u8()?);
-                let known = flags & !(HARD | CALLS_BACK) == 0;
+                let known = flags & !(HARD | CALLS_BACK | HAS_MAPPED) == 0;
+                let mapped = flags & HAS_MAPPED != 0;
                 let rest = reader.rest();
-                if !known || count > MAX_CALLED || rest.len() != count * ADDRESS_LEN {
+                let addresses = count + usize::from(mapped);
+                if !known || count > MAX_CALLED || rest.len() != addresses * ADDRESS_LEN {
                     return None;
                 }
                 let mut reader = Reader::new(rest);
                 let at = (0..count).map(|_| reader.address()).collect::<Option<_>>()?;
+                let mapped = if mapped { Some(reader.address()?) } else { None };
                 let (hard, answers) = (flags & HARD != 0, flags & CALLS_BACK != 0);
-                Some(Self::Call(Call { hard, answers, at }))
+                Some(Self::Call(Call { hard, answers, at, mapped }))
             }
             _ => None,
         }

@@ -31,11 +31,9 @@ fn probe() -> impl Strategy<Value = Probe> {
             let received = Received { expected: counts.0, arrived: counts.1 };
             Probe::Pong(Pong { id: PingId(id), seen, received })
         }),
-        (any::<bool>(), any::<bool>(), called).prop_map(|(hard, answers, at)| Probe::Call(Call {
-            hard,
-            answers,
-            at
-        })),
+        (any::<bool>(), any::<bool>(), called, proptest::option::of(address())).prop_map(
+            |(hard, answers, at, mapped)| Probe::Call(Call { hard, answers, at, mapped })
+        ),
     ]
 }
 
@@ -82,9 +80,11 @@ proptest! {
 #[test]
 fn the_layout_is_this() {
     let at: Vec<SocketAddr> = vec!["192.0.2.1:258".parse().unwrap()];
-    let call = Probe::Call(Call { hard: true, answers: false, at });
     let mapped = b"\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01\x01\x02";
-    assert_eq!(call.bytes(), [&[3, 1, 1][..], mapped].concat());
+    let call = Call { hard: true, answers: false, at: at.clone(), mapped: None };
+    assert_eq!(Probe::Call(call).bytes(), [&[3, 1, 1][..], mapped].concat());
+    let call = Call { mapped: Some(at[0]), ..Call::default() };
+    assert_eq!(Probe::Call(call).bytes(), [&[3, 4, 0][..], mapped].concat());
     let received = Received { expected: 3, arrived: 2 };
     let pong = Pong { id: PingId([9; 12]), seen: "192.0.2.1:258".parse().unwrap(), received };
     let expected = [&[2][..], &[9; 12], mapped, &[0, 0, 0, 3, 0, 0, 0, 2]].concat();

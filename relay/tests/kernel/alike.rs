@@ -1,5 +1,6 @@
 //! The kernel's switch and the one in user space make the same of the same datagrams.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 use proto::lane::LANE_HEADER_LEN;
@@ -111,7 +112,7 @@ async fn outcome(relay: &Machine, v6: [bool; 2], seed: u64) -> Outcome {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_make_the_same_of_the_same_datagrams() {
     for v6 in [[false, false], [false, true], [true, false], [true, true]] {
-        let seed = rand::random();
+        let seed = RandomState::new().build_hasher().finish();
         println!("IPv6 at each end: {v6:?}, seed {seed}");
         let kernel = start("relay-alike", &[], &[]);
         assert_eq!(kernel.status()["lane_switch"], "xdp");

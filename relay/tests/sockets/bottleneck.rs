@@ -41,10 +41,10 @@ impl Bottleneck {
     pub(crate) async fn udp(scene: &Scene, longest: usize) -> Self {
         let near = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
         let far = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-        far.connect(scene.addresses.quic).await.expect("an address");
+        far.connect(scene.addresses.quic.expect("it takes QUIC")).await.expect("an address");
         // What it does not read in time is lost.
         SockRef::from(&far).set_recv_buffer_size(BUFFER as usize).expect("a small buffer");
-        let quic = near.local_addr().expect("bound");
+        let quic = Some(near.local_addr().expect("bound"));
         let rate = Arc::new(AtomicUsize::new(1 << 20));
         let carries = rate.clone();
         tokio::spawn(async move { carry_datagrams(&near, &far, &carries, longest).await });

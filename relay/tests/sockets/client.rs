@@ -60,14 +60,15 @@ fn tls(relay: &Relay, alpn: &[u8]) -> rustls::ClientConfig {
 
 /// A QUIC connection, nothing said on it yet.
 pub(crate) async fn quic(relay: &Relay) -> (quinn::Endpoint, quinn::Connection) {
-    let ip: IpAddr = match relay.addresses.quic {
+    let quic = relay.addresses.quic.expect("it takes QUIC");
+    let ip: IpAddr = match quic {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let endpoint = quinn::Endpoint::client((ip, 0).into()).expect("an endpoint");
     let crypto = QuicClientConfig::try_from(tls(relay, ALPN)).expect("a QUIC configuration");
     let config = quinn::ClientConfig::new(Arc::new(crypto));
-    let connecting = endpoint.connect_with(config, relay.addresses.quic, "relay.test");
+    let connecting = endpoint.connect_with(config, quic, "relay.test");
     let connection = connecting.expect("an address").await.expect("connects");
     (endpoint, connection)
 }

@@ -257,6 +257,7 @@ pub(crate) fn snapshot(revision: u64, nodes: &[(&str, u8)]) -> Snapshot {
         disco: None,
         endpoints: Vec::new(),
         home: None,
+        relay: None,
         online: true,
     };
     Snapshot {
@@ -280,9 +281,11 @@ pub(crate) fn snapshot(revision: u64, nodes: &[(&str, u8)]) -> Snapshot {
             standing: Standing::Approved,
             expires: None,
             rotate: None,
+            control_keys: Vec::new(),
         },
         peers: nodes.iter().map(peer).collect(),
         regions: Vec::new(),
+        relaying: Vec::new(),
         ticket: None,
         filter: serde_json::value::to_raw_value(&()).expect("JSON"),
         dns: Dns { domain: "home.mesh".to_owned(), forward: BTreeMap::new() },

@@ -40,7 +40,7 @@ pub(super) struct Options {
 /// A part of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Each NAT with each: the way that is found, and how soon
+    /// Each NAT with each, and hard ones whose routers map ports: the way that is found, and how soon
     Pairs,
     /// Hard NATs with those that filter ports, which have to guess
     Guess,
@@ -70,6 +70,8 @@ pub(super) fn measure(options: &Options) -> Result<Report> {
     let machine = Machine::here()?;
     packages::ensure(packages::FOR_TUNNELS)?;
     packages::ensure(packages::FOR_NATS)?;
+    packages::ensure(packages::FOR_ROUTERS)?;
+    packages::unpack(packages::ROUTERS)?;
     let programs = match &options.programs {
         Some(directory) => directory.clone(),
         None => workspace::build_programs()?,
@@ -119,6 +121,7 @@ impl Part {
         match self {
             Self::Pairs => bench.attempt("pairs", |bench| {
                 bench.meetings.extend(pairs::of_all_kinds(&programs)?);
+                bench.meetings.extend(pairs::that_are_mapped(&programs)?);
                 Ok(Vec::new())
             }),
             Self::Guess => bench.attempt("guessing", |bench| {

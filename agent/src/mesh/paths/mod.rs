@@ -16,6 +16,7 @@ use proto::key::PublicKey;
 use tokio::sync::mpsc;
 
 use crate::io::udp::Length;
+use crate::mesh::nat64::Prefix;
 use crate::mesh::secret::Secret;
 pub(crate) use explain::{PathCounts, PathReport};
 pub(crate) use plain::Observed;
@@ -64,6 +65,10 @@ impl MeshPaths {
     /// There is a peer, with these ways to it. Gives what has to be changed at once.
     pub(crate) fn set(&mut self, peer: PathPeer, now: Timestamp) -> Vec<PathChange> {
         let id = peer.id;
+        let mut peer = peer;
+        if let Some(prefix) = self.probing.nat64 {
+            peer.endpoints.iter_mut().for_each(|at| *at = prefix.reach(*at));
+        }
         let PathPeer { key, endpoints, relay, .. } = match self.probing.set(peer, now) {
             Ok(change) => {
                 self.plain.remove(&id);
@@ -128,6 +133,11 @@ impl MeshPaths {
         self.probing.relayed(relay, now);
     }
 
+    /// By these addresses packets for a peer reach others that relay now.
+    pub(crate) fn set_relays(&mut self, id: NodeId, by: &[SocketAddr], now: Timestamp) {
+        self.probing.set_relays(id, by, now);
+    }
+
     /// Takes what the engine has counted lately.
     pub(crate) fn observe(&mut self, traffic: &[Traffic], now: Timestamp) {
         self.probing.observe(traffic, now);
@@ -141,6 +151,11 @@ impl MeshPaths {
     /// Takes a probe that came on a spare socket.
     pub(crate) fn take_spare(&mut self, probe: &SpareProbe, now: Timestamp) {
         self.probing.take_spare(probe, now);
+    }
+
+    /// Peers' addresses of IPv4 are reached by this prefix from now on.
+    pub(crate) const fn set_nat64(&mut self, prefix: Option<Prefix>) {
+        self.probing.nat64 = prefix;
     }
 
     /// The WireGuard port is this.
@@ -173,8 +188,15 @@ impl MeshPaths {
     }
 
     /// Why; nothing for a peer of an older agent.
-    pub(crate) fn explain(&self, id: &NodeId, now: Timestamp) -> Option<PathReport> {
-        self.probing.paths.explain(id, now).map(|explained| PathReport::new(&explained))
+    /// `relay_at` names the peer that relays what is sent to an address.
+    pub(crate) fn explain(
+        &self,
+        id: &NodeId,
+        relay_at: impl Fn(SocketAddr) -> Option<String>,
+        now: Timestamp,
+    ) -> Option<PathReport> {
+        let explained = self.probing.paths.explain(id, now)?;
+        Some(PathReport::new(&explained, relay_at))
     }
 
     /// What was done so far.

@@ -19,6 +19,7 @@ use crate::io::awaited;
 use crate::io::clock;
 use crate::io::divert::MARK;
 use crate::io::udp::{Length, RECEIVE_BATCH, Received, Udp};
+use crate::mesh::nat64::Prefix;
 
 /// The most ends: as many as peers that packets go to by relays at one time.
 const MOST: usize = 4096;
@@ -34,6 +35,8 @@ pub(super) struct Lanes {
     due: Option<Instant>,
     /// Room for what is sent: a header before each packet.
     buffer: Vec<u8>,
+    /// By which relays' addresses of IPv4 are reached, on a host without it.
+    pub(super) nat64: Option<Prefix>,
 }
 
 struct Lane {
@@ -66,15 +69,20 @@ impl Lanes {
         let udp = Udp::open(0, MARK)?;
         let ready = awaited(udp.as_fd().try_clone_to_owned()?)?;
         let (ends, by_id) = (HashMap::new(), HashMap::new());
-        Ok(Self { udp, ready, ends, by_id, due: None, buffer: Vec::new() })
+        Ok(Self { udp, ready, ends, by_id, due: None, buffer: Vec::new(), nat64: None })
     }
 
     /// A lane was opened by one end or the other: this one is to be bound. `near` is where the
     /// connection goes, which the lane should go to as well.
     pub(super) fn open(&mut self, of: LaneOf, opened: &LaneOpened, near: Option<SocketAddr>) {
         let same = |at: &&SocketAddr| near.is_some_and(|near| near.ip() == at.ip());
-        let relay = opened.addresses.iter().find(same).or(opened.addresses.first());
+        let reach = |at: &SocketAddr| self.nat64.map_or(*at, |prefix| prefix.reach(*at));
+        let addresses: Vec<_> = opened.addresses.iter().map(reach).collect();
+        let relay = addresses.iter().find(same).or(addresses.first());
         let Some(&relay) = relay else { return };
+        // A peer that relays cannot know how it is reached: where the connection goes.
+        let here = near.filter(|_| relay.ip().is_unspecified());
+        let relay = here.map_or(relay, |near| SocketAddr::new(near.ip(), relay.port()));
         self.close(of);
         if self.ends.len() >= MOST {
             return;
@@ -203,23 +211,23 @@ impl Lanes {
 }
 
 /// Packets of one peer that came together, to be handed on together.
-#[derive(Default)]
-pub(super) struct Run {
-    from: Option<PublicKey>,
+pub(super) struct Run<F> {
+    from: Option<F>,
     bytes: Vec<u8>,
     segment: usize,
     /// A shorter packet ends a run.
     ended: bool,
 }
 
-impl Run {
+impl<F> Default for Run<F> {
+    fn default() -> Self {
+        Self { from: None, bytes: Vec::new(), segment: 0, ended: false }
+    }
+}
+
+impl<F: Copy + PartialEq> Run<F> {
     /// Adds a packet; what was there is handed on before, if this does not continue it.
-    pub(super) fn add(
-        &mut self,
-        from: PublicKey,
-        packet: &[u8],
-        deliver: impl FnMut(PublicKey, Batch<'_>),
-    ) {
+    pub(super) fn add(&mut self, from: F, packet: &[u8], deliver: impl FnMut(F, Batch<'_>)) {
         let count = self.bytes.len() / self.segment.max(1);
         let continues = self.from == Some(from)
             && !self.ended
@@ -234,7 +242,7 @@ impl Run {
         self.bytes.extend_from_slice(packet);
     }
 
-    pub(super) fn flush(&mut self, mut deliver: impl FnMut(PublicKey, Batch<'_>)) {
+    pub(super) fn flush(&mut self, mut deliver: impl FnMut(F, Batch<'_>)) {
         if let Some(from) = self.from.take()
             && let Some(batch) = Batch::new(&self.bytes, self.segment.max(1))
         {

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use control_client::{Client, Trust};
 use engine::Timestamp;
-use proto::control::{Netmap, NodeId};
+use proto::control::{Netmap, NodeId, Report};
 use proto::key::PublicKey;
 use proto::ticket::UnixSeconds;
 use proto::uapi::Set;
@@ -27,9 +27,12 @@ use super::interface::MeshInterface;
 use super::kept_netmap::KeptNetmap;
 use super::keys::KeyRing;
 use super::links::Links;
+use super::mapping::Mapper;
 use super::names::MeshNames;
-use super::netcheck::NetReport;
+use super::nat64::Nat64;
+use super::netcheck::{Awaited, NetReport};
 use super::paths::{MeshPaths, Observed, PathReport, SpareProbe};
+use super::peer_relay::PeerRelay;
 use super::state::{Settings, State};
 use super::status::Status;
 use super::store::Store;
@@ -78,6 +81,9 @@ pub(super) struct Mesh {
     keys: KeyRing,
     netmap: KeptNetmap,
     links: Links,
+    mapper: Mapper,
+    nat64: Nat64,
+    peer_relay: PeerRelay,
     names: MeshNames,
     standing: watch::Sender<Link>,
     paths: MeshPaths,
@@ -89,6 +95,8 @@ pub(super) struct Mesh {
     /// Whether the line is there.
     connected: bool,
     clocks: Clocks,
+    /// What netcheck has sent to this node itself.
+    awaited: Awaited,
 }
 
 /// What a mesh is started from.
@@ -129,6 +137,7 @@ impl Mesh {
         let node_keys = (identity.node_key.clone(), identity.next_node_key.clone());
         let line = control::keep(client(&state.settings)?, id, node_keys);
         let now = clock::now();
+        let peer_relay = PeerRelay::start(state.settings.peer_relay)?;
         let mut keys = KeyRing::new(store.clone(), state, now);
         let (say_spare, spare_probes) = mpsc::channel(SPARE_PROBES);
         let mut paths = MeshPaths::new(&keys.probe_key()?, say_spare);
@@ -141,6 +150,9 @@ impl Mesh {
             keys,
             netmap: KeptNetmap::new(store),
             links: Links::start()?,
+            mapper: Mapper::start(),
+            nat64: Nat64::new(),
+            peer_relay,
             names,
             standing,
             paths,
@@ -150,7 +162,9 @@ impl Mesh {
             flows: FlowReports::default(),
             connected: false,
             clocks: Clocks::new(now, clock::kernel()),
+            awaited: Awaited::default(),
         };
+        mesh.nat64.look(&mesh.interface.local.networks);
         mesh.keys.keep_port(mesh.node.lock().await.port());
         if let Some(netmap) = netmap {
             mesh.adopt(netmap).await;
@@ -180,12 +194,9 @@ impl Mesh {
                 ask = asked.recv() => match ask {
                     Some(Ask::Status(reply)) => drop(reply.send(self.status().await)),
                     Some(Ask::Explain(node, reply)) => {
-                        drop(reply.send(self.paths.explain(&node, clock::now())));
+                        drop(reply.send(self.explain(&node)));
                     }
-                    Some(Ask::Netcheck(reply)) => {
-                        let report = NetReport::new(&self.whereabouts, self.netmap.get(), clock::now());
-                        drop(reply.send(report));
-                    }
+                    Some(Ask::Netcheck(reply)) => self.check_network(reply),
                     Some(Ask::Rotate(reply)) => drop(reply.send(self.ask_rotation())),
                     Some(Ask::Leave(reply)) => {
                         // The daemon forgets the node when it hears that this was done.
@@ -198,9 +209,9 @@ impl Mesh {
                     self.paths.take_spare(&probe, clock::now());
                     self.walk_paths().await;
                 }
-                Some(relay) = self.links.busy() => {
-                    self.paths.relayed(relay, clock::now());
-                    self.walk_paths().await;
+                Some(news) = self.links.news() => self.hear_relays(news).await,
+                Some(offer) = self.peer_relay.changed() => {
+                    self.report(Report { relay: Some(offer), ..Report::default() }).await;
                 }
                 () = until(self.paths.poll_timeout()) => self.walk_paths().await,
                 _ = look.tick(), if self.paths.is_awake(clock::now()) => self.count_traffic().await,
@@ -210,6 +221,8 @@ impl Mesh {
                     Err(RecvError::Closed) => flows_over = true,
                 },
                 Some(()) = moved(&mut moves) => self.look_around().await,
+                () = self.nat64.changed() => self.take_nat64().await,
+                () = self.mapper.changed() => self.take_mapping().await,
                 _ = &mut deleted => break,
                 _ = tick.tick() => self.tick().await,
             }
@@ -217,6 +230,7 @@ impl Mesh {
         self.netmap.keep();
         self.interface.stop().await;
         self.names.stop().await;
+        self.mapper.stop().await;
         "taken down"
     }
 
@@ -231,6 +245,7 @@ impl Mesh {
             self.plan_links().await;
         }
         self.ask_relays().await;
+        self.ask_router(now).await;
         self.settle_home().await;
         let begins_elsewhere = self.links.home().is_none();
         if !self.paths.is_awake(now) && (begins_elsewhere || now - self.looked >= IDLE_LOOK) {
@@ -265,7 +280,8 @@ impl Mesh {
 
     async fn ask_relays(&mut self) {
         let Some(netmap) = self.netmap.get() else { return };
-        let questions = self.whereabouts.questions(netmap, clock::now());
+        let regions = self.regions(netmap);
+        let questions = self.whereabouts.questions(&regions, clock::now());
         if !questions.is_empty() {
             let node = self.node.lock().await;
             for (to, question) in questions {

@@ -39,6 +39,7 @@ impl Mesh {
                 self.interface.cut().await;
                 self.netmap.forget();
                 self.links.cut();
+                self.peer_relay.cut();
                 self.standing.send_replace(Link::Revoked(reason));
             }
             Event::Lost(reason) => {
@@ -66,6 +67,7 @@ impl Mesh {
         self.interface.apply(&netmap, self.keys.settings()).await;
         self.names.update(&netmap).await;
         self.flows.want(netmap.network.flow_logs);
+        self.peer_relay.adopt(&netmap);
         self.netmap.set(netmap);
         self.choose_home();
         self.plan_links().await;
@@ -79,7 +81,7 @@ impl Mesh {
         }
     }
 
-    async fn set_paths(&mut self) {
+    pub(super) async fn set_paths(&mut self) {
         let now = clock::now();
         let mut changes = Vec::new();
         let applied = &self.interface.applied.peers;
@@ -120,7 +122,8 @@ impl Mesh {
     pub(super) async fn plan_links(&mut self) {
         let engine = self.node.lock().await.port();
         if let Some(netmap) = self.netmap.get() {
-            self.links.plan(netmap, &self.keys, engine, &self.interface.local.networks);
+            let local = &self.interface.local.networks;
+            self.links.plan(netmap, self.nat64.prefix, &self.keys, engine, local);
         }
     }
 

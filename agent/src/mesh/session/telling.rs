@@ -1,11 +1,20 @@
 //! What the control plane is told: where this node is, what it has put in force, its keys, its flows.
 
-use engine::KeyChange;
-use proto::control::{Applied, Report};
+use std::borrow::Cow;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use engine::{KeyChange, Timestamp};
+use paths::Rule;
+use proto::control::{Applied, Netmap, Region, Report};
 
 use super::{Mesh, unix_now};
 use crate::io::clock;
 use crate::mesh::control::Order;
+use crate::mesh::mapping::MappingReport;
+
+/// How long relays may take to say whether there is a NAT at all.
+const SEEN_WITHIN: Duration = Duration::from_secs(3);
 
 impl Mesh {
     /// The host's addresses may be others.
@@ -16,6 +25,8 @@ impl Mesh {
             tracing::info!("the network of the host is another");
             let now = clock::now();
             self.whereabouts.start_over(now);
+            self.mapper.start_over();
+            self.nat64.look(&self.interface.local.networks);
             self.tell_paths();
             let changes = self.paths.start_over(now);
             self.change_paths(changes).await;
@@ -38,6 +49,68 @@ impl Mesh {
         }
     }
 
+    /// Has the router asked for a mapping, where there is something between this node and the world.
+    pub(super) async fn ask_router(&mut self, now: Timestamp) {
+        let settings = self.keys.settings();
+        let may = !settings.no_port_mapping && settings.path != Rule::Relay;
+        let open = self.whereabouts.is_open();
+        let is_known = open.is_some() || now - self.whereabouts.since() >= SEEN_WITHIN;
+        if may && !is_known {
+            return;
+        }
+        let wanted = may && open != Some(true) && self.netmap.get().is_some();
+        let port = self.node.lock().await.port();
+        self.mapper.want(NonZeroU16::new(port).filter(|_| wanted));
+        if self.paths.is_awake(now) {
+            self.mapper.need();
+        }
+    }
+
+    /// How it stands with the mapping, and why it is not asked for.
+    pub(super) fn mapping_report(&self) -> MappingReport {
+        let mut report = self.mapper.report();
+        let settings = self.keys.settings();
+        let off = match settings.path {
+            _ if settings.no_port_mapping => Some("nearwire up --no-port-mapping"),
+            Rule::Relay => Some("this node uses relays only (--path relay)"),
+            Rule::Any | Rule::Direct => None,
+        };
+        if let Some(why) = off {
+            (report.state, report.reason) = ("off".to_owned(), Some(why.to_owned()));
+        } else if report.state == "unasked" && self.whereabouts.is_open() == Some(true) {
+            report.reason = Some("the world sees this host as it is".to_owned());
+        }
+        report
+    }
+
+    /// The router has granted a mapping, or not.
+    pub(super) async fn take_mapping(&mut self) {
+        let mapped = self.mapper.external();
+        if self.whereabouts.mapped != mapped {
+            self.whereabouts.mapped = mapped;
+            self.gather().await;
+            self.tell_paths();
+            self.walk_paths().await;
+        }
+    }
+
+    /// The host reaches hosts of IPv4 otherwise.
+    pub(super) async fn take_nat64(&mut self) {
+        let prefix = self.nat64.prefix;
+        tracing::info!(prefix = prefix.map(|p| p.to_string()), "the way to IPv4 is another");
+        self.paths.set_nat64(prefix);
+        self.whereabouts.start_over(clock::now());
+        self.ask_relays().await;
+        self.plan_links().await;
+        self.set_paths().await;
+    }
+
+    /// The relays, as this host reaches them.
+    pub(super) fn regions<'a>(&self, netmap: &'a Netmap) -> Cow<'a, [Region]> {
+        let regions = &netmap.regions;
+        self.nat64.prefix.map_or(regions.into(), |prefix| prefix.regions(regions).into())
+    }
+
     pub(super) fn applied(&self) -> Option<Applied> {
         let revision = self.netmap.get()?.revision;
         Some(Applied { revision, generation: self.interface.generation.0.into() })
@@ -50,6 +123,7 @@ impl Mesh {
             endpoints: Some(self.whereabouts.endpoints().to_vec()),
             disco: Some(self.paths.probe_key()),
             home: self.links.region(),
+            relay: Some(self.peer_relay.offer().clone()),
             routes: Some(self.keys.settings().offers()),
             applied: self.applied(),
             ..Report::default()

@@ -7,7 +7,8 @@ use engine::PathChange;
 use proto::probe::is_probe;
 
 use super::Mesh;
-use crate::io::{clock, network};
+use crate::io::clock;
+use crate::mesh::relay::RelayNews;
 
 /// Traffic this much older than the last look is asked for again: the clocks of shards are a moment behind.
 const BEHIND: Duration = Duration::from_millis(100);
@@ -22,11 +23,28 @@ impl Mesh {
         if is_probe(datagram) {
             self.paths.take(from, datagram, now);
             self.walk_paths().await;
+        } else if self.awaited.take(datagram) {
+            tracing::debug!(%from, "the router brings back what is sent to itself");
         } else if self.whereabouts.answer(datagram, now) {
+            self.mapper.doubt();
             self.gather().await;
             self.tell_paths();
             self.settle_home().await;
         }
+    }
+
+    /// Takes what relays have to say.
+    pub(super) async fn hear_relays(&mut self, news: RelayNews) {
+        let now = clock::now();
+        match news {
+            RelayNews::Busy(relay) => self.paths.relayed(relay, now),
+            RelayNews::Open(open) => {
+                for peer in self.links.set_open(open) {
+                    self.paths.set_relays(peer, &self.links.open_ways(&peer), now);
+                }
+            }
+        }
+        self.walk_paths().await;
     }
 
     /// Lets time pass for paths, and does what they want done.
@@ -39,7 +57,7 @@ impl Mesh {
         let is_longer =
             |change: &PathChange| matches!(change, PathChange::Fits(bytes) if *bytes > LONG);
         if steps.changes.iter().any(|(_, change)| is_longer(change)) {
-            network::forget_lengths();
+            self.interface.forget_lengths().await;
         }
         {
             let node = self.node.lock().await;
@@ -51,8 +69,11 @@ impl Mesh {
             }
         }
         // Our own router may have been started anew.
-        if steps.relayed && self.whereabouts.ask_soon(clock::now()) {
-            self.ask_relays().await;
+        if steps.relayed {
+            self.mapper.doubt();
+            if self.whereabouts.ask_soon(clock::now()) {
+                self.ask_relays().await;
+            }
         }
     }
 

@@ -32,6 +32,8 @@ pub(in crate::api) struct InfoView {
 #[derive(Serialize, ToSchema)]
 pub(in crate::api) struct Versions {
     pub(in crate::api) versions: Vec<InfoView>,
+    /// Ask with this as `before` for the next page
+    pub(in crate::api) next: Option<u64>,
 }
 
 /// A policy to put in force

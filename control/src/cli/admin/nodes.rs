@@ -23,6 +23,11 @@ pub(super) enum Nodes {
         network: String,
         node: String,
     },
+    /// Let a node speak to nobody until it is approved again
+    Suspend {
+        network: String,
+        node: String,
+    },
     /// Call a node something else
     Rename {
         network: String,
@@ -72,6 +77,7 @@ pub(super) fn question(what: Nodes) -> Question {
             Question::new(Method::GET, &["networks", &network, "nodes", &node], &[], None)
         }
         Nodes::Approve { network, node } => change(network, node, json!({ "approved": true })),
+        Nodes::Suspend { network, node } => change(network, node, json!({ "approved": false })),
         Nodes::Rename { network, node, name } => change(network, node, json!({ "name": name })),
         Nodes::Tag { network, node, tags } => change(network, node, json!({ "tags": tags })),
         Nodes::Give { network, node, user } => change(network, node, json!({ "user": user })),

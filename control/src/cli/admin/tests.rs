@@ -23,6 +23,7 @@ const LINES: &[&str] = &[
     "nodes list N --after a --limit 5",
     "nodes get N NODE",
     "nodes approve N NODE",
+    "nodes suspend N NODE",
     "nodes rename N NODE web",
     "nodes tag N NODE tag:web",
     "nodes give N NODE alice@example.com",
@@ -71,8 +72,39 @@ fn is_of(question: &Question, method: &str, path: &str) -> bool {
         && parts.iter().zip(&question.path).all(same)
 }
 
+/// The fields of a body, and of one that is a yes or no, which.
+fn said_by(body: &Value) -> Vec<String> {
+    let fields = body.as_object().into_iter().flatten();
+    fields.map(|(name, value)| field(name, value.as_bool())).collect()
+}
+
+fn field(name: &str, value: Option<bool>) -> String {
+    value.map_or_else(|| name.to_owned(), |value| format!("{name}: {value}"))
+}
+
+/// The fields that the body of a route may have, and of those that are a yes or no, which change anything.
+fn taken_by(document: &Value, route: &Value) -> BTreeSet<String> {
+    let schema = &route["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+    let Some(name) = schema.as_str().and_then(|path| path.rsplit('/').next()) else {
+        return BTreeSet::new();
+    };
+    let fields = document["components"]["schemas"][name]["properties"].as_object().unwrap();
+    let of = |(name, schema): (&String, &Value)| {
+        let is_flag = schema["type"].to_string().contains("boolean");
+        // Who does not say it does not change it, or means no.
+        let is_change = schema["type"].is_array();
+        match (is_flag, name.as_str()) {
+            (true, "expire") => vec![field(name, Some(true))],
+            (true, _) if is_change => [true, false].map(|yes| field(name, Some(yes))).into(),
+            (true, _) => vec![field(name, Some(true))],
+            (false, _) => vec![name.clone()],
+        }
+    };
+    fields.iter().flat_map(of).collect()
+}
+
 #[test]
-fn every_route_has_a_command_that_can_say_all_of_its_query() {
+fn every_route_has_a_command_that_can_say_all_that_it_takes() {
     let file = std::env::temp_dir().join(format!("nearwire-admin-{}", std::process::id()));
     std::fs::write(&file, "{ \"regions\": [] }").unwrap();
     let questions: Vec<Question> =
@@ -91,6 +123,14 @@ fn every_route_has_a_command_that_can_say_all_of_its_query() {
             let taken = taken.filter(|parameter| parameter["in"] == "query");
             let taken: BTreeSet<&str> = taken.map(|p| p["name"].as_str().unwrap()).collect();
             assert_eq!(said, taken, "the query of {method} {path}");
+            let said = of_route.values().flat_map(|question| question.body.as_ref());
+            let said: BTreeSet<String> = said.flat_map(said_by).collect();
+            let taken = taken_by(&document, route);
+            assert!(said.is_superset(&taken), "the body of {method} {path}: {said:?}, {taken:?}");
+            let names = |of: &BTreeSet<String>| -> BTreeSet<String> {
+                of.iter().map(|field| field.split(": ").next().unwrap().to_owned()).collect()
+            };
+            assert_eq!(names(&said), names(&taken), "the body of {method} {path}");
             used.extend(of_route.keys().copied());
         }
     }

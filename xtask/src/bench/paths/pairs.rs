@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use netns_tests::Pinger;
-use netns_tests::mesh::{Nat, Programs, SharedCarrier, Spread};
+use netns_tests::mesh::{Asked, MeshNode, Nat, Programs, SharedCarrier, Spread};
+use serde_json::Value;
 
 use super::ms;
-use super::scene::{Scene, within};
+use super::scene::{PATIENCE, Scene, within};
 use crate::bench::{Reach, Row};
 
-const KINDS: [Nat; 8] = [
+const KINDS: [Nat; 9] = [
     Nat::None,
     Nat::FullCone,
     Nat::Restricted,
     Nat::PortRestricted,
     Nat::Carrier,
     Nat::Symmetric,
+    Nat::Nat64,
     Nat::NoUdp,
     Nat::OnlyHttps,
 ];
@@ -25,6 +27,9 @@ const CARRIERS: [(SharedCarrier, &str); 2] = [
     (SharedCarrier::Hairpin, "two homes at one carrier, with hairpin"),
     (SharedCarrier::NoHairpin, "two homes at one carrier, without hairpin"),
 ];
+/// Routers that map ports: two hard NATs each.
+const MAPPED: [(Asked, &str); 3] =
+    [(Asked::Pcp, "PCP"), (Asked::NatPmp, "NAT-PMP"), (Asked::Upnp, "UPnP")];
 /// Nodes of each of the two kinds where ports are guessed: as many pairs as their product.
 const GUESSERS: usize = 3;
 const EVERY: Duration = Duration::from_millis(50);
@@ -88,6 +93,31 @@ pub(super) fn that_guess(programs: &Programs) -> Result<Vec<Meeting>> {
             let what = format!("{} with {}", nats[strict].name(), nats[hard].name());
             meetings.push(meet(&scene, hard, strict, what, true)?);
         }
+    }
+    Ok(meetings)
+}
+
+/// Two hard NATs whose routers map ports, by each protocol.
+pub(super) fn that_are_mapped(programs: &Programs) -> Result<Vec<Meeting>> {
+    let mut scene = Scene::new(programs, true, Spread::Regions)?;
+    let mut igds = Vec::new();
+    for (asked, _) in MAPPED.iter().flat_map(|mapped| [mapped; 2]) {
+        let (hub, name) = (&scene.hub, super::scene::name(scene.nodes.len()));
+        let (node, igd) = hub.node_behind_igd(&scene.lab, &name, Nat::Symmetric, *asked)?;
+        scene.nodes.push(node);
+        igds.push(igd);
+    }
+    scene.bring_up()?;
+    let mapped = |node: &MeshNode| {
+        let said = node.nearwire(&["netcheck", "--json"]).unwrap_or_default();
+        serde_json::from_str::<Value>(&said).is_ok_and(|said| said["mapping"]["state"] == "granted")
+    };
+    let all = within(PATIENCE, || scene.nodes.iter().all(mapped));
+    ensure!(all.is_some(), "a router maps no port");
+    let mut meetings = Vec::new();
+    for (number, (_, method)) in MAPPED.iter().enumerate() {
+        let what = format!("symmetric with symmetric, mapped by {method}");
+        meetings.push(meet(&scene, 2 * number, 2 * number + 1, what, false)?);
     }
     Ok(meetings)
 }

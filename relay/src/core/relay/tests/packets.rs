@@ -177,7 +177,6 @@ fn little_of_a_large_chunk_is_held_by_itself() {
         packet.payload.is_unique()
     };
     assert!(send(1) && send(1400) && send(60_000), "they hold the whole chunk");
-    drop(send);
     let whole = Bytes::from(vec![7; 1000]);
     let batch = Batch::new(&whole[35..], 965).unwrap();
     let frame = ClientFrame::Send(node_key(2), batch);
