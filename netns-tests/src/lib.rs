@@ -59,7 +59,7 @@ pub use host::Host;
 pub use impaired::{Direction, ImpairedLink};
 pub use interactive::interactive;
 pub use lab::{Footprint, Lab, require_root};
-pub use link::{LinkBuilder, Veth};
+pub use link::{LinkBuilder, Veth, finish_checksums};
 pub use machine::Machine;
 pub use packet_socket::{Family, Sniffer, Writer};
 pub use ping::{PingCount, Pinger, answers, ping, ping_sized};

@@ -25,6 +25,15 @@ pub struct LinkBuilder<'l> {
     tx_checksum_offload: bool,
 }
 
+/// Has a host finish the checksums of what it sends by a device, which leaves that to the device else.
+///
+/// # Errors
+/// When the device does not let it be chosen.
+pub fn finish_checksums(host: &Host, device: &str) -> Result<()> {
+    host.enter(|| sys::disable_tx_checksum(device))?
+        .with_context(|| format!("{}: checksums of {device}", host.name()))
+}
+
 /// A veth pair. It lives as long as both its hosts.
 #[derive(Clone, Debug)]
 pub struct Veth {
@@ -84,8 +93,7 @@ impl<'l> LinkBuilder<'l> {
         ])?;
         if !self.tx_checksum_offload {
             for (host, device) in [(self.a, &device_a), (self.b, &device_b)] {
-                host.enter(|| sys::disable_tx_checksum(device))?
-                    .with_context(|| format!("{}: checksums of {device}", host.name()))?;
+                finish_checksums(host, device)?;
             }
         }
         self.bring_up(&device_a, &device_b)?;

@@ -61,7 +61,7 @@ fn a_node_runs_by_its_unit() -> Result<()> {
     let lab = Lab::new("unit-node")?;
     let programs = Programs::beside()?;
     let options = HubOptions { forwards: true, relay: false };
-    let hub = Hub::start_with(&lab, options, programs.clone())?;
+    let mut hub = Hub::start_with(&lab, options, programs.clone())?;
     let key = hub.auth_key(&["--reusable", "--tag", "tag:node"])?;
     let other = hub.node(&lab, "other")?;
     other.up(&hub, &key, &[])?;
@@ -108,7 +108,13 @@ fn a_node_runs_by_its_unit() -> Result<()> {
     stops(&machine, NODE)?;
     assert_eq!(fs::read(machine.file("/etc/resolv.conf"))?, resolvers);
     assert!(machine.host.ip(["link", "show", "nearwire0"]).is_err(), "the interface is left");
-    Ok(())
+
+    // As after a boot, and the control plane is away: it goes by what it has kept.
+    hub.stop_control();
+    machine.run(&["systemctl", "start", NODE])?;
+    wait_until(LONG, "offline", || status().is_ok_and(|status| status["state"] == "offline"));
+    ping(&other.host, &own)?;
+    stops(&machine, NODE)
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub struct Counters {
     pub pings: u64,
     /// Searches of a hard NAT's ports.
     pub birthdays: u64,
-    /// Direct ways that were found, by [`Origin`].
+    /// Ways that were found, by [`Origin`].
     pub found: [u64; Origin::ALL.len()],
     /// Changes of ways.
     pub changes: u64,
@@ -145,6 +145,11 @@ impl Paths {
     pub fn set(&mut self, id: NodeId, theirs: Theirs, now: Timestamp) {
         self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         self.with(id, now, |peer, world| peer.set(theirs, world));
+    }
+
+    /// By these nodes packets for a peer can be relayed now.
+    pub fn set_relays(&mut self, id: NodeId, by: &[SocketAddr], now: Timestamp) {
+        self.with(id, now, |peer, world| peer.set_relays(by, world));
     }
 
     /// A peer is gone.

@@ -17,6 +17,8 @@ const MOST_SEEN: usize = 8;
 /// How an address became known. What comes first is kept when there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
+    /// A node relays for both.
+    PeerRelay,
     /// The peer's router has mapped it, as a call says.
     Mapped,
     /// By the control plane.
@@ -31,12 +33,14 @@ pub enum Origin {
 
 impl Origin {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Mapped, Self::Told, Self::Called, Self::Seen, Self::Guessed];
+    pub const ALL: [Self; 6] =
+        [Self::PeerRelay, Self::Mapped, Self::Told, Self::Called, Self::Seen, Self::Guessed];
 
     /// For people, and for counters.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::PeerRelay => "peer_relay",
             Self::Mapped => "mapped",
             Self::Told => "told",
             Self::Called => "called",
@@ -74,6 +78,16 @@ impl Candidates {
         let mut news = false;
         for &to in named {
             news |= self.add(to.into(), origin, used, now);
+        }
+        news
+    }
+
+    /// By these nodes it can be relayed now, and by no others, used or not; whether one is new.
+    pub(crate) fn relayed(&mut self, by: &[SocketAddr], now: Timestamp) -> bool {
+        self.0.retain(|route, _| !route.is_relayed() || by.contains(&route.to));
+        let mut news = false;
+        for &to in by {
+            news |= self.add(to.into(), Origin::PeerRelay, None, now);
         }
         news
     }

@@ -13,13 +13,23 @@ impl SocketId {
     pub const MAIN: Self = Self(0);
 }
 
-/// A direct way: from a socket of ours to an address of the peer's.
+/// A way that is proven by pings: from a socket of ours to an address of the peer's, or to where a node that
+/// relays for both is found, which is an address of this host's own network (127/8): no peer is reached
+/// there otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Route {
     /// From here.
     pub socket: SocketId,
     /// To here.
     pub to: SocketAddr,
+}
+
+impl Route {
+    /// Whether it leads by a node that relays.
+    #[must_use]
+    pub const fn is_relayed(&self) -> bool {
+        self.to.ip().is_loopback()
+    }
 }
 
 impl From<SocketAddr> for Route {
@@ -45,12 +55,18 @@ pub enum Choice {
     Nowhere,
     /// To its relay.
     Relay,
-    /// Straight to it.
+    /// Straight to it, or by a node that relays.
     Direct(Route),
 }
 
 impl Choice {
-    /// The direct way, if it is one.
+    /// Whether it is straight.
+    #[must_use]
+    pub fn is_direct(self) -> bool {
+        self.route().is_some_and(|route| !route.is_relayed())
+    }
+
+    /// The way, if it is one that pings prove.
     #[must_use]
     pub const fn route(self) -> Option<Route> {
         match self {

@@ -1,6 +1,5 @@
 //! The choice of a way: a function of evidence, with hysteresis.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use engine::Timestamp;
@@ -57,7 +56,11 @@ pub fn select<'a>(
         let choice = if standing.relay { Choice::Relay } else { Choice::Nowhere };
         return Verdict { choice, fault: None };
     }
-    let usable = ways.clone().filter(|(_, evidence)| is_usable(evidence, standing.barred, now));
+    let usable = ways.clone().filter(|(route, evidence)| {
+        // Direct ways that had to be left say nothing of those by nodes that relay.
+        let barred = if route.is_relayed() { Timestamp::default() } else { standing.barred };
+        is_usable(evidence, barred, now)
+    });
     let current = standing.current.route().and_then(|route| {
         ways.clone().find(|(other, _)| *other == route).map(|(_, evidence)| (route, evidence))
     });
@@ -67,9 +70,10 @@ pub fn select<'a>(
         let guessed = !standing.relay && evidence.heard.is_none();
         if fault.is_none() && !guessed {
             let better = best(usable).filter(|(other, found)| {
+                let straight = route.is_relayed() && !other.is_relayed();
+                let held = now - standing.since >= HOLD;
                 *other != route
-                    && now - standing.since >= HOLD
-                    && is_clearly_better((route.to, evidence), (other.to, found))
+                    && (straight || held && is_clearly_better((route, evidence), (*other, found)))
             });
             let choice = Choice::Direct(better.map_or(route, |(route, _)| route));
             return Verdict { choice, fault: None };
@@ -114,17 +118,20 @@ pub fn is_usable(evidence: &Evidence, barred: Timestamp, now: Timestamp) -> bool
 }
 
 fn best<'a>(ways: impl Iterator<Item = (Route, &'a Evidence)>) -> Option<(Route, &'a Evidence)> {
-    ways.reduce(|a, b| if is_better((a.0.to, a.1), (b.0.to, b.1)) { b } else { a })
+    ways.reduce(|a, b| if is_better(a, b) { b } else { a })
 }
 
-type Way<'a> = (SocketAddr, &'a Evidence);
+type Way<'a> = (Route, &'a Evidence);
 
-/// Whether `b` is better than `a`: nearer, and IPv6 among equals.
+/// Whether `b` is better than `a`: straight, nearer, and IPv6 among equals.
 fn is_better(a: Way<'_>, b: Way<'_>) -> bool {
+    if a.0.is_relayed() != b.0.is_relayed() {
+        return a.0.is_relayed();
+    }
     let (near, far) = (b.1.rtt.unwrap_or(Duration::MAX), a.1.rtt.unwrap_or(Duration::MAX));
     let margin = EQUAL.max(near.min(far) / 5);
     if near.abs_diff(far) <= margin {
-        let v6 = (b.0.is_ipv6(), a.0.is_ipv6());
+        let v6 = (b.0.to.is_ipv6(), a.0.to.is_ipv6());
         return if v6.0 == v6.1 { near < far } else { v6.0 };
     }
     near < far
@@ -132,12 +139,17 @@ fn is_better(a: Way<'_>, b: Way<'_>) -> bool {
 
 /// Whether it is worth a change: by a third and 10 ms.
 fn is_clearly_better(a: Way<'_>, b: Way<'_>) -> bool {
+    if a.0.is_relayed() != b.0.is_relayed() {
+        return a.0.is_relayed();
+    }
     let (near, far) = (b.1.rtt.unwrap_or(Duration::MAX), a.1.rtt.unwrap_or_default());
     near < far * 2 / 3 && far.saturating_sub(near) >= EQUAL * 2
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_epoch(Duration::from_secs(1000));
@@ -184,6 +196,27 @@ mod tests {
         assert_eq!(chosen(20, 22), Choice::Direct(route(V6)));
         assert_eq!(chosen(20, 80), Choice::Direct(route(V4)));
         assert_eq!(choose(&from_relay, &[]), Choice::Relay);
+    }
+
+    #[test]
+    fn a_node_that_relays_is_better_than_the_relay_and_worse_than_a_direct_way() {
+        const PEER_RELAY: &str = "127.1.0.9:1";
+        const OTHER: &str = "127.1.0.10:1";
+        let from_relay = standing(Choice::Relay);
+        let by = |at| Choice::Direct(route(at));
+        assert_eq!(choose(&from_relay, &[(PEER_RELAY, fresh(90))]), by(PEER_RELAY));
+        let both = [(PEER_RELAY, fresh(40)), (OTHER, fresh(9))];
+        assert_eq!(choose(&from_relay, &both), by(OTHER));
+        let direct = [(PEER_RELAY, fresh(9)), (V4, fresh(90))];
+        assert_eq!(choose(&from_relay, &direct), by(V4));
+        // At once, and not back while it answers.
+        let now = Standing { since: NOW, ..standing(by(PEER_RELAY)) };
+        assert_eq!(choose(&now, &direct), by(V4));
+        assert_eq!(choose(&standing(by(V4)), &direct), by(V4));
+        // Too many direct ways had to be left, or the node let go of it.
+        let barred = Standing { barred: NOW + FRESH, ..from_relay };
+        assert_eq!(choose(&barred, &direct), by(PEER_RELAY));
+        assert_eq!(choose(&now, &[]), Choice::Relay);
     }
 
     #[test]

@@ -24,7 +24,19 @@ pub struct Document {
     pub(crate) hosts: BTreeMap<HostName, Prefix>,
     pub(crate) tag_owners: BTreeMap<TagName, Vec<Owner>>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) relays: Vec<RelayGrant>,
     pub(crate) tests: Vec<Test>,
+}
+
+/// Which nodes relay for which: an entry of `grants` with that capability.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayGrant {
+    /// The line on which the grant begins.
+    pub line: u32,
+    /// The nodes between which packets may be relayed: both ends are among them.
+    pub sources: Vec<Selector>,
+    /// The nodes that may relay them.
+    pub relays: Vec<Selector>,
 }
 
 /// One entry of `acls` or of `grants`.
@@ -178,6 +190,12 @@ impl Document {
         &self.rules
     }
 
+    /// The grants of relaying, in order.
+    #[must_use]
+    pub fn relays(&self) -> &[RelayGrant] {
+        &self.relays
+    }
+
     /// The groups, each with its users.
     #[must_use]
     pub const fn groups(&self) -> &BTreeMap<GroupName, Vec<UserName>> {
@@ -202,14 +220,15 @@ impl Document {
         &self.tests
     }
 
-    /// Whether some rule names users, groups, tags or autogroups of nodes: then what it means
-    /// depends on the nodes.
+    /// Whether some rule names users, groups, tags or autogroups of nodes, or nodes relay: then what it
+    /// means depends on the nodes.
     #[must_use]
     pub fn names_nodes(&self) -> bool {
-        self.rules.iter().any(|rule| {
-            let destinations = rule.destinations.iter().map(|to| &to.selector);
-            rule.sources.iter().chain(destinations).any(Selector::names_nodes)
-        })
+        !self.relays.is_empty()
+            || self.rules.iter().any(|rule| {
+                let destinations = rule.destinations.iter().map(|to| &to.selector);
+                rule.sources.iter().chain(destinations).any(Selector::names_nodes)
+            })
     }
 }
 

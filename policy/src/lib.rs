@@ -58,7 +58,8 @@ pub use diagnostic::{Diagnostic, render};
 pub use difference::{Change, Direction, difference};
 pub use document::{
     Action, AddressRange, Autogroup, Destination, Document, Expectation, MAX_DOCUMENT_BYTES,
-    MAX_MEMBERS, MAX_RULES, MAX_SELECTORS, Owner, Packet, Rule, Selector, Service, Test,
+    MAX_MEMBERS, MAX_RULES, MAX_SELECTORS, Owner, Packet, RelayGrant, Rule, Selector, Service,
+    Test,
 };
 pub use filter::{Filter, FilterRule, ProtocolPorts, RuleId};
 pub use names::{GroupName, HostName, NodeName, TagName, UserName};

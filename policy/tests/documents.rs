@@ -188,7 +188,28 @@ fn refuses_what_is_not_supported_by_name() {
 #[test]
 fn grants_and_tests_are_refused_where_they_are_wrong() {
     for (text, reason) in [
-        (r#"{"grants":[{"src":["*"],"dst":["*"],"app":{}}]}"#, "1:37: \"app\" is not supported"),
+        (r#"{"grants":[{"src":["*"],"dst":["*"],"app":{}}]}"#, "1:37: \"app\" is empty"),
+        (r#"{"grants":[{"src":["*"],"dst":["*"],"app":7}]}"#, "\"app\" is an object, not a number"),
+        (
+            r#"{"grants":[{"src":["*"],"dst":["*"],"app":{"x.com/cap/sql":[]}}]}"#,
+            "1:44: the capability \"x.com/cap/sql\" is not supported: there is \"nearwire/relay\"",
+        ),
+        (
+            r#"{"grants":[{"src":["*"],"dst":["*"],"app":{"nearwire/relay":[{"a":1}]}}]}"#,
+            "1:63: unknown key \"a\"",
+        ),
+        (
+            r#"{"grants":[{"src":["*"],"dst":["*"],"app":{"nearwire/relay":["a"]}}]}"#,
+            "expected parameters of the capability, an object, not a string",
+        ),
+        (
+            r#"{"grants":[{"src":["*"],"dst":["autogroup:internet"],"app":{"nearwire/relay":[]}}]}"#,
+            "outside the network relays nothing",
+        ),
+        (
+            r#"{"grants":[{"action":"deny","src":["*"],"dst":["*"],"app":{"nearwire/relay":[]}}]}"#,
+            "remove the grant",
+        ),
         (
             r#"{"grants":[{"src":["*"],"dst":["*"],"via":[],"ip":["*"]}]}"#,
             "\"via\" is not supported",
@@ -312,4 +333,16 @@ fn a_deny_of_ports_leaves_icmp_alone() {
     assert_eq!(decided("22", 6), Some(Action::Deny));
     assert_eq!(decided("22", 17), Some(Action::Deny));
     assert_eq!(decided("*", 1), Some(Action::Deny));
+}
+
+#[test]
+fn a_grant_may_have_nodes_relay_by_either_name_and_be_a_rule_too() {
+    let text = r#"{ "tagOwners": { "tag:a": [] }, "grants": [
+        { "src": ["*"], "dst": ["tag:a"], "app": { "tailscale.com/cap/relay": [] } },
+        { "src": ["tag:a"], "dst": ["10.0.0.1"], "ip": ["*"], "app": { "nearwire/relay": [{}] } },
+        { "src": ["*"], "dst": ["*"], "ip": ["tcp:1"] } ] }"#;
+    let document = Document::parse(text).unwrap();
+    assert_eq!(document.rules().iter().map(|rule| rule.line).collect::<Vec<_>>(), [3, 4]);
+    let relays = document.relays().iter().map(|grant| (grant.line, grant.relays.len()));
+    assert_eq!(relays.collect::<Vec<_>>(), [(2, 1), (3, 1)]);
 }

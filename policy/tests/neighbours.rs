@@ -72,3 +72,28 @@ fn knowing_of_each_other_is_mutual() {
     }
     assert!(pairs > 100, "{pairs}");
 }
+
+#[test]
+fn a_grant_of_relaying_is_between_its_sources_and_its_relays() {
+    let grants = |grant: &str| {
+        let tags = r#""tagOwners": { "tag:web": [], "tag:db": [] }"#;
+        let text = format!("{{ {tags}, \"grants\": [{grant}] }}");
+        let plan = Plan::new(Document::parse(&text).unwrap(), &Nodes::parse(NODES).unwrap());
+        let names = ["laptop", "phone", "web", "db"];
+        let pairs = names.iter().flat_map(|relay| names.iter().map(move |client| (relay, client)));
+        let name = |text: &&str| NodeName::parse(text).unwrap();
+        let pairs = pairs.filter(|(relay, client)| plan.relays(&name(relay), &name(client)));
+        pairs.map(|(relay, client)| format!("{relay}<-{client}")).collect::<Vec<_>>().join(" ")
+    };
+    let relay = r#""app": { "nearwire/relay": [] }"#;
+    let to_web =
+        grants(&format!(r#"{{ "src": ["alice@x", "100.64.0.4"], "dst": ["tag:web"], {relay} }}"#));
+    assert_eq!(to_web, "web<-laptop web<-phone web<-db");
+    let everybody =
+        grants(&format!(r#"{{ "src": ["*"], "dst": ["tag:db", "fd7a::3"], {relay} }}"#));
+    assert_eq!(everybody, "web<-laptop web<-phone web<-db db<-laptop db<-phone db<-web");
+    // What is behind a node is not the node, and flows grant no relaying.
+    let behind = grants(&format!(r#"{{ "src": ["*"], "dst": ["10.1.0.0/16"], {relay} }}"#));
+    assert_eq!(behind, "");
+    assert_eq!(grants(r#"{ "src": ["*"], "dst": ["*"], "ip": ["*"] }"#), "");
+}

@@ -112,7 +112,7 @@ fn run(config: Config) -> Result<()> {
         let server = Server::start(config).await?;
         let addresses = server.addresses();
         tracing::info!(
-            quic = %addresses.quic,
+            quic = addresses.quic.map(tracing::field::display),
             tls = %addresses.tls,
             lanes = addresses.lanes.map(tracing::field::display),
             mesh = addresses.mesh.map(tracing::field::display),

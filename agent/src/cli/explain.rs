@@ -45,9 +45,13 @@ fn show(peer: &PeerStatus, report: &PathReport) {
     }
     for route in &report.routes {
         let rtt = route.rtt_ms.map_or_else(String::new, |ms| format!(" {ms:.1} ms,"));
+        let to = route.relay.as_ref().map_or_else(
+            || format!("{} ({})", route.to, route.origin),
+            |relay| format!("peer relay {relay}"),
+        );
         println!(
-            "  {} ({}):{rtt} {} of {} pings answered: {}",
-            route.to, route.origin, route.pongs, route.pings, route.verdict
+            "  {to}:{rtt} {} of {} pings answered: {}",
+            route.pongs, route.pings, route.verdict
         );
     }
     if report.routes.is_empty() {

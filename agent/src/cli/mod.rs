@@ -130,3 +130,36 @@ fn start_log() {
         .with_target(false)
         .init();
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    /// What serves, or makes files: there is nothing to read in another form.
+    const WITHOUT: &[&str] = &["daemon", "wg", "completions", "man", "help"];
+
+    fn leaves(of: &clap::Command, all: &mut Vec<clap::Command>) {
+        for command in of.get_subcommands().filter(|one| !WITHOUT.contains(&one.get_name())) {
+            if command.has_subcommands() {
+                leaves(command, all);
+            } else {
+                all.push(command.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_that_answers_does_so_in_json_too() {
+        let mut cli = Cli::command();
+        cli.build();
+        let mut all = Vec::new();
+        leaves(&cli, &mut all);
+        assert!(all.len() > 20, "{}", all.len());
+        for command in all {
+            let has = command.get_arguments().any(|argument| argument.get_id() == "json");
+            assert!(has, "{} has no --json", command.get_name());
+        }
+    }
+}

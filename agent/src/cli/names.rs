@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use super::daemon::State;
+use super::format::Format;
 
 /// Give the host its own resolvers back, after a daemon that was killed
 ///
@@ -14,6 +16,8 @@ use super::daemon::State;
 pub(super) struct Args {
     #[command(flatten)]
     state: State,
+    #[command(flatten)]
+    format: Format,
 }
 
 impl Args {
@@ -23,10 +27,10 @@ impl Args {
             .build()
             .context("cannot start the runtime")?;
         let paths = resolver::Paths::of_host(&self.state.state);
-        match runtime.block_on(resolver::restore(&paths))? {
+        let restored = runtime.block_on(resolver::restore(&paths))?;
+        self.format.print(&json!({ "restored": restored }), |_| match restored {
             Some(mode) => println!("the host's own resolvers are back ({mode:?})"),
             None => println!("there is nothing to give back"),
-        }
-        Ok(ExitCode::SUCCESS)
+        })
     }
 }

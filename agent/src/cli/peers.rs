@@ -56,11 +56,14 @@ impl Args {
     fn count(&self, peers: &[PeerStatus]) -> anyhow::Result<()> {
         let by = |path: &str| peers.iter().filter(|peer| peer.path == path).count();
         let (all, direct, relay) = (peers.len(), by("direct"), by("relay"));
+        let peer_relay = by("peer-relay");
         if self.json {
-            let counts = serde_json::json!({ "peers": all, "direct": direct, "relay": relay });
+            let counts = serde_json::json!({
+                "peers": all, "direct": direct, "peer_relay": peer_relay, "relay": relay,
+            });
             println!("{}", serde_json::to_string(&counts)?);
         } else {
-            println!("{all} peers, {direct} direct, {relay} by relay");
+            println!("{all} peers, {direct} direct, {peer_relay} by peer relay, {relay} by relay");
         }
         Ok(())
     }

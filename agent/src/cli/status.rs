@@ -45,6 +45,9 @@ fn show(status: &Status) {
         Some(home) => println!("relay     {} by {}", home.relay, home.carrier),
         None => println!("relay     none"),
     }
+    if let Some(peer_relay) = &status.peer_relay {
+        println!("relays    {}", peer_relay.line());
+    }
     if let Some(resolver) = status.resolver {
         println!("names     *.{}, answered at {}", status.domain, resolver.ip());
     }

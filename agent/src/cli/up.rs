@@ -19,6 +19,9 @@ const PENDING: u8 = 3;
 /// Exit code: the control plane is away; the node is up by what it knew.
 const OFFLINE: u8 = 4;
 
+/// The port of a peer relay, if none is said.
+const PEER_RELAY_PORT: &str = "41642";
+
 /// Come into a mesh, or change how this node is in it
 ///
 /// The first time it takes an enrolment key; later none. What is not said is off: a second
@@ -47,6 +50,19 @@ pub(super) struct Args {
     /// Offer to take others' packets to everywhere; an operator approves it
     #[arg(long, conflicts_with = "exit_node")]
     advertise_exit_node: bool,
+    /// Relay packets for nodes of the network that cannot reach each other directly, as far as the policy
+    /// grants it to them: at this TCP port (their connections) and UDP port (their packets), which have to be
+    /// open to them
+    #[arg(
+        long,
+        value_name = "PORT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = PEER_RELAY_PORT,
+        value_parser = clap::value_parser!(u16).range(1..),
+        conflicts_with = "exit_node"
+    )]
+    peer_relay: Option<u16>,
     /// Reach everything that is not in the mesh through this node: its name, address or id
     #[arg(long, value_name = "NODE")]
     exit_node: Option<String>,
@@ -94,6 +110,7 @@ impl Args {
             names: !self.no_names,
             port: self.port,
             no_port_mapping: self.no_port_mapping,
+            peer_relay: self.peer_relay,
             path: self.path,
         };
         let auth_key = self.auth_key.map(read_key).transpose()?;

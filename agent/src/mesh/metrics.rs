@@ -147,8 +147,8 @@ impl Scraped {
     }
 
     /// Peers by the path to them.
-    fn paths(&self) -> [(&'static str, u64); 5] {
-        ["direct", "lane", "QUIC", "TLS", "none"].map(|path| {
+    fn paths(&self) -> [(&'static str, u64); 6] {
+        ["direct", "peer-relay", "lane", "QUIC", "TLS", "none"].map(|path| {
             let by = |peer: &&PeerStatus| match peer.path.as_str() {
                 "relay" => peer.carrier.as_deref() == Some(path),
                 other => other == path,

@@ -24,6 +24,7 @@ mod nat64;
 mod netcheck;
 mod outside;
 mod paths;
+mod peer_relay;
 mod reflexive;
 mod relay;
 mod rotation;

@@ -48,6 +48,9 @@ pub(crate) struct Settings {
     /// Whether routers are not asked to map the port.
     #[serde(default)]
     pub(crate) no_port_mapping: bool,
+    /// The port at which it relays for its network, if the policy has it do so.
+    #[serde(default)]
+    pub(crate) peer_relay: Option<u16>,
     /// What ways to peers may be used.
     #[serde(default)]
     pub(crate) path: Rule,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::flows::FlowCounts;
 use super::mapping::MappingReport;
 use super::paths::PathCounts;
+use super::peer_relay::PeerRelayStatus;
 use super::relay::RelayHome;
 use super::wanted::RefusedRoute;
 
@@ -38,6 +39,9 @@ pub(crate) struct Status {
     pub(crate) endpoints: Vec<SocketAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) relay: Option<RelayHome>,
+    /// How it is as a relay, if it is meant to be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) peer_relay: Option<PeerRelayStatus>,
     /// Where names are answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resolver: Option<SocketAddr>,
@@ -81,11 +85,14 @@ pub(crate) struct PeerStatus {
     pub(crate) key: String,
     /// Whether the control plane sees it.
     pub(crate) online: bool,
-    /// `direct`, `relay` or `none`.
+    /// `direct`, `peer-relay`, `relay` or `none`.
     pub(crate) path: String,
     /// Where packets for it go, if directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) endpoint: Option<SocketAddr>,
+    /// The peer that relays for it, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) peer_relay: Option<String>,
     /// The region where it is at home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) relay: Option<String>,
@@ -105,6 +112,9 @@ pub(crate) struct PeerStatus {
 impl PeerStatus {
     /// The way to it, for people to read.
     pub(crate) fn way(&self) -> String {
+        if let Some(name) = &self.peer_relay {
+            return format!("peer relay {name}");
+        }
         match (self.path.as_str(), self.endpoint, &self.relay, &self.carrier) {
             ("direct", Some(endpoint), ..) => format!("direct {endpoint}"),
             ("relay", _, Some(region), Some(carrier)) => format!("relay {region} by {carrier}"),

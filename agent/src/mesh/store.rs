@@ -64,6 +64,7 @@ impl Store {
             me: netmap.me.clone(),
             peers: netmap.peers.values().collect(),
             regions: netmap.regions.clone(),
+            relaying: netmap.relaying.values().copied().collect(),
             ticket: netmap.ticket.clone(),
             filter: &netmap.filter,
             dns: netmap.dns.clone(),

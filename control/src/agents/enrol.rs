@@ -128,6 +128,7 @@ async fn add_node(
         approved: Vec::new(),
         endpoints: Vec::new(),
         disco: None,
+        relay: None,
         home: None,
         online: false,
         os: request.os.clone(),

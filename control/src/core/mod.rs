@@ -13,6 +13,7 @@ pub mod node;
 pub mod peer_set;
 pub mod policy_text;
 pub mod rate;
+mod relaying;
 pub mod revocations;
 pub mod routes;
 pub mod scope;

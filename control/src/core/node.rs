@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use policy::{NodeName, Prefix, TagName, UserName};
-use proto::control::{Applied, Me, NodeId, Peer, RegionId, Report, Standing};
+use proto::control::{
+    Applied, ControlKey, Me, NodeId, Peer, RegionId, RelayOffer, Report, Standing,
+};
 use proto::key::PublicKey;
 use proto::ticket::{UnixSeconds, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,9 @@ pub struct Node {
     /// What probes to it are sealed to; an older agent has none.
     #[serde(default)]
     pub disco: Option<PublicKey>,
+    /// What it offers to be as a relay.
+    #[serde(default)]
+    pub relay: Option<RelayOffer>,
     /// Its relays' region.
     pub home: Option<RegionId>,
     /// Whether it speaks with the control plane.
@@ -152,13 +157,19 @@ impl Node {
             endpoints: self.endpoints.clone(),
             disco: self.disco,
             home: self.home,
+            relay: self.relay.clone(),
             online: self.online,
         }
     }
 
-    /// As it sees itself.
+    /// As it sees itself; `keys` are those that sign tickets.
     #[must_use]
-    pub fn as_me(&self, plan: &AddressPlan, lifetime: KeyLifetime) -> Me {
+    pub fn as_me(
+        &self,
+        plan: &AddressPlan,
+        lifetime: KeyLifetime,
+        keys: impl FnOnce() -> Vec<ControlKey>,
+    ) -> Me {
         let (user, tags) = match &self.owner {
             Owner::User(user) => (Some(user.clone()), Vec::new()),
             Owner::Tags(tags) => (None, tags.clone()),
@@ -175,6 +186,7 @@ impl Node {
             standing: self.standing,
             expires: self.expires,
             rotate: Some(UnixSeconds(self.key_since.0.saturating_add(lifetime.seconds()))),
+            control_keys: self.relay.as_ref().map_or_else(Vec::new, |_| keys()),
         }
     }
 
@@ -219,6 +231,9 @@ impl Node {
         if let Some(disco) = report.disco {
             not_zero("disco", &disco)?;
             self.disco = Some(disco);
+        }
+        if let Some(offer) = &report.relay {
+            self.relay = (offer.port != 0).then(|| offer.clone());
         }
         self.home = report.home.or(self.home);
         self.applied = report.applied.or(self.applied);

@@ -23,6 +23,8 @@ pub struct Tenant {
     slots: Vec<NodeId>,
     slot_of: HashMap<NodeId, Slot>,
     policy: Plan,
+    /// The nodes that offer to relay.
+    offering: BTreeSet<NodeId>,
     regions: Vec<Region>,
     regions_since: u64,
     /// When what is set for the network changed.
@@ -122,6 +124,7 @@ impl Tenant {
             slots: Vec::new(),
             slot_of: HashMap::new(),
             policy: Plan::new(document, &known),
+            offering: BTreeSet::new(),
             regions,
             regions_since: 0,
             network_since: 0,
@@ -187,6 +190,15 @@ impl Tenant {
         self.slot_of.get(&id).copied()
     }
 
+    /// The nodes that offer to relay.
+    pub(super) const fn offering(&self) -> &BTreeSet<NodeId> {
+        &self.offering
+    }
+
+    pub(super) const fn policy(&self) -> &Plan {
+        &self.policy
+    }
+
     pub(super) const fn differences(&self) -> &Differences {
         &self.differences
     }
@@ -215,7 +227,8 @@ impl Tenant {
     #[must_use]
     pub fn neighbours(&self, id: NodeId) -> BTreeSet<NodeId> {
         let Some(name) = NodeName::parse(&id.to_string()) else { return BTreeSet::new() };
-        self.policy.neighbours(&name).filter_map(|name| name.as_str().parse().ok()).collect()
+        let by_flows = self.policy.neighbours(&name).filter_map(|name| name.as_str().parse().ok());
+        by_flows.chain(self.relay_partners(id)).collect()
     }
 
     /// Goes on to a later revision. Gives the nodes that it concerns.
@@ -227,8 +240,14 @@ impl Tenant {
                 Change::Node(node) => self.set_node(*node, revision, &mut dues)?,
                 Change::Gone(id) => self.remove_node(id, &mut dues),
                 Change::Policy(document) => {
+                    let before = self.relay_pairs();
                     for name in self.policy.set_document(document) {
                         mark(&mut dues, &name, Due::everything());
+                    }
+                    for (relay, client) in before.symmetric_difference(&self.relay_pairs()) {
+                        for id in [relay, client] {
+                            dues.entry(*id).or_default().merge(Due::everything());
+                        }
                     }
                 }
                 Change::Regions(regions) => {
@@ -259,7 +278,8 @@ impl Tenant {
         let old_policy = old.and_then(|old| old.in_policy(&self.plan));
         let new_policy = node.in_policy(&self.plan);
         let heard = old.map(|old| old.as_peer(&self.plan)) != Some(node.as_peer(&self.plan));
-        if old_policy == new_policy {
+        let offered = old.is_some_and(|old| old.relay.is_some());
+        if old_policy == new_policy && offered == node.relay.is_some() {
             self.seat(node, revision)?;
             if heard {
                 for peer in self.neighbours(id) {
@@ -295,6 +315,7 @@ impl Tenant {
     fn remove_node(&mut self, id: NodeId, dues: &mut Dues) {
         let before = self.neighbours(id);
         let Some(seat) = self.nodes.remove(&id) else { return };
+        self.offering.remove(&id);
         let reroutes = seat.node.routes().next().is_some();
         if let Some(name) = NodeName::parse(&id.to_string()) {
             for name in self.policy.remove_node(&name) {
@@ -318,6 +339,11 @@ impl Tenant {
             self.slots.push(id);
             Slot(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
         });
+        if node.relay.is_some() {
+            self.offering.insert(id);
+        } else {
+            self.offering.remove(&id);
+        }
         self.nodes.insert(id, Seat { slot, node, changed, as_peer });
         Ok(())
     }

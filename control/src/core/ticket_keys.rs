@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proto::control::ControlKey;
 use proto::ticket::{ControlKeyId, UnixSeconds};
 
 use super::view::{TICKET_LASTS, TicketKey};
@@ -31,6 +32,13 @@ impl TicketKeys {
     pub fn at(&self, now: UnixSeconds) -> &Arc<TicketKey> {
         let begun = self.later.iter().rev().find(|(from, _)| *from <= now);
         begun.map_or(&self.first, |(_, key)| key)
+    }
+
+    /// The public halves of all: of those that signed, sign, and will.
+    #[must_use]
+    pub fn public(&self) -> Vec<ControlKey> {
+        let all = [&self.first].into_iter().chain(self.later.iter().map(|(_, key)| key));
+        all.map(|key| ControlKey { id: key.id.0, key: key.key.verifying_key() }).collect()
     }
 }
 

@@ -1,6 +1,8 @@
 //! What one node is told: everything at first, then what it does not know yet.
 
-use proto::control::{Delta, End, EndReason, Frame, Me, NodeId, RelayTicket, Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::control::{Delta, End, EndReason, Frame, Me, NodeId, RelayTicket, Relaying, Snapshot};
 use proto::ticket::{ControlKeyId, SigningKey, Ticket, UnixSeconds, VerifyingKey};
 use serde_json::value::RawValue;
 
@@ -8,6 +10,7 @@ use super::filters::{FilterNews, Known};
 use super::node::Node;
 use super::peer_set::PeerSet;
 use super::tenant::{Due, Tenant, Unwritable};
+use super::ticket_keys::TicketKeys;
 
 /// How long a relay ticket is good, in seconds.
 pub const TICKET_LASTS: u64 = 3600;
@@ -34,6 +37,7 @@ pub struct Told {
     revision: u64,
     peers: PeerSet,
     me: Me,
+    relaying: BTreeMap<NodeId, Relaying>,
     filter: Known,
     ticket_until: UnixSeconds,
     /// By which key the node proves itself, as its ticket has it.
@@ -84,7 +88,7 @@ pub fn next_line(
     id: NodeId,
     told: &mut Option<Told>,
     due: &Due,
-    tickets: &TicketKey,
+    tickets: &TicketKeys,
     now: UnixSeconds,
 ) -> Result<Option<Vec<u8>>, Unwritable> {
     let Some(seat) = tenant.seat_of(id) else {
@@ -106,7 +110,7 @@ pub fn next_line(
 fn snapshot(
     tenant: &Tenant,
     node: &Node,
-    tickets: &TicketKey,
+    tickets: &TicketKeys,
     now: UnixSeconds,
 ) -> Result<(Vec<u8>, Told), Unwritable> {
     let mut peers = PeerSet::default();
@@ -117,14 +121,17 @@ fn snapshot(
     }
     let filter = tenant.filter(node.id).unwrap_or_default();
     let written = tenant.written(&filter)?;
-    let me = node.as_me(tenant.plan(), tenant.key_lifetime());
-    let ticket = node.is_served().then(|| tickets.issue(tenant, node, now));
+    let me = node.as_me(tenant.plan(), tenant.key_lifetime(), || tickets.public());
+    let ticket = node.is_served().then(|| tickets.at(now).issue(tenant, node, now));
+    let mut known = BTreeMap::new();
+    let relaying = relaying(tenant, node.id, &mut known, &Due::everything());
     let snapshot = Snapshot {
         revision: tenant.revision(),
         network: tenant.network().clone(),
         me: me.clone(),
         peers: seats.iter().map(|seat| &*seat.as_peer).collect(),
         regions: tenant.regions().to_vec(),
+        relaying,
         ticket,
         filter: &*written,
         dns: tenant.dns(),
@@ -134,6 +141,7 @@ fn snapshot(
         revision: tenant.revision(),
         peers,
         me,
+        relaying: known,
         filter: Known::Here(filter),
         ticket_until: ticket_end(node, now),
         identity: node.node_key,
@@ -146,11 +154,12 @@ fn delta(
     node: &Node,
     told: &mut Told,
     due: &Due,
-    tickets: &TicketKey,
+    tickets: &TicketKeys,
     now: UnixSeconds,
 ) -> Result<Option<Vec<u8>>, Unwritable> {
     let (peers, gone) = peers(tenant, node.id, told, due);
-    let me = node.as_me(tenant.plan(), tenant.key_lifetime());
+    let relaying = relaying(tenant, node.id, &mut told.relaying, due);
+    let me = node.as_me(tenant.plan(), tenant.key_lifetime(), || tickets.public());
     let me_changed = me != told.me;
     let (filter, filter_edit) = match due.all || due.filter {
         true => filter(tenant, node.id, &mut told.filter)?,
@@ -162,7 +171,8 @@ fn delta(
     let wants_ticket = told.wants_ticket(node, now)
         || keys(&me) != keys(&told.me)
         || node.node_key != told.identity;
-    let ticket = (wants_ticket && node.is_served()).then(|| tickets.issue(tenant, node, now));
+    let ticket =
+        (wants_ticket && node.is_served()).then(|| tickets.at(now).issue(tenant, node, now));
     let base = told.revision;
     told.revision = tenant.revision();
     let nothing = peers.is_empty()
@@ -171,6 +181,7 @@ fn delta(
         && filter.is_none()
         && filter_edit.is_none()
         && !regions
+        && relaying.is_empty()
         && !network
         && ticket.is_none();
     if nothing {
@@ -189,6 +200,7 @@ fn delta(
         network: network.then(|| tenant.network().clone()),
         me: me_changed.then(|| me.clone()),
         regions: regions.then(|| tenant.regions().to_vec()),
+        relaying,
         ticket,
         filter: filter.as_deref(),
         filter_edit: filter_edit.as_deref(),
@@ -241,6 +253,32 @@ fn peers<'t>(
         }
     }
     (news, gone)
+}
+
+/// The peers with which it is otherwise than it knows in the way of relaying.
+fn relaying(
+    tenant: &Tenant,
+    id: NodeId,
+    known: &mut BTreeMap<NodeId, Relaying>,
+    due: &Due,
+) -> Vec<Relaying> {
+    let mut peers: BTreeSet<NodeId> = due.peers.keys().copied().collect();
+    if due.all {
+        peers.extend(tenant.relay_partners(id));
+        peers.extend(known.keys());
+    }
+    let mut news = Vec::new();
+    for peer in peers {
+        let now = tenant.relaying(id, peer);
+        let before = match now.is_nothing() {
+            true => known.remove(&peer),
+            false => known.insert(peer, now),
+        };
+        if before.map_or(!now.is_nothing(), |before| before != now) {
+            news.push(now);
+        }
+    }
+    news
 }
 
 /// The filter or what has changed of it, if anything has.

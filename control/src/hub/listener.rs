@@ -56,7 +56,7 @@ impl Listener {
             if until <= now {
                 return Some(self.end(EndReason::Session));
             }
-            match self.room.line(self.id, &self.seat, &self.hub.ticket_key(now), now) {
+            match self.room.line(self.id, &self.seat, &self.hub.ticket_keys(), now) {
                 Ok(Some(line)) => {
                     self.ended = line.starts_with(br#"{"end":"#);
                     return Some(with_end(line));

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use proto::control::{NodeId, Revoked};
-use proto::ticket::{NetworkId, UnixSeconds};
+use proto::ticket::NetworkId;
 
 pub use listener::Listener;
 pub use news::listen;
@@ -25,7 +25,6 @@ use crate::core::node::Node;
 use crate::core::seal::SealKey;
 use crate::core::session::SessionKeys;
 use crate::core::ticket_keys::TicketKeys;
-use crate::core::view::TicketKey;
 use crate::store::{Store, StoreError, random};
 use room::Room;
 
@@ -37,7 +36,7 @@ struct Inner {
     store: Store,
     instance: String,
     seal: Arc<SealKey>,
-    tickets: RwLock<TicketKeys>,
+    tickets: RwLock<Arc<TicketKeys>>,
     sessions: RwLock<Arc<SessionKeys>>,
     rooms: Mutex<HashMap<NetworkId, Arc<Room>>>,
     /// One network is loaded once.
@@ -59,7 +58,7 @@ impl Hub {
             store,
             instance: hex::encode(random::<8>()?),
             seal,
-            tickets: RwLock::new(tickets),
+            tickets: RwLock::new(Arc::new(tickets)),
             sessions: RwLock::new(Arc::new(sessions)),
             rooms: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
@@ -180,7 +179,7 @@ impl Hub {
     pub async fn refresh_ticket_keys(&self) -> Result<(), StoreError> {
         let keys = self.0.store.ticket_keys(&self.0.seal).await?;
         let keys = keys.ok_or(StoreError::Missing("control key"))?;
-        *self.0.tickets.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        *self.0.tickets.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(())
     }
 
@@ -197,8 +196,8 @@ impl Hub {
         self.0.sessions.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn ticket_key(&self, now: UnixSeconds) -> Arc<TicketKey> {
-        self.0.tickets.read().unwrap_or_else(PoisonError::into_inner).at(now).clone()
+    fn ticket_keys(&self) -> Arc<TicketKeys> {
+        self.0.tickets.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Brings all networks up to date.

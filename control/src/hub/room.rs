@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 
 use crate::core::node::Node;
 use crate::core::tenant::{Change, Due, Tenant, Unwritable};
-use crate::core::view::{TicketKey, Told, next_line};
+use crate::core::ticket_keys::TicketKeys;
+use crate::core::view::{Told, next_line};
 use crate::store::{Store, StoreError, Subject};
 
 /// Nodes whose streams broke, and of which is known what they were told.
@@ -195,7 +196,7 @@ impl Room {
         &self,
         id: NodeId,
         seat: &Seat,
-        tickets: &TicketKey,
+        tickets: &TicketKeys,
         now: UnixSeconds,
     ) -> Result<Option<Vec<u8>>, Unwritable> {
         let due = std::mem::take(&mut *lock(&seat.due));

@@ -17,6 +17,7 @@ mod netcheck;
 mod outage;
 mod outside;
 mod paths;
+mod peer_relays;
 mod policy;
 mod renewal;
 mod revocation;

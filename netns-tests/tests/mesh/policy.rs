@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use netns_tests::{Pinger, answers, ping, wait_until};
+use serde_json::Value;
 
 use crate::scene::{DIRECT, RELAYED, Scene, cut_after};
 
@@ -19,7 +20,26 @@ fn two_nodes_enrol_and_reach_each_other_by_address_as_far_as_the_policy_goes() -
     assert!(a.nearwire(&["ping", "b", "--count", "1"])?.contains("by direct"));
     assert!(a.nearwire(&["peers", "count"])?.starts_with("1 peers, 1 direct"));
     assert!(a.nearwire(&["peers", "get", "b", "--json"])?.contains(&at_b));
-    assert!(a.nearwire(&["status"])?.contains("connected"));
+    assert_eq!(a.output(&["peers", "get", "nobody"])?.status.code(), Some(1));
+    let json = |words: &[&str]| -> Result<Value> { Ok(a.nearwire(words)?.parse()?) };
+    assert_eq!(json(&["peers", "count", "--json"])?["direct"], 1);
+    let listed = json(&["peers", "list", "--json"])?;
+    assert_eq!(
+        (listed[0]["name"].as_str(), listed[0]["path"].as_str()),
+        (Some("b"), Some("direct"))
+    );
+    // A line each, with what is known: not a dash.
+    for words in [&["status"][..], &["peers", "list"]] {
+        let shown = a.nearwire(words)?;
+        let line = shown.lines().find(|line| line.starts_with("b ")).context("a line of b")?;
+        let columns: Vec<&str> =
+            line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect();
+        assert_eq!(columns.len(), 7, "{line}");
+        assert!(columns[1] == at_b && columns[2].starts_with("direct"), "{line}");
+        assert!(columns[3].ends_with('s') && columns[4].ends_with("ms"), "{line}");
+        assert!(columns[5..].iter().all(|bytes| bytes.ends_with('B') && *bytes != "0 B"), "{line}");
+    }
+    assert!(a.nearwire(&["status"])?.starts_with("connected"));
 
     // A change is felt while packets flow, and both ways.
     let pinger = Pinger::start(&a.host, &at_b, Duration::from_millis(50))?;
@@ -35,6 +55,9 @@ fn two_nodes_enrol_and_reach_each_other_by_address_as_far_as_the_policy_goes() -
     });
     assert!(pinger.answered() >= before);
     drop(pinger);
+    let unanswered = a.output(&["ping", "b", "--count", "1", "--json"])?;
+    assert_eq!(unanswered.status.code(), Some(1), "{}", unanswered.stdout);
+    assert!(unanswered.stdout.lines().all(|line| line.parse::<Value>().is_ok()));
     hub.policy(r#"{ "acls": [{ "action": "accept", "src": ["*"], "dst": ["*:*"] }] }"#)?;
     wait_until(Duration::from_secs(10), "a grant", || {
         answers(&a.host, &at_b, BRIEFLY).unwrap_or(false)

@@ -29,7 +29,7 @@ impl Peer {
             relay: self.theirs.relay,
             rule: world.own.rule,
             fault: self.tunnel_fault(now),
-            guess: self.candidates.iter().next().map(|(route, _)| route),
+            guess: self.candidates.iter().map(|(route, _)| route).find(|route| !route.is_relayed()),
             barred: self.barred,
         };
         let Verdict { choice, fault } = select(&standing, self.candidates.ways(), now);
@@ -37,7 +37,7 @@ impl Peer {
             if let Some(evidence) = self.candidates.evidence(&route) {
                 evidence.blame(fault, now);
             }
-            if fault != Fault::Moved {
+            if fault != Fault::Moved && !route.is_relayed() {
                 self.leave(fault, now);
             }
         }
@@ -86,11 +86,14 @@ impl Peer {
             let proven = self.candidates.get(&route).filter(|known| known.evidence.heard.is_some());
             if let Some(known) = proven {
                 world.counters.found[known.origin as usize] += 1;
-                self.search.found(now);
-                self.birthday.succeeded();
+                // By a node that relays, a direct way is looked for as by any relay.
+                if choice.is_direct() {
+                    self.search.found(now);
+                    self.birthday.succeeded();
+                }
             }
         }
-        if choice.route().is_some() {
+        if choice.is_direct() {
             self.end_birthday(world);
         }
         world.actions.push_back(Action::Use { peer: self.id, choice });

@@ -5,7 +5,7 @@ use proto::probe::{PingId, Probe};
 use super::{Peer, World};
 use crate::agents::Action;
 use crate::mtu;
-use crate::route::{SocketId, Via};
+use crate::route::{Route, SocketId, Via};
 
 /// What an interface sends of which nothing else is said.
 const USUAL_MTU: u16 = 1500;
@@ -13,8 +13,9 @@ const USUAL_MTU: u16 = 1500;
 impl Peer {
     /// The way in use is another, or leads through another network.
     pub(super) fn begin_mtu(&mut self, world: &mut World<'_>) {
-        // A spare socket is not worth it.
-        match self.choice.route().filter(|route| route.socket == SocketId::MAIN) {
+        // A spare socket is not worth it, and what relays carry is known.
+        let worth = |route: &Route| route.socket == SocketId::MAIN && !route.is_relayed();
+        match self.choice.route().filter(worth) {
             Some(_) => self.mtu.begin(world.now),
             None => self.mtu.stop(),
         }

@@ -192,6 +192,16 @@ impl Peer {
         self.tell_fits(world);
     }
 
+    /// By these nodes its packets can be relayed now. One that is new is asked as soon as it is worth it.
+    pub(crate) fn set_relays(&mut self, by: &[SocketAddr], world: &mut World<'_>) {
+        let by = if world.own.rule == Rule::Any { by } else { &[] };
+        let news = self.candidates.relayed(by, world.now);
+        if news && self.is_active(world.now) && !self.choice.is_direct() {
+            self.search.begin(world.now);
+        }
+        self.choose(world);
+    }
+
     /// This node's network is another.
     pub(crate) fn start_over(&mut self, world: &mut World<'_>) {
         self.candidates.forget();
@@ -281,6 +291,7 @@ impl Peer {
     fn doubt(&mut self, heard: Route, world: &mut World<'_>) {
         if let Some(route) = self.choice.route()
             && route != heard
+            && !heard.is_relayed()
             && self.doubted.is_none()
         {
             self.doubted = Some(world.now);

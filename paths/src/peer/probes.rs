@@ -49,7 +49,7 @@ impl Peer {
         let received = self.observed.messages;
         self.send(Via::Direct(route), Probe::Pong(Pong { id, seen, received }), world);
         // The way is open from there: that it is from here, too, is seen at once.
-        if self.is_wanted(world.now) {
+        if self.is_wanted(world.now) && !self.is_unknown_relay(route) {
             self.candidates.add(route, Origin::Seen, self.choice.route(), world.now);
             let known = self.candidates.get(&route);
             if known.is_some_and(|known| known.evidence.heard.is_none()) {
@@ -63,6 +63,11 @@ impl Peer {
         Ok(())
     }
 
+    /// Whether it leads by a node that does not relay for us any more, or does not yet.
+    fn is_unknown_relay(&self, route: Route) -> bool {
+        route.is_relayed() && self.candidates.get(&route).is_none()
+    }
+
     fn take_pong(&mut self, via: Route, pong: &Pong, world: &mut World<'_>) -> Result<(), Refusal> {
         if self.take_length(pong.id, Via::Direct(via), world) {
             return Ok(());
@@ -72,6 +77,9 @@ impl Peer {
             return Err(Refusal::Elsewhere);
         }
         self.heard_on(route.socket, world.now);
+        if self.is_unknown_relay(route) {
+            return Err(Refusal::Elsewhere);
+        }
         self.candidates.add(route, Origin::Guessed, self.choice.route(), world.now);
         let used = self.choice.route() == Some(route);
         if let Some(evidence) = self.candidates.evidence(&route) {
@@ -114,7 +122,7 @@ impl Peer {
             // What asked it for a session may have come to the relay before the peer did.
             world.actions.push_back(Action::Greet { peer: self.id });
         }
-        if self.choice.route().is_none() {
+        if !self.choice.is_direct() {
             self.search.join(world.now);
         }
         if !call.answers {

@@ -85,7 +85,8 @@ impl Peer {
         if let Some(round) = self.search.due(world.rng, now) {
             let route = self.choice.route();
             let known = route.and_then(|route| self.candidates.get(&route));
-            let is_direct = known.is_some_and(|known| known.evidence.heard.is_some());
+            let is_direct = self.choice.is_direct()
+                && known.is_some_and(|known| known.evidence.heard.is_some());
             if is_direct {
                 // There may be a better one; the peer need not be called for that.
                 self.search.found(now);

@@ -1,5 +1,6 @@
 //! From text to a document, or to everything that is wrong with it.
 
+mod app;
 mod definitions;
 mod expectations;
 mod rules;
@@ -46,13 +47,14 @@ fn sections<'a>(reader: &mut Reader<'a>, object: &Object<'a>) -> Document {
         );
     }
     let defined = definitions::read(reader, groups, hosts, tag_owners);
-    let rules = rules::read(reader, &defined, acls, grants);
+    let rules::Read { rules, relays } = rules::read(reader, &defined, acls, grants);
     let tests = expectations::read(reader, &defined, tests);
     Document {
         groups: defined.groups,
         hosts: defined.hosts,
         tag_owners: defined.tag_owners,
         rules,
+        relays,
         tests,
     }
 }

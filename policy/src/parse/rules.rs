@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jsonc_parser::ast::{Object, ObjectProp};
 
-use super::{definitions::Definitions, selector};
+use super::{app, definitions::Definitions, selector};
 use crate::{
-    Action, Autogroup, Destination, MAX_RULES, MAX_SELECTORS, PortRange, Protocols, Rule, Selector,
-    Service,
+    Action, Autogroup, Destination, MAX_RULES, MAX_SELECTORS, PortRange, Protocols, RelayGrant,
+    Rule, Selector, Service,
     reader::{Fault, Reader, fault},
 };
 
@@ -17,25 +17,32 @@ const REFUSED_IN_ACLS: &[(&str, &str)] = &[
     ("ports", "it is the old name of \"dst\""),
 ];
 const REFUSED_IN_GRANTS: &[(&str, &str)] = &[
-    ("app", "nearwire grants network access only"),
     ("srcPosture", "nearwire knows no device posture"),
     ("via", "routes are chosen where the nodes are set up"),
 ];
+
+/// What both sections say.
+pub(super) struct Read {
+    pub(super) rules: Vec<Rule>,
+    pub(super) relays: Vec<RelayGrant>,
+}
 
 pub(super) fn read<'a>(
     reader: &mut Reader<'a>,
     defined: &Definitions,
     acls: Option<&ObjectProp<'a>>,
     grants: Option<&ObjectProp<'a>>,
-) -> Vec<Rule> {
-    let mut rules = Vec::new();
+) -> Read {
+    let (mut rules, mut relays) = (Vec::new(), Vec::new());
     for object in objects(reader, acls, MAX_RULES) {
         rules.extend(acl(reader, defined, object));
     }
     for object in objects(reader, grants, MAX_RULES - rules.len()) {
-        rules.extend(grant(reader, defined, object));
+        let (rule, relay) = grant(reader, defined, object);
+        rules.extend(rule);
+        relays.extend(relay);
     }
-    rules
+    Read { rules, relays }
 }
 
 fn objects<'v, 'a>(
@@ -79,11 +86,17 @@ fn acl<'a>(reader: &mut Reader<'a>, defined: &Definitions, object: &Object<'a>) 
     })
 }
 
-fn grant<'a>(reader: &mut Reader<'a>, defined: &Definitions, object: &Object<'a>) -> Option<Rule> {
+/// A grant is a rule, or has nodes relay, or both.
+fn grant<'a>(
+    reader: &mut Reader<'a>,
+    defined: &Definitions,
+    object: &Object<'a>,
+) -> (Option<Rule>, Option<RelayGrant>) {
     let before = reader.faults();
-    let [action, src, dst, ip] =
-        reader.fields(object, ["action", "src", "dst", "ip"], REFUSED_IN_GRANTS);
-    for (field, name) in [(src, "src"), (dst, "dst"), (ip, "ip")] {
+    let [action, src, dst, ip, app] =
+        reader.fields(object, ["action", "src", "dst", "ip", "app"], REFUSED_IN_GRANTS);
+    let nothing = if app.is_some() { None } else { Some((ip, "ip")) };
+    for (field, name) in [(src, "src"), (dst, "dst")].into_iter().chain(nothing) {
         if field.is_none() {
             reader.refuse(object.range.start, format!("the grant lacks {name:?}"));
         }
@@ -92,6 +105,7 @@ fn grant<'a>(reader: &mut Reader<'a>, defined: &Definitions, object: &Object<'a>
         Some(action) => reader.string(action, read_action),
         None => Some(Action::Accept),
     };
+    let relays = app.is_some_and(|app| app::read(reader, app, action));
     let sources = src.map_or_else(Vec::new, |src| sources(reader, defined, src));
     let services =
         ip.map_or_else(Vec::new, |ip| reader.some_strings(ip, MAX_SELECTORS, selector::service));
@@ -102,14 +116,24 @@ fn grant<'a>(reader: &mut Reader<'a>, defined: &Definitions, object: &Object<'a>
         dst.map_or_else(Vec::new, |dst| reader.some_strings(dst, MAX_SELECTORS, grant_destination))
     {
         check_destination(reader, defined, &sources, &selector, at);
+        if relays
+            && let Selector::Autogroup(group @ (Autogroup::Own | Autogroup::Internet)) = selector
+        {
+            reader.refuse(at, app::no_relay(group));
+        }
         destinations.push(Destination { selector, services: Arc::clone(&services) });
     }
-    (reader.faults() == before).then_some(Rule {
-        line: reader.line(object.range.start),
-        action: action?,
-        sources,
-        destinations,
-    })
+    if reader.faults() != before {
+        return (None, None);
+    }
+    let line = reader.line(object.range.start);
+    let relay = relays.then(|| RelayGrant {
+        line,
+        sources: sources.clone(),
+        relays: destinations.iter().map(|to| to.selector.clone()).collect(),
+    });
+    let rule = action.filter(|_| ip.is_some());
+    (rule.map(|action| Rule { line, action, sources, destinations }), relay)
 }
 
 /// A destination of a grant; the ports of an `acls` entry are the likeliest mistake.

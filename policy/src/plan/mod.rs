@@ -11,6 +11,7 @@ mod draft;
 mod neighbours;
 mod parties;
 mod prefix_index;
+mod relays;
 mod roster;
 
 use std::{

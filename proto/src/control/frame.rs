@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Dns, FilterEdit, MAX_FRAME, Malformed, Me, Network, NodeId, Peer, Region, RelayTicket, at_most,
+    Dns, FilterEdit, MAX_FRAME, Malformed, Me, Network, NodeId, Peer, Region, RelayTicket,
+    Relaying, at_most,
 };
 
 /// A line. More than one part may be there, and none is a sign of life.
@@ -36,6 +37,9 @@ pub struct Snapshot<P = Peer, F = Box<RawValue>> {
     pub peers: Vec<P>,
     /// The relays.
     pub regions: Vec<Region>,
+    /// Which peers relay for it, and for which it may.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub relaying: Vec<Relaying>,
     /// The right to be served by them.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub ticket: Option<RelayTicket>,
@@ -67,6 +71,9 @@ pub struct Delta<P = Peer, F = Box<RawValue>, E = FilterEdit> {
     /// The relays, if they are others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regions: Option<Vec<Region>>,
+    /// Peers with which it is otherwise in the way of relaying.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub relaying: Vec<Relaying>,
     /// The ticket, if it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<RelayTicket>,

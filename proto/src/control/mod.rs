@@ -24,6 +24,7 @@ mod filter_edit;
 mod frame;
 mod netmap;
 mod node_id;
+mod relaying;
 mod report;
 mod revocation;
 mod session;
@@ -38,6 +39,7 @@ pub use netmap::{
     Dns, Me, Netmap, Network, OutOfStep, Peer, Region, RegionId, Relay, RelayTicket, Standing,
 };
 pub use node_id::{NodeId, NodeIdError};
+pub use relaying::{ControlKey, RelayOffer, Relaying};
 pub use report::{Applied, FlowEvent, FlowRecord, Report};
 pub use revocation::{RevocationFrame, Revoked};
 pub use session::{
@@ -83,6 +85,9 @@ pub enum Malformed {
         /// How long it may be.
         most: usize,
     },
+    /// A certificate's hash that is none.
+    #[error("`certificate` is no SHA-256 in hexadecimal")]
+    Certificate,
     /// A text holds what a text of this kind cannot.
     #[error("`{field}` holds control characters")]
     Control {

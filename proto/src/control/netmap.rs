@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Delta, NodeId, Snapshot};
+use super::{ControlKey, Delta, NodeId, RelayOffer, Relaying, Snapshot};
 use crate::key::PublicKey;
 use crate::ticket::{NetworkId, SignedTicket, UnixSeconds};
 
@@ -73,6 +73,9 @@ pub struct Me {
     /// When it should have another WireGuard key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotate: Option<UnixSeconds>,
+    /// By which keys it may judge tickets, if it offers to relay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_keys: Vec<ControlKey>,
 }
 
 /// Another node, which the policy lets this one reach or be reached by.
@@ -101,6 +104,9 @@ pub struct Peer {
     /// The region through which it can be reached in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<RegionId>,
+    /// What it offers to be as a relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<RelayOffer>,
     /// Whether it speaks with the control plane now.
     #[serde(default)]
     pub online: bool,
@@ -173,6 +179,8 @@ pub struct Netmap {
     pub peers: BTreeMap<NodeId, Peer>,
     /// The relays.
     pub regions: Vec<Region>,
+    /// Which peers relay for it, and for which it may.
+    pub relaying: BTreeMap<NodeId, Relaying>,
     /// The right to be served by them; none while the node waits for approval.
     pub ticket: Option<RelayTicket>,
     /// What it has to enforce: a `policy::Filter`.
@@ -199,9 +207,11 @@ pub enum OutOfStep {
 
 impl From<Snapshot> for Netmap {
     fn from(snapshot: Snapshot) -> Self {
-        let Snapshot { revision, network, me, peers, regions, ticket, filter, dns } = snapshot;
+        let Snapshot { revision, network, me, peers, regions, relaying, ticket, filter, dns } =
+            snapshot;
         let peers = peers.into_iter().map(|peer| (peer.id, peer)).collect();
-        Self { revision, network, me, peers, regions, ticket, filter, dns }
+        let relaying = relaying.into_iter().map(|relaying| (relaying.peer, relaying)).collect();
+        Self { revision, network, me, peers, regions, relaying, ticket, filter, dns }
     }
 }
 
@@ -218,6 +228,14 @@ impl Netmap {
         self.revision = delta.revision;
         for gone in &delta.gone {
             self.peers.remove(gone);
+            self.relaying.remove(gone);
+        }
+        for relaying in delta.relaying {
+            if relaying.is_nothing() {
+                self.relaying.remove(&relaying.peer);
+            } else {
+                self.relaying.insert(relaying.peer, relaying);
+            }
         }
         self.peers.extend(delta.peers.into_iter().map(|peer| (peer.id, peer)));
         fn take<T>(to: &mut T, from: Option<T>) {

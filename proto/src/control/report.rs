@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    MAX_ENDPOINTS, MAX_FLOWS, MAX_REQUEST, MAX_ROUTES, Malformed, RegionId, at_most, plain,
+    MAX_ENDPOINTS, MAX_FLOWS, MAX_REQUEST, MAX_ROUTES, Malformed, RegionId, RelayOffer, at_most,
+    plain,
 };
 use crate::key::PublicKey;
 use crate::ticket::UnixSeconds;
@@ -26,6 +27,9 @@ pub struct Report {
     /// The networks behind it that it offers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routes: Option<Vec<IpNet>>,
+    /// What it offers to be as a relay of its network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<RelayOffer>,
     /// A key that peers should be ready for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_key: Option<PublicKey>,
@@ -99,6 +103,7 @@ impl Report {
         let report: Self = serde_json::from_slice(bytes)?;
         at_most("endpoints", report.endpoints.as_ref().map_or(0, Vec::len), MAX_ENDPOINTS)?;
         at_most("routes", report.routes.as_ref().map_or(0, Vec::len), MAX_ROUTES)?;
+        report.relay.as_ref().map_or(Ok(()), RelayOffer::check)?;
         at_most("flows", report.flows.len(), MAX_FLOWS)?;
         for reason in report.flows.iter().filter_map(|flow| flow.reason.as_deref()) {
             plain("reason", reason)?;

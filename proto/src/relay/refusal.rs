@@ -45,6 +45,9 @@ pub enum Refusal {
     /// The control plane says that the node's tickets are void.
     #[error("the control plane has taken back the node's right to be served")]
     Revoked = 13,
+    /// The relay is another node's of a network, and the policy does not grant it to this one.
+    #[error("the policy does not let this node use that node as a relay")]
+    NotGranted = 14,
 }
 
 /// Why there is no lane.
@@ -73,7 +76,7 @@ pub enum LaneRefused {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Version,
         Self::Malformed,
         Self::UnknownControlKey,
@@ -87,6 +90,7 @@ impl Refusal {
         Self::TimedOut,
         Self::NotReading,
         Self::Revoked,
+        Self::NotGranted,
     ];
 
     pub(super) fn from_code(code: u8) -> Option<Self> {
@@ -116,6 +120,7 @@ impl Refusal {
             Self::TimedOut => "timed_out",
             Self::NotReading => "not_reading",
             Self::Revoked => "revoked",
+            Self::NotGranted => "not_granted",
         }
     }
 }

@@ -4,9 +4,13 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use super::members::Members;
+
 /// Limits and times of a relay.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who is served of those that have a ticket; none: everybody.
+    pub members: Option<Members>,
     /// Clients at one time.
     pub clients: usize,
     /// Clients of one network at one time.
@@ -36,6 +40,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            members: None,
             clients: 20_000,
             network_clients: 10_000,
             // 1 Gbit/s: one client does not fill a NIC of 10.

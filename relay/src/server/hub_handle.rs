@@ -18,7 +18,7 @@ use super::kernel_switch::KernelReport;
 use super::line::LineSender;
 use super::mesh::ToMesh;
 use super::xdp::XdpStatus;
-use crate::core::{Admitted, ClientId, Counters, Delivery, MeshStatus, Totals, Way};
+use crate::core::{Admitted, ClientId, Counters, Delivery, Members, MeshStatus, Totals, Way};
 
 /// Messages that wait for the hub; who has more to say waits.
 const WAITING: usize = 4096;
@@ -51,6 +51,8 @@ pub(super) enum ToHub {
     Mesh(ToMesh),
     /// The control plane says who is not to be served.
     Revoke(Box<RevocationFrame>),
+    /// Only these are to be served.
+    Serve(Box<Members>),
     /// An operator wants to know.
     Report(oneshot::Sender<Report>),
     /// The host's interfaces have changed.

@@ -20,6 +20,7 @@ mod quic;
 mod quic_runtime;
 mod sources;
 mod stream;
+mod summary;
 mod tcp;
 mod tls;
 mod udp;
@@ -38,6 +39,7 @@ use tokio::task::JoinSet;
 pub use config::{Config, ControlKeyText, Lines, Options};
 pub use control::ControlConfig;
 pub use mesh::{MeshConfig, make_key};
+pub use summary::Summary;
 pub use tls::IdentitySource;
 pub use xdp::XdpChoice;
 
@@ -49,7 +51,7 @@ use kernel_switch::KernelSwitch;
 use tls::Identity;
 use xdp::XdpStatus;
 
-use crate::core::Settings;
+use crate::core::{Members, Settings};
 
 /// How long the last frames may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -58,7 +60,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Server {
     hub: HubHandle,
     mesh: Option<quinn::Endpoint>,
-    quic: quinn::Endpoint,
+    quic: Option<quinn::Endpoint>,
     addresses: Addresses,
     fingerprint: Option<String>,
     tasks: JoinSet<()>,
@@ -70,7 +72,7 @@ pub struct Server {
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     /// QUIC, over UDP.
-    pub quic: SocketAddr,
+    pub quic: Option<SocketAddr>,
     /// TLS, over TCP.
     pub tls: SocketAddr,
     /// Lanes, over UDP.
@@ -122,7 +124,7 @@ impl Server {
             }
             None => None,
         };
-        let quic = quic::endpoint(config.quic, &identity)?;
+        let quic = config.quic.map(|at| quic::endpoint(at, &identity)).transpose()?;
         let tcp = TcpListener::bind(config.tls)
             .await
             .with_context(|| format!("listening on {} for TLS (`tls`)", config.tls))?;
@@ -133,13 +135,15 @@ impl Server {
             None => None,
         };
         let addresses = Addresses {
-            quic: quic.local_addr().context("the address of QUIC")?,
+            quic: quic.as_ref().map(quinn::Endpoint::local_addr).transpose()?,
             tls: tcp.local_addr().context("the address of TLS")?,
             lanes: lane_address,
             mesh: mesh.as_ref().map(quinn::Endpoint::local_addr).transpose()?,
             admin: admin.as_ref().map(TcpListener::local_addr).transpose()?,
         };
-        tasks.spawn(quic::serve(quic.clone(), door.clone()));
+        if let Some(quic) = quic.clone() {
+            tasks.spawn(quic::serve(quic, door.clone()));
+        }
         tasks.spawn(tcp::serve(tcp, identity.tcp_config()?, door.clone()));
         if let Some(netlink) = netlink {
             tasks.spawn(netlink.follow(hub.clone()));
@@ -166,6 +170,12 @@ impl Server {
         self.fingerprint.as_deref()
     }
 
+    /// Serves these nodes from now on, and nobody else.
+    pub async fn serve_only(&self, members: Members) {
+        // One that has ended serves nobody.
+        let _ = self.hub.tell(hub_handle::ToHub::Serve(Box::new(members))).await;
+    }
+
     /// Waits until the relay has ended, because an operator has told it to.
     pub async fn ended(&self) {
         self.hub.clone().ended().await;
@@ -178,11 +188,9 @@ impl Server {
         self.tasks.shutdown().await;
         // What is written last gets its chance; who does not read it has had its time.
         let _ = tokio::time::timeout(LAST_WORDS, self.gone.recv()).await;
-        self.quic.close(quinn::VarInt::from_u32(0), b"drained");
-        let _ = tokio::time::timeout(LAST_WORDS, self.quic.wait_idle()).await;
-        if let Some(mesh) = self.mesh {
-            mesh.close(quinn::VarInt::from_u32(0), b"drained");
-            let _ = tokio::time::timeout(LAST_WORDS, mesh.wait_idle()).await;
+        for endpoint in [self.quic, self.mesh].into_iter().flatten() {
+            endpoint.close(quinn::VarInt::from_u32(0), b"drained");
+            let _ = tokio::time::timeout(LAST_WORDS, endpoint.wait_idle()).await;
         }
     }
 }

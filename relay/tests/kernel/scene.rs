@@ -183,7 +183,7 @@ impl Machine {
     /// The relay as the host on this side sees it.
     pub(crate) fn seen_from(&self, side: usize) -> Relay {
         let at = SocketAddr::new(RELAYS[side][0].parse().expect("an address"), 443);
-        let addresses = Addresses { quic: at, tls: at, lanes: None, mesh: None, admin: None };
+        let addresses = Addresses { quic: Some(at), tls: at, lanes: None, mesh: None, admin: None };
         Relay { addresses, fingerprint: self.fingerprint.clone() }
     }
 

@@ -64,7 +64,8 @@ pub(crate) async fn quic(relay: &Relay) -> (quinn::Endpoint, quinn::Connection) 
     let endpoint = quinn::Endpoint::client(local).expect("an endpoint");
     let crypto = QuicClientConfig::try_from(tls(relay, ALPN)).expect("a QUIC configuration");
     let config = quinn::ClientConfig::new(Arc::new(crypto));
-    let connecting = endpoint.connect_with(config, relay.addresses.quic, "relay.test");
+    let quic = relay.addresses.quic.expect("it takes QUIC");
+    let connecting = endpoint.connect_with(config, quic, "relay.test");
     let connection = connecting.expect("an address").await.expect("connects");
     (endpoint, connection)
 }

@@ -44,7 +44,7 @@ impl Process {
         };
         let address = |key| said(key).parse().expect("an address");
         let addresses = Addresses {
-            quic: address("quic="),
+            quic: Some(address("quic=")),
             tls: address("tls="),
             lanes: None,
             mesh: None,

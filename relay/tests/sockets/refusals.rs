@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use proto::relay::Refusal;
-use proto::ticket::{ControlKeyId, SigningKey, Ticket, UnixSeconds};
+use proto::ticket::{ControlKeyId, NetworkId, SigningKey, Ticket, UnixSeconds};
+use relay::core::Members;
 use relay_client::{Event, SessionError};
 
 use super::client::{Client, Way};
@@ -115,4 +116,33 @@ async fn draining_is_told_first_and_ends() {
         assert_eq!(over, Err(SessionError::Refused(Refusal::Draining)));
     }
     tokio::time::timeout(Duration::from_secs(5), drained).await.expect("in time").expect("ends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_of_one_network_serves_those_whom_it_is_granted_to() {
+    let members = |nodes: &[u8]| Members {
+        network: NetworkId([1; 16]),
+        nodes: nodes.iter().map(|node| holder(1, *node).key).collect(),
+    };
+    let mut config = options().check().unwrap();
+    config.settings.members = Some(members(&[1, 2]));
+    config.quic = None;
+    let scene = Scene::of(config).await;
+    let mut a = Client::new(&scene, Way::Tls, holder(1, 1)).await;
+    let mut b = Client::new(&scene, Way::Tls, holder(1, 2)).await;
+    assert_eq!(refused(&scene, Way::Tls, holder(1, 3)).await, Refusal::NotGranted);
+    // The same key in another network is another node.
+    assert_eq!(refused(&scene, Way::Tls, holder(2, 1)).await, Refusal::NotGranted);
+    a.session.open_lane(b.key);
+    a.flush().await;
+    assert!(matches!(a.event().await, Event::LaneOpened(..)));
+    assert!(matches!(b.event().await, Event::LaneOpened(..)));
+
+    scene.server.serve_only(members(&[2, 3])).await;
+    assert!(matches!(a.next().await, Err(SessionError::Refused(Refusal::NotGranted))));
+    assert!(matches!(b.event().await, Event::LaneClosed(..)));
+    let _c = Client::new(&scene, Way::Tls, holder(1, 3)).await;
+    assert_eq!(refused(&scene, Way::Tls, holder(1, 1)).await, Refusal::NotGranted);
+    let summary = scene.server.summary().await.unwrap();
+    assert_eq!((summary.clients, summary.lanes), (2, 0));
 }

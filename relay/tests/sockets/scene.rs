@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proto::key::PublicKey;
 use proto::ticket::{ControlKeyId, NetworkId, SignedTicket, SigningKey, Ticket, UnixSeconds};
-use relay::server::{Addresses, Options, Server};
+use relay::server::{Addresses, Config, Options, Server};
 
 /// A relay on loopback, in this process.
 pub(crate) struct Scene {
@@ -99,7 +99,10 @@ impl Scene {
     }
 
     pub(crate) async fn with(options: Options) -> Self {
-        let config = options.check().expect("a good configuration");
+        Self::of(options.check().expect("a good configuration")).await
+    }
+
+    pub(crate) async fn of(config: Config) -> Self {
         let server = Server::start(config).await.expect("the relay starts");
         let fingerprint = server.fingerprint().unwrap_or_default().to_owned();
         Self { relay: Relay { addresses: server.addresses(), fingerprint }, server }

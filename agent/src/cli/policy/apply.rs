@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use serde_json::json;
 
+use crate::cli::format::Format;
 use crate::wg::{self, NamedText, Reply, Request};
 
 /// Put a policy document in force; one with an error changes nothing
@@ -18,6 +20,8 @@ pub(in crate::cli) struct Args {
     /// The nodes whom its users, tags and groups mean [default: those in force]
     #[arg(long, value_name = "FILE")]
     nodes: Option<PathBuf>,
+    #[command(flatten)]
+    format: Format,
 }
 
 impl Args {
@@ -29,7 +33,9 @@ impl Args {
         let Reply::PolicyApplied(generation) = wg::call(&self.interface, &request)? else {
             bail!("the daemon answered something else");
         };
-        println!("{}: policy in force, generation {generation}", self.interface);
-        Ok(ExitCode::SUCCESS)
+        let Self { interface, format, .. } = self;
+        format.print(&json!({ "interface": interface, "generation": generation }), |_| {
+            println!("{interface}: policy in force, generation {generation}");
+        })
     }
 }

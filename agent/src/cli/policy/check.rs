@@ -40,20 +40,22 @@ impl Args {
         let (rules, groups) = (document.rules().len(), document.groups().len());
         let (hosts, tags) = (document.hosts().len(), document.tag_owners().len());
         let (tests, entries) = (document.tests().len(), compiled.table_entries());
+        let relays = document.relays().len();
         if self.json {
             let summary = json!({
                 "file": policy.file, "valid": true, "errors": [], "warnings": warnings,
-                "rules": rules, "groups": groups, "hosts": hosts, "tags": tags, "tests": tests,
-                "nodes": nodes.len(), "table_entries": entries,
+                "rules": rules, "relays": relays, "groups": groups, "hosts": hosts, "tags": tags,
+                "tests": tests, "nodes": nodes.len(), "table_entries": entries,
             });
             println!("{summary}");
         } else {
             input::warn(&warnings);
             println!(
                 "{}: no errors; {rules} rules, {groups} groups, {hosts} hosts, {tags} tags, {tests} \
-                 tests; {entries} table entries between {} nodes",
+                 tests; {entries} table entries between {} nodes{}",
                 policy.file,
-                nodes.len()
+                nodes.len(),
+                if relays > 0 { format!("; {relays} grants to relay") } else { String::new() }
             );
         }
         Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use policy::{Change, Direction, ProtocolPorts};
+use policy::{Change, Direction, Document, Nodes, Plan, ProtocolPorts};
 use serde_json::{Value, json};
 
 use super::input;
@@ -18,6 +18,8 @@ allow the same. Each line is
 
   + SOURCES -> DESTINATIONS: SERVICES      the new document allows it, the old one does not
   - SOURCES -> DESTINATIONS: SERVICES      the old document allows it, the new one does not
+  + NODES -> RELAYS: relaying              by the new document they may be relayed by these, by the
+                                           old one not; and the same with -
 
 Exit codes: 0 they are compared, 1 a file is refused or cannot be read.")]
 pub(in crate::cli) struct Args {
@@ -51,7 +53,8 @@ impl Args {
             }
         }
         let names = Names::new([&old.document, &new.document], &nodes);
-        let changes = named(&changes, &names);
+        let mut changes = named(&changes, &names);
+        changes.extend(relayed(&old.document, &new.document, &nodes));
         if self.json {
             let of = |direction: Direction| -> Vec<Value> {
                 let changes = changes.iter().filter(|change| change.0 == direction);
@@ -110,6 +113,29 @@ fn named(changes: &[Change], names: &Names) -> Vec<Named> {
     lines.extend(joined.into_iter().map(line));
     lines.sort();
     lines
+}
+
+/// Which nodes may be relayed by which, by one document and not by the other.
+fn relayed(old: &Document, new: &Document, nodes: &Nodes) -> Vec<Named> {
+    if old.relays().is_empty() && new.relays().is_empty() {
+        return Vec::new();
+    }
+    let plans = [old, new].map(|document| Plan::new(document.clone(), nodes));
+    let mut between: BTreeMap<(Direction, String), Vec<String>> = BTreeMap::new();
+    for relay in nodes.iter().map(|node| &node.name) {
+        for client in nodes.iter().map(|node| &node.name) {
+            let direction = match plans.each_ref().map(|plan| plan.relays(relay, client)) {
+                [false, true] => Direction::Gained,
+                [true, false] => Direction::Lost,
+                _ => continue,
+            };
+            between.entry((direction, relay.to_string())).or_default().push(client.to_string());
+        }
+    }
+    let line = |((direction, relay), clients)| {
+        (direction, clients, vec![relay], vec!["relaying".to_owned()])
+    };
+    between.into_iter().map(line).collect()
 }
 
 /// The first few of a list; `--json` has them all.

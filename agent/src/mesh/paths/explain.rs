@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// How it stands with the ways to a peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PathReport {
-    /// `direct`, `relay` or `none`.
+    /// `direct`, `peer-relay`, `relay` or `none`.
     pub(crate) path: String,
     /// Where packets go, if directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,16 +27,20 @@ pub(crate) struct PathReport {
     pub(crate) fits: usize,
     /// Whether there is traffic; without, nothing is tried.
     pub(crate) active: bool,
-    /// Every direct way.
+    /// Every direct way, and those by peers that relay.
     pub(crate) routes: Vec<RouteReport>,
 }
 
-/// A direct way, and why it is used or not.
+/// A way, and why it is used or not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RouteReport {
+    /// Where the peer is; of a way by one that relays, where this host has that.
     pub(crate) to: SocketAddr,
+    /// The peer that relays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) relay: Option<String>,
     /// `mapped` by the peer's router, `told` by the control plane, `called` by the peer, `seen` from its
-    /// pings, `guessed`.
+    /// pings, `guessed`; `peer_relay`.
     pub(crate) origin: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rtt_ms: Option<f64>,
@@ -46,10 +50,14 @@ pub(crate) struct RouteReport {
 }
 
 impl PathReport {
-    pub(super) fn new(explained: &Explained) -> Self {
+    pub(super) fn new(
+        explained: &Explained,
+        relay_at: impl Fn(SocketAddr) -> Option<String>,
+    ) -> Self {
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
         let routes = explained.candidates.iter().map(|candidate| RouteReport {
             to: candidate.route.to,
+            relay: relay_at(candidate.route.to),
             origin: candidate.origin.label().to_owned(),
             rtt_ms: candidate.rtt.map(ms),
             pings: candidate.pings,
@@ -59,11 +67,16 @@ impl PathReport {
         let path = match explained.choice {
             Choice::Nowhere => "none",
             Choice::Relay => "relay",
+            Choice::Direct(route) if route.is_relayed() => "peer-relay",
             Choice::Direct(_) => "direct",
         };
         Self {
             path: path.to_owned(),
-            endpoint: explained.choice.route().map(|route| route.to),
+            endpoint: explained
+                .choice
+                .route()
+                .filter(|route| !route.is_relayed())
+                .map(|route| route.to),
             since: explained.since.as_secs(),
             changes: explained.changes,
             lost_permille: explained.lost,

@@ -133,6 +133,11 @@ impl MeshPaths {
         self.probing.relayed(relay, now);
     }
 
+    /// By these addresses packets for a peer reach others that relay now.
+    pub(crate) fn set_relays(&mut self, id: NodeId, by: &[SocketAddr], now: Timestamp) {
+        self.probing.set_relays(id, by, now);
+    }
+
     /// Takes what the engine has counted lately.
     pub(crate) fn observe(&mut self, traffic: &[Traffic], now: Timestamp) {
         self.probing.observe(traffic, now);
@@ -183,8 +188,15 @@ impl MeshPaths {
     }
 
     /// Why; nothing for a peer of an older agent.
-    pub(crate) fn explain(&self, id: &NodeId, now: Timestamp) -> Option<PathReport> {
-        self.probing.paths.explain(id, now).map(|explained| PathReport::new(&explained))
+    /// `relay_at` names the peer that relays what is sent to an address.
+    pub(crate) fn explain(
+        &self,
+        id: &NodeId,
+        relay_at: impl Fn(SocketAddr) -> Option<String>,
+        now: Timestamp,
+    ) -> Option<PathReport> {
+        let explained = self.probing.paths.explain(id, now)?;
+        Some(PathReport::new(&explained, relay_at))
     }
 
     /// What was done so far.

@@ -31,6 +31,8 @@ pub(super) struct Probing {
     owners: Owners,
     by_key: HashMap<PublicKey, NodeId>,
     by_relay: HashMap<SocketAddr, NodeId>,
+    /// The same of ways by peers that relay.
+    by_way: HashMap<SocketAddr, NodeId>,
     /// When a peer that knows us directly pinged last.
     pinged: Option<Timestamp>,
     pub(super) refusals: Refusals,
@@ -55,6 +57,7 @@ impl Probing {
             owners: Owners::default(),
             by_key: HashMap::new(),
             by_relay: HashMap::new(),
+            by_way: HashMap::new(),
             pinged: None,
             refusals: Refusals::default(),
             spares: Spares::new(spares),
@@ -111,7 +114,17 @@ impl Probing {
         Ok(peer.relay.filter(|relay| relay_before != Some(*relay)).map(PathChange::Relay))
     }
 
+    /// By these addresses packets for a peer reach others that relay now.
+    pub(super) fn set_relays(&mut self, id: NodeId, by: &[SocketAddr], now: Timestamp) {
+        self.by_way.retain(|_, of| *of != id);
+        if self.peers.contains_key(&id) {
+            self.by_way.extend(by.iter().map(|at| (*at, id)));
+            self.paths.set_relays(id, by, now);
+        }
+    }
+
     pub(super) fn remove(&mut self, id: &NodeId, now: Timestamp) {
+        self.by_way.retain(|_, of| of != id);
         self.paths.remove(id, now);
         if let Some(gone) = self.take_out(id) {
             self.owners.give_up(&gone.sealer.theirs(), id);
@@ -174,12 +187,17 @@ impl Probing {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let relayed = self.by_relay.get(&from).copied();
-        if relayed.is_none() && from.ip().is_loopback() {
+        let by_peer = self.by_way.get(&from).copied();
+        if relayed.or(by_peer).is_none() && from.ip().is_loopback() {
             return Err(Refusal::WrongWay);
         }
-        let (id, mut probe) = self.open(datagram, relayed)?;
+        let (id, mut probe) = self.open(datagram, relayed.or(by_peer))?;
         if let (Some(prefix), Probe::Call(call)) = (self.nat64, &mut probe) {
             call.at.iter_mut().chain(&mut call.mapped).for_each(|at| *at = prefix.reach(*at));
+        }
+        // Only a relay of the network's own is believed who speaks.
+        if relayed.is_some() && matches!(probe, Probe::Call(_)) {
+            self.prove(datagram, id);
         }
         let via = relayed.map_or_else(|| Via::Direct(Route::from(from)), |_| Via::Relay);
         if matches!((via, &probe), (Via::Direct(_), Probe::Ping { .. })) {
@@ -189,11 +207,7 @@ impl Probing {
     }
 
     /// Whose a probe is, which came through the relay from this peer or directly, and what it says.
-    fn open(
-        &mut self,
-        datagram: &[u8],
-        relayed: Option<NodeId>,
-    ) -> Result<(NodeId, Probe), Refusal> {
+    fn open(&self, datagram: &[u8], relayed: Option<NodeId>) -> Result<(NodeId, Probe), Refusal> {
         let sender = sender(datagram).map_err(|_| Refusal::Malformed)?;
         let id = self.owners.speaker(&sender, relayed).ok_or_else(|| {
             // By the relay, but as somebody else.
@@ -205,10 +219,13 @@ impl Probing {
             ProbeError::Malformed => Refusal::Malformed,
             ProbeError::Seal => Refusal::Seal,
         })?;
-        if relayed.is_some() && matches!(probe, Probe::Call(_)) {
+        Ok((id, probe))
+    }
+
+    fn prove(&mut self, datagram: &[u8], id: NodeId) {
+        if let Ok(sender) = sender(datagram) {
             self.owners.prove(&sender, id);
         }
-        Ok((id, probe))
     }
 
     pub(super) fn steps(&mut self) -> Steps {

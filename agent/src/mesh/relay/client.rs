@@ -1,9 +1,9 @@
-//! The relays of one region for one key of the node: `Homing` with connections around it.
+//! The relays of one place for one key of the node: `Homing` with connections around it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use proto::control::{Region, RegionId, Relay};
+use proto::control::Relay;
 use proto::key::PublicKey;
 use proto::lane::LaneId;
 use proto::relay::Batch;
@@ -14,15 +14,18 @@ use tokio::sync::mpsc;
 use super::LineId;
 use super::connect::{Admission, Incoming, Line, run};
 use super::lanes::{Heard, LaneOf, Lanes};
+use super::plan::Place;
 use crate::mesh::secret::Secret;
 
-/// Which region, and by which of the node's keys.
-pub(super) type ClientId = (RegionId, PublicKey);
+/// Which relays, and by which of the node's keys.
+pub(super) type ClientId = (Place, PublicKey);
 
 /// The name of the way by a lane, beside those of connections.
 const LANE: &str = "lane";
 /// How long after a lane was asked for, and did not come, it is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// The same at a peer that relays, where packets go by lanes only: the other end may be about to come.
+const ASK_PEER_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Client {
     id: ClientId,
@@ -46,7 +49,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(
         id: ClientId,
-        region: &Region,
+        relays: &[Relay],
         (ticket, identity): (SignedTicket, Secret),
         is_home: bool,
         random: u32,
@@ -54,10 +57,10 @@ impl Client {
         let now = Instant::now();
         Self {
             id,
-            relays: region.relays.clone(),
+            relays: relays.to_vec(),
             ticket,
             identity,
-            homing: Homing::new(region.relays.len(), random, now),
+            homing: Homing::new(relays.len(), random, now),
             lines: HashMap::new(),
             places: HashMap::new(),
             ended: false,
@@ -68,8 +71,8 @@ impl Client {
         }
     }
 
-    pub(super) fn is_of(&self, region: &Region) -> bool {
-        self.relays == region.relays
+    pub(super) fn is_of(&self, relays: &[Relay]) -> bool {
+        self.relays == relays
     }
 
     /// Whether the region does not serve.
@@ -190,6 +193,28 @@ impl Client {
         Some(way)
     }
 
+    /// Whether packets to a peer may leave by a lane.
+    pub(super) fn has_lane_to(&self, peer: &PublicKey) -> bool {
+        matches!(self.homing.path(peer), Some(Path::Lane(..)))
+    }
+
+    /// Sends by a lane, if there is one.
+    pub(super) fn send_by_lane(
+        &mut self,
+        to: PublicKey,
+        batch: Batch<'_>,
+        lanes: &mut Lanes,
+    ) -> bool {
+        self.has_lane_to(&to) && self.send(to, batch, lanes).is_some()
+    }
+
+    /// Asks for a lane to a peer, if there is none.
+    pub(super) fn want_lane(&mut self, peer: PublicKey) {
+        if let Some(Path::Connection(id)) = self.homing.path(&peer) {
+            self.ask_lane(id, peer);
+        }
+    }
+
     /// Whether this is a connection of ours.
     pub(super) fn has(&self, id: ConnectionId) -> bool {
         self.lines.contains_key(&id)
@@ -204,7 +229,11 @@ impl Client {
     fn ask_lane(&mut self, id: ConnectionId, peer: PublicKey) {
         let now = Instant::now();
         let asked = self.asked.get(&(id, peer));
-        if asked.is_some_and(|at| now.saturating_duration_since(*at) < ASK_AGAIN) {
+        let again = match self.id.0 {
+            Place::Region(_) => ASK_AGAIN,
+            Place::Peer(_) => ASK_PEER_AGAIN,
+        };
+        if asked.is_some_and(|at| now.saturating_duration_since(*at) < again) {
             return;
         }
         self.asked.insert((id, peer), now);

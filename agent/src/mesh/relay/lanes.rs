@@ -80,6 +80,9 @@ impl Lanes {
         let addresses: Vec<_> = opened.addresses.iter().map(reach).collect();
         let relay = addresses.iter().find(same).or(addresses.first());
         let Some(&relay) = relay else { return };
+        // A peer that relays cannot know how it is reached: where the connection goes.
+        let here = near.filter(|_| relay.ip().is_unspecified());
+        let relay = here.map_or(relay, |near| SocketAddr::new(near.ip(), relay.port()));
         self.close(of);
         if self.ends.len() >= MOST {
             return;
@@ -208,23 +211,23 @@ impl Lanes {
 }
 
 /// Packets of one peer that came together, to be handed on together.
-#[derive(Default)]
-pub(super) struct Run {
-    from: Option<PublicKey>,
+pub(super) struct Run<F> {
+    from: Option<F>,
     bytes: Vec<u8>,
     segment: usize,
     /// A shorter packet ends a run.
     ended: bool,
 }
 
-impl Run {
+impl<F> Default for Run<F> {
+    fn default() -> Self {
+        Self { from: None, bytes: Vec::new(), segment: 0, ended: false }
+    }
+}
+
+impl<F: Copy + PartialEq> Run<F> {
     /// Adds a packet; what was there is handed on before, if this does not continue it.
-    pub(super) fn add(
-        &mut self,
-        from: PublicKey,
-        packet: &[u8],
-        deliver: impl FnMut(PublicKey, Batch<'_>),
-    ) {
+    pub(super) fn add(&mut self, from: F, packet: &[u8], deliver: impl FnMut(F, Batch<'_>)) {
         let count = self.bytes.len() / self.segment.max(1);
         let continues = self.from == Some(from)
             && !self.ended
@@ -239,7 +242,7 @@ impl Run {
         self.bytes.extend_from_slice(packet);
     }
 
-    pub(super) fn flush(&mut self, mut deliver: impl FnMut(PublicKey, Batch<'_>)) {
+    pub(super) fn flush(&mut self, mut deliver: impl FnMut(F, Batch<'_>)) {
         if let Some(from) = self.from.take()
             && let Some(batch) = Batch::new(&self.bytes, self.segment.max(1))
         {

@@ -3,21 +3,22 @@
 //! One task holds a connection to a relay of the home region, and to those of other regions where
 //! peers are at home that packets go to. The engine knows nothing of it: see [`port`].
 
+mod by_peers;
 mod client;
 mod connect;
 mod lanes;
+mod numbers;
 mod plan;
 mod port;
 mod sending;
 mod trust;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use proto::control::RegionId;
 use proto::key::PublicKey;
 use proto::probe::is_probe;
 use proto::relay::Batch;
@@ -28,11 +29,13 @@ use socket2::SockRef;
 use tokio::sync::{mpsc, watch};
 
 use crate::io::udp::Received;
+use by_peers::ByPeers;
 use client::{Client, ClientId};
 use connect::{Incoming, marked};
 use lanes::{Heard, Lanes, Run};
+use numbers::Numbers;
 use plan::Standing;
-pub(crate) use plan::{Plan, RelayHome, RelayPeer};
+pub(crate) use plan::{Place, Plan, RelayHome, RelayPeer, Way};
 pub(crate) use port::PeerNumber;
 use port::RelayPort;
 use sending::{Sent, send};
@@ -62,7 +65,16 @@ pub(crate) struct Relays {
     standing: watch::Receiver<Standing>,
     ways: watch::Receiver<Ways>,
     busy: mpsc::Receiver<PeerNumber>,
+    open_ways: watch::Receiver<BTreeSet<PeerNumber>>,
     port: u16,
+}
+
+/// What the task has to say by itself.
+pub(crate) enum RelayNews {
+    /// A peer has relayed packets: where the engine sends them.
+    Busy(SocketAddr),
+    /// These ways by peers that relay are open, and no others.
+    Open(BTreeSet<PeerNumber>),
 }
 
 /// By what packets to each peer left the last time: a lane, QUIC or TLS.
@@ -79,21 +91,24 @@ impl Relays {
         let (say_ways, ways) = watch::channel(Ways::default());
         let (incoming, inbox) = mpsc::channel(1024);
         let (say_busy, busy) = mpsc::channel(NAMED);
+        let (say_open_ways, open_ways) = watch::channel(BTreeSet::new());
         let task = Task {
             port,
             endpoint,
             lanes,
             plan: Plan::default(),
-            numbers: HashMap::new(),
+            numbers: Numbers::default(),
             clients: HashMap::new(),
             incoming,
             standing: say_standing,
             ways: say_ways,
             busy: Busy { to: say_busy, said: HashMap::new() },
+            by_peers: ByPeers::default(),
+            open_ways: say_open_ways,
             waiting: HashMap::new(),
         };
         tokio::spawn(task.run(plan, inbox));
-        Ok(Self { plans, standing, ways, busy, port: number })
+        Ok(Self { plans, standing, ways, busy, open_ways, port: number })
     }
 
     /// Where the engine sends packets for a peer.
@@ -114,10 +129,15 @@ impl Relays {
         self.standing.borrow().trouble.clone()
     }
 
-    /// Waits for a peer that has relayed packets: where the engine sends them.
-    pub(crate) async fn busy(&mut self) -> Option<SocketAddr> {
-        let peer = self.busy.recv().await?;
-        Some(self.address(peer))
+    /// Waits for news.
+    pub(crate) async fn news(&mut self) -> Option<RelayNews> {
+        tokio::select! {
+            peer = self.busy.recv() => peer.map(|peer| RelayNews::Busy(self.address(peer))),
+            changed = self.open_ways.changed() => {
+                changed.ok()?;
+                Some(RelayNews::Open(self.open_ways.borrow_and_update().clone()))
+            }
+        }
     }
 
     /// By what packets to a peer left the last time: `lane`, `QUIC` or `TLS`.
@@ -131,12 +151,14 @@ struct Task {
     endpoint: quinn::Endpoint,
     lanes: Lanes,
     plan: Plan,
-    numbers: HashMap<PublicKey, PeerNumber>,
+    numbers: Numbers,
     clients: HashMap<ClientId, Client>,
     incoming: mpsc::Sender<Incoming>,
     standing: watch::Sender<Standing>,
     ways: watch::Sender<Ways>,
     busy: Busy,
+    by_peers: ByPeers,
+    open_ways: watch::Sender<BTreeSet<PeerNumber>>,
     /// Packets that wait for a connection to another region.
     waiting: HashMap<PeerNumber, (Instant, Vec<Kept>)>,
 }
@@ -165,11 +187,14 @@ impl Task {
                 self.end_lanes();
             }
             self.stand_by();
+            self.look_for_peer_relays();
             self.keep_lanes();
             self.send_waiting();
+            self.say_open_ways();
             self.say_standing();
             let due = self.clients.values().filter_map(Client::poll_timeout);
-            let due = due.chain(self.lanes.poll_timeout()).min();
+            let due =
+                due.chain(self.lanes.poll_timeout()).chain(self.by_peers.poll_timeout()).min();
             let due = due.unwrap_or_else(|| Instant::now() + LOOK);
             let engine = self.plan.engine;
             tokio::select! {
@@ -184,16 +209,25 @@ impl Task {
                 taken = self.port.receive(engine) => match taken {
                     Ok((peer, packets)) => {
                         if let Some(batch) = packets.batch() {
-                            self.busy.note(peer, &batch);
                             let (clients, lanes) = (&mut self.clients, &mut self.lanes);
                             match send(&self.plan, clients, lanes, peer, batch) {
-                                Sent::By(way) => say_way(&self.ways, peer, way),
+                                Sent::By(way) => {
+                                    let peer = self.plan.ways.get(&peer).map_or(peer, |way| way.to);
+                                    if self.busy.note(peer, &batch) {
+                                        self.by_peers.note(peer, &self.plan);
+                                    }
+                                    say_way(&self.ways, peer, way);
+                                }
+                                Sent::ByPeer => {}
                                 Sent::Missing(client) => {
+                                    self.busy.note(peer, &batch);
                                     let kept = (batch.bytes().to_vec(), batch.segment());
                                     self.visit(client);
                                     self.wait(peer, kept);
                                 }
-                                Sent::Nowhere => {}
+                                Sent::Nowhere => {
+                                    self.busy.note(peer, &batch);
+                                }
                             }
                         }
                     }
@@ -237,20 +271,15 @@ impl Task {
     }
 
     fn adopt(&mut self, plan: Plan) {
-        self.numbers = plan
-            .peers
-            .iter()
-            .flat_map(|(number, peer)| peer.keys.iter().map(|key| (*key, *number)))
-            .collect();
-        let region = |id: RegionId| plan.regions.iter().find(|region| region.id == id);
+        self.numbers = Numbers::of(&plan);
         self.clients.retain(|(id, key), client| {
             let ticket = plan.tickets.iter().find(|(of, _)| of == key);
             let stale = plan.identity.as_ref().is_some_and(|identity| client.is_stale(identity));
-            let kept = !stale && region(*id).is_some_and(|region| client.is_of(region));
+            let kept = !stale && plan.relays(*id).is_some_and(|relays| client.is_of(relays));
             if let (Some((_, ticket)), Some(identity), true) = (ticket, &plan.identity, kept) {
                 client.renew(*ticket, identity);
             }
-            let is_foreign = Some(*id) != plan.home;
+            let is_foreign = plan.home.is_none_or(|home| *id != Place::Region(home));
             let unused = is_foreign && client.used.elapsed() > UNUSED;
             ticket.is_some() && kept && !unused
         });
@@ -264,6 +293,7 @@ impl Task {
         self.busy.said.retain(|peer, _| numbers.contains_key(peer));
         self.plan = plan;
         if let Some(home) = self.plan.home {
+            let home = Place::Region(home);
             self.clients.iter_mut().for_each(|((of, _), client)| client.set_home(*of == home));
             let keys: Vec<_> = self.keys().collect();
             keys.into_iter().for_each(|key| self.visit((home, key)));
@@ -285,31 +315,33 @@ impl Task {
         let Some(home) = self.plan.home else { return };
         let now = Instant::now();
         let is_down = |key: &PublicKey| {
-            self.clients.get(&(home, *key)).is_some_and(|client| client.is_down(now))
+            let at_home = self.clients.get(&(Place::Region(home), *key));
+            at_home.is_some_and(|client| client.is_down(now))
         };
         let down: Vec<_> = self.keys().filter(is_down).collect();
         if down.is_empty() {
             return;
         }
         let Some(other) = self.plan.stand_in(home) else { return };
-        down.into_iter().for_each(|key| self.visit((other, key)));
+        down.into_iter().for_each(|key| self.visit((Place::Region(other), key)));
     }
 
     /// Connects to a region, if that is not done.
     fn visit(&mut self, id: ClientId) {
         let plan = &self.plan;
-        let region = plan.regions.iter().find(|region| region.id == id.0);
+        let relays = plan.relays(id.0);
         let ticket = plan.tickets.iter().find(|(key, _)| *key == id.1);
-        let (Some(region), Some((_, ticket)), Some(identity)) = (region, ticket, &plan.identity)
+        let (Some(relays), Some((_, ticket)), Some(identity)) = (relays, ticket, &plan.identity)
         else {
             return;
         };
-        if self.clients.contains_key(&id) || region.relays.is_empty() {
+        if self.clients.contains_key(&id) || relays.is_empty() {
             return;
         }
         let random = OsRng.try_next_u32().unwrap_or_default();
         let right = (*ticket, identity.clone());
-        let client = Client::new(id, region, right, plan.home == Some(id.0), random);
+        let is_home = plan.home.is_some_and(|home| id.0 == Place::Region(home));
+        let client = Client::new(id, relays, right, is_home, random);
         self.clients.insert(id, client);
     }
 
@@ -318,19 +350,24 @@ impl Task {
         | Incoming::Ended(LineId { client, .. }, _)
         | Incoming::Datagram(LineId { client, .. }, _)
         | Incoming::Frame(LineId { client, .. }, _)) = &incoming;
+        let place = client.0;
+        self.by_peers.changed |= matches!(place, Place::Peer(_));
         let Some(client) = self.clients.get_mut(client) else { return };
-        let (port, numbers, engine) = (&self.port, &self.numbers, self.plan.engine);
-        let busy = &mut self.busy;
+        let (port, numbers, plan) = (&self.port, &self.numbers, &self.plan);
+        let (busy, by_peers) = (&mut self.busy, &mut self.by_peers);
         client.take(incoming, &mut self.lanes, |from, batch| {
-            if let Some(&number) = numbers.get(&from) {
-                busy.note(number, &batch);
-                port.deliver(number, batch, engine);
+            if let Some((peer, way)) = numbers.find(place, &from) {
+                if busy.note(peer, &batch) && peer == way {
+                    by_peers.note(peer, plan);
+                }
+                port.deliver(way, batch, plan.engine);
             }
         });
     }
 
     /// Lets go of lanes whose connection has ended.
     fn end_lanes(&mut self) {
+        self.by_peers.changed = true;
         let clients = &self.clients;
         self.lanes.keep(|of, id| clients.get(&of).is_some_and(|client| client.has(id)));
     }
@@ -338,6 +375,7 @@ impl Task {
     /// Sends what lanes need.
     fn keep_lanes(&mut self) {
         for of in self.lanes.transmit() {
+            self.by_peers.changed = true;
             if let Some(client) = self.clients.get_mut(&of.client) {
                 client.lane_heard(of, &Heard::Bound(false));
             }
@@ -345,30 +383,37 @@ impl Task {
     }
 
     fn hear_lanes(&mut self, received: &Received) {
-        let (port, numbers, engine) = (&self.port, &self.numbers, self.plan.engine);
-        let busy = &mut self.busy;
-        let mut deliver = |from: PublicKey, batch: Batch<'_>| {
-            if let Some(&number) = numbers.get(&from) {
-                busy.note(number, &batch);
-                port.deliver(number, batch, engine);
+        let (port, numbers, plan) = (&self.port, &self.numbers, &self.plan);
+        let (busy, by_peers) = (&mut self.busy, &mut self.by_peers);
+        let mut changed = false;
+        let mut deliver = |(place, from): (Place, PublicKey), batch: Batch<'_>| {
+            if let Some((peer, way)) = numbers.find(place, &from) {
+                if busy.note(peer, &batch) && peer == way {
+                    by_peers.note(peer, plan);
+                }
+                port.deliver(way, batch, plan.engine);
             }
         };
         let (clients, mut run) = (&mut self.clients, Run::default());
         self.lanes.hear(received, |of, heard| {
             if let Some(client) = clients.get_mut(&of.client) {
                 client.lane_heard(of, &heard);
-                if let Heard::Packet(from, packet) = heard {
-                    run.add(from, packet, &mut deliver);
+                match heard {
+                    Heard::Packet(from, packet) => {
+                        run.add((of.client.0, from), packet, &mut deliver);
+                    }
+                    Heard::Bound(_) | Heard::Lost => changed = true,
                 }
             }
         });
         run.flush(&mut deliver);
+        self.by_peers.changed |= changed;
     }
 
     fn say_standing(&self) {
         let of_home = |region| {
             let clients = self.plan.tickets.iter();
-            clients.filter_map(move |(key, _)| self.clients.get(&(region, *key)))
+            clients.filter_map(move |(key, _)| self.clients.get(&(Place::Region(region), *key)))
         };
         let home = self.plan.home.and_then(|region| {
             let (relay, carrier) = of_home(region).find_map(Client::home)?;
@@ -394,10 +439,10 @@ struct Busy {
 }
 
 impl Busy {
-    fn note(&mut self, peer: PeerNumber, batch: &Batch<'_>) {
-        // What looks for ways is no traffic.
+    /// Whether it is traffic: what looks for ways is none.
+    fn note(&mut self, peer: PeerNumber, batch: &Batch<'_>) -> bool {
         if batch.datagrams().next().is_none_or(is_probe) {
-            return;
+            return false;
         }
         let now = Instant::now();
         let said = self.said.get(&peer);
@@ -406,6 +451,7 @@ impl Busy {
         if is_new && self.to.try_send(peer).is_ok() {
             self.said.insert(peer, now);
         }
+        true
     }
 }
 

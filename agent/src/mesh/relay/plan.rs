@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use proto::control::{Region, RegionId};
+use proto::control::{NodeId, Region, RegionId, Relay};
 use proto::key::PublicKey;
 use proto::ticket::SignedTicket;
 use serde::{Deserialize, Serialize};
@@ -18,11 +18,15 @@ pub(crate) struct Plan {
     pub(crate) regions: Vec<Region>,
     /// By which this host reaches what relays name of IPv4.
     pub(crate) nat64: Option<Prefix>,
+    /// The peers that relay for this node, each with the places where it may be found.
+    pub(crate) peer_relays: BTreeMap<NodeId, Vec<Relay>>,
     pub(crate) home: Option<RegionId>,
     /// By which keys the node is served, the one to send by first.
     pub(crate) tickets: Vec<(PublicKey, SignedTicket)>,
     pub(crate) identity: Option<Secret>,
     pub(crate) peers: BTreeMap<PeerNumber, RelayPeer>,
+    /// Numbers of ways by peers that relay: to whom, and by whom.
+    pub(crate) ways: BTreeMap<PeerNumber, Way>,
     /// The WireGuard port of this node.
     pub(crate) engine: u16,
     /// The host's own addresses: when they change, lanes are bound anew.
@@ -30,6 +34,17 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// The relays of a place.
+    pub(super) fn relays(&self, place: Place) -> Option<&[Relay]> {
+        match place {
+            Place::Region(id) => {
+                let region = self.regions.iter().find(|region| region.id == id)?;
+                Some(&region.relays)
+            }
+            Place::Peer(id) => self.peer_relays.get(&id).map(Vec::as_slice),
+        }
+    }
+
     /// Where those who are at home in a region are while it does not serve: the next one in the network's list
     /// that has relays. Every node knows that without being told.
     pub(super) fn stand_in(&self, of: RegionId) -> Option<RegionId> {
@@ -38,6 +53,31 @@ impl Plan {
         let others = after.iter().skip(1).chain(before);
         others.filter(|region| !region.relays.is_empty()).map(|region| region.id).next()
     }
+}
+
+/// Relays of which one serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// Those of a region.
+    Region(RegionId),
+    /// A peer that relays, wherever it is found.
+    Peer(NodeId),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Region(id) => write!(f, "region {}", id.0),
+            Self::Peer(id) => write!(f, "the peer {id}"),
+        }
+    }
+}
+
+/// A way by a peer that relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) to: PeerNumber,
+    pub(crate) by: NodeId,
 }
 
 /// A peer, as relays know it.

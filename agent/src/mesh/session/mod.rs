@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use control_client::{Client, Trust};
 use engine::Timestamp;
-use proto::control::{Netmap, NodeId};
+use proto::control::{Netmap, NodeId, Report};
 use proto::key::PublicKey;
 use proto::ticket::UnixSeconds;
 use proto::uapi::Set;
@@ -32,6 +32,7 @@ use super::names::MeshNames;
 use super::nat64::Nat64;
 use super::netcheck::{Awaited, NetReport};
 use super::paths::{MeshPaths, Observed, PathReport, SpareProbe};
+use super::peer_relay::PeerRelay;
 use super::state::{Settings, State};
 use super::status::Status;
 use super::store::Store;
@@ -82,6 +83,7 @@ pub(super) struct Mesh {
     links: Links,
     mapper: Mapper,
     nat64: Nat64,
+    peer_relay: PeerRelay,
     names: MeshNames,
     standing: watch::Sender<Link>,
     paths: MeshPaths,
@@ -135,6 +137,7 @@ impl Mesh {
         let node_keys = (identity.node_key.clone(), identity.next_node_key.clone());
         let line = control::keep(client(&state.settings)?, id, node_keys);
         let now = clock::now();
+        let peer_relay = PeerRelay::start(state.settings.peer_relay)?;
         let mut keys = KeyRing::new(store.clone(), state, now);
         let (say_spare, spare_probes) = mpsc::channel(SPARE_PROBES);
         let mut paths = MeshPaths::new(&keys.probe_key()?, say_spare);
@@ -149,6 +152,7 @@ impl Mesh {
             links: Links::start()?,
             mapper: Mapper::start(),
             nat64: Nat64::new(),
+            peer_relay,
             names,
             standing,
             paths,
@@ -190,7 +194,7 @@ impl Mesh {
                 ask = asked.recv() => match ask {
                     Some(Ask::Status(reply)) => drop(reply.send(self.status().await)),
                     Some(Ask::Explain(node, reply)) => {
-                        drop(reply.send(self.paths.explain(&node, clock::now())));
+                        drop(reply.send(self.explain(&node)));
                     }
                     Some(Ask::Netcheck(reply)) => self.check_network(reply),
                     Some(Ask::Rotate(reply)) => drop(reply.send(self.ask_rotation())),
@@ -205,9 +209,9 @@ impl Mesh {
                     self.paths.take_spare(&probe, clock::now());
                     self.walk_paths().await;
                 }
-                Some(relay) = self.links.busy() => {
-                    self.paths.relayed(relay, clock::now());
-                    self.walk_paths().await;
+                Some(news) = self.links.news() => self.hear_relays(news).await,
+                Some(offer) = self.peer_relay.changed() => {
+                    self.report(Report { relay: Some(offer), ..Report::default() }).await;
                 }
                 () = until(self.paths.poll_timeout()) => self.walk_paths().await,
                 _ = look.tick(), if self.paths.is_awake(clock::now()) => self.count_traffic().await,

@@ -39,6 +39,7 @@ impl Mesh {
                 self.interface.cut().await;
                 self.netmap.forget();
                 self.links.cut();
+                self.peer_relay.cut();
                 self.standing.send_replace(Link::Revoked(reason));
             }
             Event::Lost(reason) => {
@@ -66,6 +67,7 @@ impl Mesh {
         self.interface.apply(&netmap, self.keys.settings()).await;
         self.names.update(&netmap).await;
         self.flows.want(netmap.network.flow_logs);
+        self.peer_relay.adopt(&netmap);
         self.netmap.set(netmap);
         self.choose_home();
         self.plan_links().await;

@@ -4,13 +4,19 @@ use std::collections::HashMap;
 
 use engine::Timestamp;
 use paths::Choice;
-use proto::control::{Netmap, Peer, RegionId};
+use proto::control::{Netmap, NodeId, Peer, RegionId};
 use tokio::sync::oneshot;
 
 use super::{Link, Mesh, client};
 use crate::io::clock;
+use crate::mesh::PathReport;
 use crate::mesh::netcheck::{Checks, NetReport};
 use crate::mesh::status::{PeerStatus, Status};
+
+/// What a peer is called.
+fn name_of(netmap: &Netmap, id: NodeId) -> String {
+    netmap.peers.get(&id).map_or_else(|| id.to_string(), |peer| peer.name.clone())
+}
 
 impl Mesh {
     pub(super) async fn status(&self) -> Status {
@@ -27,6 +33,7 @@ impl Mesh {
             paths: self.paths.counts(),
             mapping: self.mapping_report(),
             resolver: self.names.address(),
+            peer_relay: self.peer_relay.status(),
             ..Status::default()
         };
         if let Ok((drops, _)) = self.node.lock().await.counters().await {
@@ -76,6 +83,12 @@ impl Mesh {
         tokio::spawn(async move { reply.send(checks.run(node).await) });
     }
 
+    pub(super) fn explain(&self, node: &NodeId) -> Option<PathReport> {
+        let netmap = self.netmap.get()?;
+        let relay_at = |at| self.links.relay_at(node, at).map(|by| name_of(netmap, by));
+        self.paths.explain(node, relay_at, clock::now())
+    }
+
     fn warnings(&self) -> Vec<String> {
         let of_interface = self.interface.warnings.iter().cloned();
         of_interface.chain(self.names.trouble()).chain(self.links.trouble()).collect()
@@ -95,9 +108,11 @@ impl Mesh {
             let relayed = self.links.address(&peer.id);
             let alive = seen.is_some_and(|seen| seen.last_handshake.is_some());
             let choice = self.paths.choice(&peer.id);
+            let by = endpoint.and_then(|at| self.links.relay_at(&peer.id, at));
             let path = match endpoint {
                 Some(_) if !alive => "none",
                 Some(endpoint) if Some(endpoint) == relayed => "relay",
+                Some(_) if by.is_some() => "peer-relay",
                 Some(_) => "direct",
                 None => "none",
             };
@@ -114,6 +129,7 @@ impl Mesh {
                     .and_then(Choice::route)
                     .map_or(endpoint, |route| Some(route.to))
                     .filter(|_| path == "direct"),
+                peer_relay: by.filter(|_| path == "peer-relay").map(|by| name_of(netmap, by)),
                 carrier: way.filter(|_| path == "relay").map(str::to_owned),
                 relay: peer.home.or(self.links.region()).and_then(region),
                 handshake: seen.and_then(|seen| seen.last_handshake).map(since),

@@ -123,6 +123,7 @@ impl Mesh {
             endpoints: Some(self.whereabouts.endpoints().to_vec()),
             disco: Some(self.paths.probe_key()),
             home: self.links.region(),
+            relay: Some(self.peer_relay.offer().clone()),
             routes: Some(self.keys.settings().offers()),
             applied: self.applied(),
             ..Report::default()

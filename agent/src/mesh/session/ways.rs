@@ -8,6 +8,7 @@ use proto::probe::is_probe;
 
 use super::Mesh;
 use crate::io::clock;
+use crate::mesh::relay::RelayNews;
 
 /// Traffic this much older than the last look is asked for again: the clocks of shards are a moment behind.
 const BEHIND: Duration = Duration::from_millis(100);
@@ -30,6 +31,20 @@ impl Mesh {
             self.tell_paths();
             self.settle_home().await;
         }
+    }
+
+    /// Takes what relays have to say.
+    pub(super) async fn hear_relays(&mut self, news: RelayNews) {
+        let now = clock::now();
+        match news {
+            RelayNews::Busy(relay) => self.paths.relayed(relay, now),
+            RelayNews::Open(open) => {
+                for peer in self.links.set_open(open) {
+                    self.paths.set_relays(peer, &self.links.open_ways(&peer), now);
+                }
+            }
+        }
+        self.walk_paths().await;
     }
 
     /// Lets time pass for paths, and does what they want done.

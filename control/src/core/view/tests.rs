@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use policy::Document;
 use proptest::prelude::*;
-use proto::control::{Netmap, Network, RegionId, Standing};
+use proto::control::{Netmap, Network, RegionId, RelayOffer, Standing};
 use proto::key::PublicKey;
 use proto::ticket::NetworkId;
 use zeroize::Zeroizing;
@@ -23,16 +23,21 @@ const RULES: [&str; 6] = [
     r#"{ "action": "accept", "src": ["autogroup:member"], "dst": ["autogroup:self:*"] }"#,
 ];
 
-fn tickets() -> TicketKey {
+/// A grant to relay.
+const RELAYS: &str = r#"{ "src": ["tag:b", "alice@x"], "dst": ["tag:a", "tag:b"], "app": { "nearwire/relay": [] } }"#;
+
+fn tickets() -> TicketKeys {
     let key = SigningKey::from_seed(&Zeroizing::new([9; 32])).unwrap();
-    TicketKey { id: ControlKeyId(1), key }
+    TicketKeys::new([(UnixSeconds(0), TicketKey { id: ControlKeyId(1), key })]).unwrap()
 }
 
 fn document(rules: u8) -> Document {
     let bits = (0..RULES.len()).filter(|bit| rules >> bit & 1 == 1);
-    let rules: Vec<&str> = bits.map(|bit| RULES[bit]).collect();
+    let acls: Vec<&str> = bits.map(|bit| RULES[bit]).collect();
     let tags = r#""tagOwners": { "tag:a": [], "tag:b": [] }"#;
-    Document::parse(&format!("{{ {tags}, \"acls\": [{}] }}", rules.join(","))).unwrap()
+    let relays = if rules >> RULES.len() & 1 == 1 { RELAYS } else { "" };
+    let text = format!("{{ {tags}, \"acls\": [{}], \"grants\": [{relays}] }}", acls.join(","));
+    Document::parse(&text).unwrap()
 }
 
 pub(in crate::core) fn node(number: u8, kind: u8) -> Node {
@@ -60,6 +65,7 @@ pub(in crate::core) fn node(number: u8, kind: u8) -> Node {
         approved: if kind & 16 == 0 { Vec::new() } else { vec!["192.168.7.0/24".parse().unwrap()] },
         endpoints: vec![([192, 0, 2, number], u16::from(kind)).into()],
         disco: None,
+        relay: (kind & 4 != 0).then(|| RelayOffer { port: 1, certificate: None }),
         home: Some(RegionId(1)),
         online: kind & 64 != 0,
         os: String::new(),
@@ -124,6 +130,7 @@ impl Agent {
         let (have, want) = (self.netmap.as_ref().unwrap(), fresh.netmap.unwrap());
         assert_eq!(have.peers, want.peers, "of {id}");
         assert_eq!(have.me, want.me);
+        assert_eq!(have.relaying, want.relaying, "of {id}");
         let filters = [have, &want]
             .map(|netmap| serde_json::from_str::<policy::Filter>(netmap.filter.get()).unwrap());
         assert_eq!(filters[0], filters[1]);
@@ -144,7 +151,7 @@ proptest! {
     #[test]
     fn deltas_lead_to_what_a_snapshot_says(
         first in prop::collection::vec(any::<u8>(), 1..8),
-        rules in 0u8..64,
+        rules in 0u8..128,
         steps in prop::collection::vec((0u8..11, 0u8..10, any::<u8>(), any::<u16>()), 1..30),
     ) {
         let nodes: Vec<Node> = (0u8..).zip(&first).map(|(n, kind)| node(n, *kind)).collect();
@@ -159,7 +166,7 @@ proptest! {
         for (what, which, kind, listeners) in steps {
             let id = NodeId([which; 16]);
             let change = match what {
-                0 => Change::Policy(document(kind % 64)),
+                0 => Change::Policy(document(kind % 128)),
                 1 => Change::Gone(id),
                 2 => Change::Regions(vec![proto::control::Region {
                     id: RegionId(kind.into()),
@@ -234,6 +241,51 @@ fn a_change_of_endpoints_concerns_peers_and_nobody_else() {
     let concerned: Vec<NodeId> = dues.keys().copied().collect();
     assert_eq!(concerned, [NodeId([0; 16]), NodeId([1; 16])]);
     assert!(!dues[&NodeId([0; 16])].filter);
+}
+
+#[test]
+fn a_grant_makes_a_node_a_relay_if_it_offers_to_be_one() {
+    let mut agents: [Agent; 4] = Default::default();
+    let id = |number: u8| NodeId([number; 16]);
+    // A server that offers, one that does not, a user of the grant and one that is not.
+    let nodes = vec![node(0, 4), node(1, 0), node(2, 2), node(3, 3)];
+    let mut tenant = tenant(nodes, 0b100_0000);
+    let listen = |tenant: &Tenant, agents: &mut [Agent; 4]| {
+        for (number, agent) in (0..).zip(agents) {
+            agent.listen(tenant, id(number));
+        }
+    };
+    let knows = |agent: &Agent| {
+        let netmap = agent.netmap.as_ref().unwrap();
+        let peers: Vec<u8> = netmap.peers.keys().map(|peer| peer.0[0]).collect();
+        (peers, netmap.relaying.values().copied().collect::<Vec<_>>())
+    };
+    let relay = Relaying { peer: id(0), serves: true, served: false };
+    let client = Relaying { peer: id(2), serves: false, served: true };
+    listen(&tenant, &mut agents);
+    assert_eq!(knows(&agents[0]), (vec![2], vec![client]));
+    assert_eq!(agents[0].netmap.as_ref().unwrap().me.control_keys, tickets().public());
+    assert_eq!(knows(&agents[1]), (vec![], vec![]));
+    assert!(agents[1].netmap.as_ref().unwrap().me.control_keys.is_empty());
+    assert_eq!(knows(&agents[2]), (vec![0], vec![relay]));
+    assert_eq!(knows(&agents[3]), (vec![], vec![]));
+
+    let tell = |tenant: &mut Tenant, agents: &mut [Agent; 4], change| {
+        for (id, due) in tenant.apply(tenant.revision() + 1, vec![change]).unwrap() {
+            agents[usize::from(id.0[0])].due.merge(due);
+        }
+        listen(tenant, agents);
+    };
+    tell(&mut tenant, &mut agents, Change::Policy(document(0)));
+    assert_eq!((knows(&agents[0]), knows(&agents[2])), ((vec![], vec![]), (vec![], vec![])));
+    tell(&mut tenant, &mut agents, Change::Policy(document(0b100_0000)));
+    assert_eq!(knows(&agents[2]), (vec![0], vec![relay]));
+    // It takes its offer back, and the other server makes one.
+    tell(&mut tenant, &mut agents, Change::Node(Box::new(node(0, 0))));
+    assert_eq!(knows(&agents[2]), (vec![], vec![]));
+    tell(&mut tenant, &mut agents, Change::Node(Box::new(node(1, 4))));
+    assert_eq!(knows(&agents[2]).0, [1]);
+    assert_eq!(knows(&agents[1]), (vec![2], vec![client]));
 }
 
 /// A tag whose nodes may all reach each other.
@@ -317,7 +369,7 @@ fn a_ticket_is_the_nodes_and_comes_anew_in_time() {
         line.unwrap().map(|line| Frame::parse(&line).unwrap())
     };
     let first = line(NOW.0).unwrap().snapshot.unwrap().ticket.unwrap().ticket;
-    let ticket = first.verify(&tickets().key.verifying_key()).unwrap();
+    let ticket = first.verify(&tickets().at(NOW).key.verifying_key()).unwrap();
     assert_eq!(ticket.node, PublicKey::from([4; 32]));
     assert_eq!(ticket.not_after, UnixSeconds(NOW.0 + TICKET_LASTS));
     assert!(line(NOW.0 + 100).is_none());

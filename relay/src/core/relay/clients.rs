@@ -13,6 +13,7 @@ use super::{Network, Relay};
 use crate::core::Now;
 use crate::core::admission::Admitted;
 use crate::core::bucket::Bucket;
+use crate::core::members::Members;
 use crate::core::node::{ClientId, Connection, Node, Way};
 use crate::core::output::{Command, Delivery, Output};
 use crate::core::queue::Queue;
@@ -32,6 +33,9 @@ impl Relay {
         let ticket = admitted.ticket();
         if self.revocations.hold(ticket.network, ticket.identity) {
             return Err(Refusal::Revoked);
+        }
+        if !self.is_member(ticket.network, &ticket.node) {
+            return Err(Refusal::NotGranted);
         }
         let network = self.room_for(ticket.network, &ticket.node, now)?;
         let index = self.node(network, ticket, now.at).ok_or(Refusal::Full)?;
@@ -77,14 +81,38 @@ impl Relay {
         if !self.revocations.take(frame) {
             return;
         }
+        let revoked =
+            |relay: &Self, network, node: &Node| relay.revocations.hold(network, node.identity);
+        self.put_out(revoked, Refusal::Revoked, now, out);
+    }
+
+    /// Serves these from now on, and ends what others have here.
+    pub fn serve_only(&mut self, members: Members, now: Instant, out: &mut Output) {
+        self.settings.members = Some(members);
+        let stranger = |relay: &Self, network, node: &Node| !relay.is_member(network, &node.key);
+        self.put_out(stranger, Refusal::NotGranted, now, out);
+    }
+
+    fn is_member(&self, network: NetworkId, node: &PublicKey) -> bool {
+        self.settings.members.as_ref().is_none_or(|members| members.have(network, node))
+    }
+
+    /// Ends connections and lanes of those of whom this is so.
+    fn put_out(
+        &mut self,
+        is_out: impl Fn(&Self, NetworkId, &Node) -> bool,
+        why: Refusal,
+        now: Instant,
+        out: &mut Output,
+    ) {
         let is_out = |node: &Node| {
             let network = self.networks.get(node.network);
-            network.is_some_and(|network| self.revocations.hold(network.id, node.identity))
+            network.is_some_and(|network| is_out(self, network.id, node))
         };
         let nodes = self.nodes.iter().filter(|(_, node)| is_out(node));
         let nodes: Vec<Index> = nodes.map(|(index, _)| index).collect();
         for index in nodes {
-            self.end_connection(index, Some(Refusal::Revoked), now, out);
+            self.end_connection(index, Some(why), now, out);
             self.close_lanes_of(index, now, out);
             self.forget_if_unused(index);
         }

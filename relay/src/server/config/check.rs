@@ -18,8 +18,8 @@ use crate::server::xdp::XdpChoice;
 /// A configuration that is whole.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where QUIC is taken.
-    pub quic: SocketAddr,
+    /// Where QUIC is taken, if it is.
+    pub quic: Option<SocketAddr>,
     /// Where TLS is taken.
     pub tls: SocketAddr,
     /// Where lanes are taken.
@@ -64,7 +64,7 @@ impl Options {
             self.lines.name("control-keys")
         );
         Ok(Config {
-            quic: self.quic.unwrap_or(any),
+            quic: Some(self.quic.unwrap_or(any)),
             tls: self.tls.unwrap_or(any),
             lanes: self.lanes,
             xdp: self.xdp.clone().unwrap_or_default(),
@@ -242,6 +242,7 @@ impl Options {
         self.at_least("lane-lifetime", self.lane_lifetime.unwrap_or(30), 5)?;
         self.at_least("idle", self.idle.unwrap_or(45), 10)?;
         Ok(Settings {
+            members: None,
             clients: self.at_least("clients", self.clients.unwrap_or(default.clients), 1)?,
             network_clients: self.at_least(
                 "network-clients",

@@ -178,6 +178,7 @@ impl Hub {
                 }
                 ToHub::Mesh(message) => self.mesh(message),
                 ToHub::Revoke(frame) => self.relay.revoke(&frame, now.at, out),
+                ToHub::Serve(members) => self.relay.serve_only(*members, now.at, out),
                 ToHub::Report(reply) => {
                     // Who asked may have gone.
                     let _ = reply.send(self.report());
