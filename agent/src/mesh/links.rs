@@ -94,7 +94,9 @@ impl Links {
     }
 
     pub(super) fn forget(&mut self, peer: &NodeId) {
-        self.ways.retain(|(to, by), _| to != peer && by != peer);
+        // A way that is open ends when it is heard that it has closed.
+        let open = &self.open;
+        self.ways.retain(|(to, by), number| to != peer && (by != peer || open.contains(number)));
         self.numbers.remove(peer);
         self.keys.remove(peer);
     }

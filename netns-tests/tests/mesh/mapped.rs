@@ -150,3 +150,16 @@ fn a_router_that_has_forgotten_its_mappings_is_asked_anew() -> Result<()> {
     assert_eq!(pair.igds[0].mapped()?, 1);
     Ok(())
 }
+
+#[test]
+fn a_daemon_that_was_killed_is_let_in_again() -> Result<()> {
+    let mut pair = Pair::new("mesh-mapping-killed", Asked::Pcp, &[])?;
+    pair.wait_for_mappings("granted");
+    // It gives nothing back, and the router has still what it gave to another, for all it knows.
+    pair.a.kill_daemon()?;
+    pair.a.start_daemon()?;
+    pair.wait_for_mappings("granted");
+    let pinger = Pinger::start(&pair.a.host, &pair.b.address()?, EVERY)?;
+    wait_until(SOON, "a direct way", || pair.is_direct());
+    pinger.wait_for_more(20, SOON)
+}

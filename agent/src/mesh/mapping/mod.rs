@@ -213,7 +213,8 @@ impl Task {
         let now = clock::now();
         match answer {
             Ok(held) => {
-                self.schedule.granted(held.lifetime, now);
+                let same = self.said.borrow().external == Some(held.external);
+                self.schedule.granted(held.lifetime, same, now);
                 let (method, external) = (held.method.label().to_owned(), held.external);
                 self.say(|report| {
                     if report.external != Some(external) {

@@ -11,8 +11,10 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// A mapping that was lost is asked for by itself while it is waited for no longer than this, some ten
 /// times; after that only when somebody needs it.
 const BY_ITSELF: Duration = Duration::from_secs(900);
-/// What looks as if the router had forgotten is no news more often than this.
+/// What looks as if the router had forgotten is no news more often than this, and half as often each time
+/// that it had not: some NATs change all the time.
 const RESTED: Duration = Duration::from_secs(10);
+const LONGEST_RESTED: Duration = Duration::from_secs(900);
 /// Bounds of the time to a renewal, which is half of what the router grants.
 const SOONEST: Duration = Duration::from_secs(60);
 const LATEST: Duration = Duration::from_secs(3600);
@@ -25,6 +27,9 @@ pub(super) struct Schedule {
     /// How long to wait after what has failed.
     rest: Duration,
     held: bool,
+    /// Whether it is asked for a doubt; doubts that were none, one after another.
+    doubted: bool,
+    in_vain: u32,
     /// Whether there was a mapping in this network.
     was_held: bool,
 }
@@ -54,7 +59,9 @@ impl Schedule {
     /// A way through the router has ended: it may have been started anew.
     pub(super) fn doubt(&mut self, now: Timestamp) {
         if self.held {
-            self.ask_at(self.asked.map_or(now, |asked| asked + RESTED).max(now));
+            self.doubted = true;
+            let rested = (RESTED * (1 << self.in_vain.min(16))).min(LONGEST_RESTED);
+            self.ask_at(self.asked.map_or(now, |asked| asked + rested).max(now));
         } else {
             self.need(now);
         }
@@ -72,8 +79,10 @@ impl Schedule {
         (self.asked, self.due) = (Some(now), None);
     }
 
-    /// It has granted one for so long.
-    pub(super) fn granted(&mut self, lifetime: Duration, now: Timestamp) {
+    /// It has granted one for so long, the same as before or another.
+    pub(super) fn granted(&mut self, lifetime: Duration, same: bool, now: Timestamp) {
+        let doubted = std::mem::take(&mut self.doubted);
+        self.in_vain = if doubted && same { self.in_vain.saturating_add(1) } else { 0 };
         (self.held, self.was_held, self.rest) = (true, true, Duration::ZERO);
         self.due = Some(now + (lifetime / 2).clamp(SOONEST, LATEST));
     }
@@ -82,7 +91,7 @@ impl Schedule {
     pub(super) fn failed(&mut self, now: Timestamp) {
         let first = if self.was_held { LOST } else { REFUSED };
         self.rest = (self.rest * 2).clamp(first, LONGEST);
-        self.held = false;
+        (self.held, self.doubted, self.in_vain) = (false, false, 0);
         let by_itself = self.was_held && self.rest <= BY_ITSELF;
         self.due = by_itself.then_some(now + self.rest);
     }
@@ -109,7 +118,7 @@ mod tests {
         while let Some(due) = schedule.due().filter(|due| *due <= until) {
             schedule.asks(due);
             match grants {
-                Some(lifetime) => schedule.granted(lifetime, due),
+                Some(lifetime) => schedule.granted(lifetime, schedule.held, due),
                 None => schedule.failed(due),
             }
             times += 1;
@@ -163,5 +172,20 @@ mod tests {
         assert_eq!(ask(&mut schedule, after(100_001), Some(HOUR)), 1);
         schedule.doubt(after(100_100));
         assert_eq!(schedule.due(), Some(after(100_100)));
+    }
+    #[test]
+    fn a_nat_that_changes_all_the_time_is_not_asked_all_the_time() {
+        let mut schedule = Schedule::default();
+        schedule.begin(START);
+        ask(&mut schedule, START, Some(HOUR * 2));
+        let mut times = 0;
+        for second in 0..24 * 3600 {
+            schedule.doubt(after(second));
+            times += ask(&mut schedule, after(second), Some(HOUR * 2));
+        }
+        assert!(times <= 110, "{times} times a day");
+        schedule.granted(HOUR, false, after(100_000));
+        schedule.doubt(after(100_000));
+        assert!(schedule.due().unwrap() <= after(100_010), "it is another: that was a doubt");
     }
 }
