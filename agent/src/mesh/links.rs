@@ -94,7 +94,8 @@ impl Links {
     }
 
     pub(super) fn forget(&mut self, peer: &NodeId) {
-        self.ways.retain(|(to, by), _| to != peer && by != peer);
+        // Those by it close by themselves, and who is sent by them has to be told first.
+        self.ways.retain(|(to, _), _| to != peer);
         self.numbers.remove(peer);
         self.keys.remove(peer);
     }
