@@ -94,9 +94,8 @@ impl Links {
     }
 
     pub(super) fn forget(&mut self, peer: &NodeId) {
-        // A way that is open ends when it is heard that it has closed.
-        let open = &self.open;
-        self.ways.retain(|(to, by), number| to != peer && (by != peer || open.contains(number)));
+        // Those by it close by themselves, and who is sent by them has to be told first.
+        self.ways.retain(|(to, _), _| to != peer);
         self.numbers.remove(peer);
         self.keys.remove(peer);
     }
