@@ -17,12 +17,13 @@ fuzz_target!(|input: (u8, &[u8])| {
     // From each family to each.
     let ways = [(V4, V4), (V4, V6), (V6, V4), (V6, V6)];
     let lanes = (0..).zip(ways).map(|(place, (from, to))| {
-        lane(number(place), from, number(place + 8), to).with_mtu(if place == 1 { 300 } else { 1500 })
+        let mtu = if place == 1 { 300 } else { 1500 };
+        lane(number(place), from, number(place + 8), to).with_mtu(mtu)
     });
     let model = Model::new(lanes);
     // A frame as it is; or in one as an honest host sends it, any payload, or data of a lane.
     let place = kind & 3;
-    let well_formed = match kind >> 2 & 3 {
+    let well_formed = match (kind >> 2) & 3 {
         0 => None,
         1 => Some(bytes.to_vec()),
         _ => Some(data(number(place.into()), bytes)),
