@@ -93,6 +93,16 @@ async fn who_guesses_keys_does_not_shut_out_the_nodes_at_the_same_address() {
     let url = format!("{}/agent/v1/report", scene.url);
     let forged = scene.http.post(url).bearer_auth("nws_guess").body("{}").send().await.unwrap();
     assert_eq!(forged.status().as_u16(), 429);
+    // An operator sees it.
+    let operators = scene.server.addresses().operators.unwrap();
+    let page = scene.http.get(format!("http://{operators}/metrics")).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    for line in ["enrolments_total 1", "refused_total 10", "sources_locked_out 1", "nodes 1"] {
+        assert!(page.contains(&format!("nearwire_control_{line}\n")), "no {line}: {page}");
+    }
+    for name in ["nodes_online", "streams", "networks_loaded"] {
+        assert!(page.contains(&format!("nearwire_control_{name} ")), "no {name}: {page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

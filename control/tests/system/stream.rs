@@ -207,6 +207,32 @@ async fn ephemeral_nodes_vanish_when_they_are_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_key_ends_by_itself_is_let_go_of_and_may_come_again() {
+    for database in Database::each().await {
+        let (scene, web, _) = home(&database, OPEN).await;
+        let mut one = Agent::join(scene.client(), &web, 1).await;
+        let mut two = Agent::join(scene.client(), &web, 2).await;
+        let (a, b) = (one.id(), two.id());
+        one.until("its peer", |netmap| netmap.peers.contains_key(&b)).await;
+        let store = scene.server.app().store();
+        let network = store.network("home").await.unwrap().id;
+        let mut write = store.write(network, now()).await.unwrap();
+        let mut node = write.node(b).await.unwrap();
+        node.expires = Some(UnixSeconds(now().0 + 1));
+        write.put_node(&node).await.unwrap();
+        write.commit().await.unwrap();
+        one.until("it is gone", |netmap| !netmap.peers.contains_key(&b)).await;
+        assert_eq!(two.end().await, EndReason::Expired);
+        let log = scene.ask(Method::GET, "/networks/home/audit", None).await;
+        let last = log["entries"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!((&last["action"], &last["actor"]), (&json!("node.expire"), &json!("server")));
+        let again = scene.client().enrol(&request(&web, 2)).await.unwrap();
+        let mut two = Agent::arrive(scene.client(), again, 2).await;
+        two.until("it is back", |netmap| netmap.peers.contains_key(&a)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_of_an_instance_that_is_not_heard_of_any_more_are_gone() {
     for database in Database::each().await {
         let sweep =

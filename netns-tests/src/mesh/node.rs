@@ -228,7 +228,8 @@ impl MeshNode {
     pub fn output_on_a_terminal(&self, words: &[&str]) -> Result<Output> {
         let program = self.program.to_str().context("UTF-8")?;
         let mut command = self.host.command("script");
-        let words = [&[program], words].concat().join(" ");
+        // A terminal that nobody sits at has no size.
+        let words = [&["stty columns 120 rows 30; exec", program], words].concat().join(" ");
         command.args(["--quiet", "--return", "--command", &words, "/dev/null"]);
         self.finish(command)
     }

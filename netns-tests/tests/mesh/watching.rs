@@ -1,6 +1,6 @@
 //! What a node shows of itself: `nearwire top`, and metrics.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use netns_tests::mesh::MeshNode;
 use netns_tests::{ping, wait_until};
 use serde_json::Value;
@@ -50,6 +50,14 @@ fn top_and_metrics_tell_of_traffic() -> Result<()> {
     let peer = &looks[1]["peers"][0];
     assert_eq!((&peer["name"], &looks[1]["state"]), (&"b".into(), &"connected".into()));
     assert!(peer["sent_per_second"].is_number() && peer["rtt_ms"].is_number(), "{peer}");
+    // The table on the other screen of the terminal, which is given back.
+    let shown = a.output_on_a_terminal(&["top", "--count", "2", "--interval", "200"])?;
+    assert_eq!(shown.status.code(), Some(0), "{shown:?}");
+    let (begin, end) = ("\u{1b}[?1049h", "\u{1b}[?1049l");
+    let screen = shown.stdout.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
+    let (screen, after) = screen.context("no screen of its own")?;
+    assert!(screen.contains("direct") && screen.contains("RTT"), "{screen:?}");
+    assert!(!after.contains("direct"), "{after:?}");
     let blind = a.output(&["top"])?;
     assert_eq!(blind.status.code(), Some(1));
     assert!(blind.stderr.contains("--json"), "{}", blind.stderr);
