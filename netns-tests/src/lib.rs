@@ -50,6 +50,7 @@ mod sys;
 mod tcp_connects;
 mod traffic;
 mod tun;
+mod unpacked;
 mod wait;
 pub mod wire;
 pub mod wireguard;
@@ -73,5 +74,6 @@ pub use traffic::{
     Transfer, UdpEcho, can_connect, tcp_transfer, udp_one_way, udp_round_trip, udp_socket,
 };
 pub use tun::Tun;
+pub use unpacked::unpacked;
 pub use wait::wait_until;
 pub use wire::{Counters, Impairment, Rate};

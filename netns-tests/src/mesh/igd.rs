@@ -1,13 +1,12 @@
 //! Home routers that map ports for who asks: miniupnpd.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 
 use super::{Directory, Hub, MeshNode, Nat, PATIENCE};
 use crate::process::Process;
-use crate::{Host, Lab};
+use crate::{Host, Lab, unpacked};
 
 /// By what a router can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +33,6 @@ pub struct Igd {
     directory: Directory,
 }
 
-/// Where Debian's package lies that is not installed: it would run on this machine.
-const UNPACKED: &str = ".tools/unpacked/miniupnpd-nftables/usr/sbin/miniupnpd";
 /// What miniupnpd fills, and what leads there.
 const TABLES: &str = "table inet igd { \
     chain forward { type filter hook forward priority -1; jump mapped; }; \
@@ -108,7 +105,8 @@ impl Igd {
         fs::write(&file, text)?;
         self.router
             .run(["nft", &format!("add table inet igd; delete table inet igd; {TABLES}")])?;
-        let mut command = self.router.command(program()?);
+        let mut command =
+            self.router.command(unpacked("miniupnpd-nftables")?.join("usr/sbin/miniupnpd"));
         command.arg("-d").arg("-f").arg(&file).arg("-P").arg(self.directory.file("pid"));
         let process = self.router.spawn_command(command)?;
         let serves = if natpmp { "Listening for NAT-PMP" } else { "HTTP listening" };
@@ -135,14 +133,4 @@ impl Igd {
         let rules = self.router.run(["nft", "list", "chain", "inet", "igd", "ports"])?.stdout;
         Ok(rules.lines().filter(|line| line.contains("dnat")).count())
     }
-}
-
-fn program() -> Result<PathBuf> {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(UNPACKED);
-    ensure!(
-        program.exists(),
-        "{} is missing: cargo xtask test unpacks Debian's miniupnpd-nftables there",
-        program.display()
-    );
-    program.canonicalize().context("miniupnpd")
 }

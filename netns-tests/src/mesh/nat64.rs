@@ -1,16 +1,14 @@
 //! Hosts of IPv6 alone, behind a router with NAT64 (tayga) and a DNS that leads there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 
 use super::hub::NAME;
 use super::{Directory, Hub, MeshNode, Nat, PATIENCE};
-use crate::{Host, Lab};
+use crate::{Host, Lab, unpacked};
 
-/// Where Debian's package lies that is not installed.
-const UNPACKED: &str = ".tools/unpacked/tayga/usr/sbin/tayga";
 /// By what hosts of IPv4 are reached.
 pub(super) const PREFIX: &str = "2001:db8:64::/96";
 /// The control plane, and what says that there is NAT64 (RFC 7050), by that prefix.
@@ -45,7 +43,7 @@ impl Hub {
             directory.0.display()
         );
         fs::write(&file, text)?;
-        let tayga = program()?;
+        let tayga = unpacked("tayga")?.join("usr/sbin/tayga");
         let words = [tayga.as_path(), Path::new("--mktun"), Path::new("-c"), &file];
         router.run(words)?;
         router.ip(["link", "set", "nat64", "up"])?;
@@ -73,14 +71,4 @@ impl Hub {
         self.services.borrow_mut().push(process);
         Ok(())
     }
-}
-
-fn program() -> Result<PathBuf> {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(UNPACKED);
-    ensure!(
-        program.exists(),
-        "{} is missing: cargo xtask test unpacks Debian's tayga there",
-        program.display()
-    );
-    program.canonicalize().context("tayga")
 }

@@ -1,8 +1,9 @@
 //! A host on which a `resolvconf` keeps the file: Debian's two, unpacked over the host's own files.
 
 use anyhow::Result;
+use netns_tests::unpacked;
 
-use super::world::{OURS, World, unpacked};
+use super::world::{OURS, World};
 
 /// What both have in common: the package's programs, and what DHCP has said.
 fn world(name: &str, package: &str, before: &str) -> Result<World> {
@@ -12,7 +13,7 @@ fn world(name: &str, package: &str, before: &str) -> Result<World> {
          mount -t overlay none -o lowerdir=$U/etc:/etc,upperdir=$S/up,workdir=$S/work /etc\n\
          KEEP=1; {before}\n\
          printf 'nameserver 10.9.0.1\\nsearch lan\\n' | resolvconf -a eth0.dhcp\n",
-        unpacked(package)?
+        unpacked(package)?.display()
     );
     World::with(name, &files)
 }

@@ -1,9 +1,9 @@
 //! A host with systemd-resolved: the real one, on a bus of its own.
 
 use anyhow::Result;
-use netns_tests::{Process, wait_until};
+use netns_tests::{Process, unpacked, wait_until};
 
-use super::world::{SOON, WORLD, World, asking, snapshot, unpacked};
+use super::world::{SOON, WORLD, World, asking, snapshot};
 
 /// A system bus with the usual policy, and the package's own.
 const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -39,6 +39,7 @@ struct Resolved {
 impl Resolved {
     fn new(name: &str) -> Result<Self> {
         let package = unpacked("systemd-resolved")?;
+        let package = package.display().to_string();
         let user = "systemd-resolve";
         let files = format!(
             "mount -t overlay none -o lowerdir=/etc,upperdir=$S/up,workdir=$S/work /etc\n\
@@ -60,6 +61,7 @@ impl Resolved {
         ])?;
         bus.wait_for_line("unix:path=", SOON)?;
         let library = unpacked("libsystemd-shared")?;
+        let library = library.display();
         let library = world.shell(&format!("echo {library}/usr/lib/*/systemd"))?;
         let library = format!("LD_LIBRARY_PATH={}", library.trim());
         let program = format!("{package}/lib/systemd/systemd-resolved");

@@ -228,17 +228,6 @@ fn example() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A package of Debian, unpacked where it changes nothing.
-pub(crate) fn unpacked(package: &str) -> Result<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/unpacked").join(package);
-    ensure!(
-        root.exists(),
-        "{} is not there: `cargo xtask test resolver` fetches it",
-        root.display()
-    );
-    Ok(root.canonicalize()?.to_string_lossy().into_owned())
-}
-
 /// A network with these nodes, by the last part of their addresses.
 pub(crate) fn snapshot(revision: u64, nodes: &[(&str, u8)]) -> Snapshot {
     let id = |number: u8| format!("n{number:032x}").parse().expect("an id");
