@@ -95,10 +95,10 @@ impl Task {
         let is_open = |number: &PeerNumber| {
             let way = self.plan.ways.get(number)?;
             let to = self.plan.peers.get(&way.to)?.keys.first()?;
-            self.clients.get(&(Place::Peer(way.by), key)).filter(|client| client.has_lane_to(to))
+            Some(self.clients.get(&(Place::Peer(way.by), key))?.has_lane_to(to))
         };
-        let open: BTreeSet<_> =
-            self.plan.ways.keys().copied().filter(|number| is_open(number).is_some()).collect();
+        let all = self.plan.ways.keys().copied();
+        let open: BTreeSet<_> = all.filter(|number| is_open(number) == Some(true)).collect();
         self.open_ways.send_if_modified(|said| {
             let is_new = *said != open;
             *said = open;

@@ -121,16 +121,15 @@ impl Client {
     }
 
     /// The relay that serves, and what carries the connection.
-    pub(super) fn home(&self) -> Option<(String, &'static str)> {
+    pub(super) fn home(&self) -> Option<(&str, &'static str)> {
         let id = self.homing.home()?;
         let relay = self.relays.get(*self.places.get(&id)?)?;
-        Some((relay.host.clone(), self.lines.get(&id)?.carrier))
+        Some((&relay.host, self.lines.get(&id)?.carrier))
     }
 
     /// Why no relay serves, if none does: what the last one that was tried said.
-    pub(super) fn trouble(&self) -> Option<String> {
-        let reason = self.reason.as_ref().filter(|_| self.homing.home().is_none())?;
-        Some(format!("no relay of the home region serves this node: {reason}"))
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.reason.as_deref().filter(|_| self.homing.home().is_none())
     }
 
     /// Lets time pass, and does what is to be done; whether connections have ended since the last time.

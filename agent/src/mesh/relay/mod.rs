@@ -126,7 +126,9 @@ impl Relays {
 
     /// Why no relay of the home region serves the node, if none does.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.standing.borrow().trouble.clone()
+        let standing = self.standing.borrow();
+        let trouble = standing.trouble.as_ref()?;
+        Some(format!("no relay of the home region serves this node: {trouble}"))
     }
 
     /// Waits for news.
@@ -410,23 +412,28 @@ impl Task {
         self.by_peers.changed |= changed;
     }
 
+    /// Says it if it is news: this is looked at with each batch.
     fn say_standing(&self) {
-        let of_home = |region| {
-            let clients = self.plan.tickets.iter();
-            clients.filter_map(move |(key, _)| self.clients.get(&(Place::Region(region), *key)))
+        let at_home = || {
+            let tickets = self.plan.tickets.iter();
+            let client = |region, key| self.clients.get(&(Place::Region(region), key));
+            tickets.filter_map(move |(key, _)| client(self.plan.home?, *key))
         };
-        let home = self.plan.home.and_then(|region| {
-            let (relay, carrier) = of_home(region).find_map(Client::home)?;
-            Some(RelayHome { region: region.0, relay, carrier: carrier.to_owned() })
-        });
-        let trouble = match (&home, self.plan.home) {
-            (None, Some(region)) => of_home(region).find_map(Client::trouble),
-            _ => None,
-        };
-        let standing = Standing { home, trouble };
+        let home = self.plan.home.zip(at_home().find_map(Client::home));
+        let home = home.map(|(region, (relay, carrier))| (region.0, relay, carrier));
+        let trouble = at_home().find_map(Client::trouble).filter(|_| home.is_none());
         self.standing.send_if_modified(|said| {
-            let is_new = *said != standing;
-            *said = standing;
+            let known = said.home.as_ref();
+            let known = known.map(|at| (at.region, at.relay.as_str(), at.carrier.as_str()));
+            let is_new = known != home || said.trouble.as_deref() != trouble;
+            if is_new {
+                let home = home.map(|(region, relay, carrier)| RelayHome {
+                    region,
+                    relay: relay.to_owned(),
+                    carrier: carrier.to_owned(),
+                });
+                *said = Standing { home, trouble: trouble.map(str::to_owned) };
+            }
             is_new
         });
     }
