@@ -170,7 +170,7 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
     }
 
     /// The rule of the flow that the packet is about, which it may change, and what follows from that;
-    /// none if the packet is not of the flow after all. An error about the flow leaves it as it is.
+    /// none if the flow is gone meanwhile. An error about the flow leaves it as it is.
     #[inline(always)]
     fn known(&mut self) -> Option<u64> {
         let Subject { key, signals, .. } = &self.subject;
@@ -184,8 +184,7 @@ impl<B: PacketBytes + ?Sized, P: PolicyTable, S: StateTable> Judge<'_, B, P, S> 
         }
         let rule = u64::from(flow.rule.0);
         if is_error {
-            let quoted = flow.traffic(self.direction.reversed());
-            return if quoted.packets == 0 { None } else { Some(rule) };
+            return Some(rule);
         }
         flow.note(self.direction, *signals, self.traffic, self.now);
         self.state.store_flow(table, key, &flow);

@@ -107,6 +107,11 @@ impl Subject {
     ) -> Outcome {
         let Self { key, signals, .. } = self;
         let own = matches!(self.transport, Transport::Ports);
+        // No rule answers for an error about what was never sent.
+        let is_error = matches!(self.transport, Transport::Error);
+        if is_error && flow.traffic(direction.reversed()).packets == 0 {
+            return Outcome::NO_FLOW;
+        }
         let begins_anew = own && flow.ended() && signals.opens();
         if begins_anew || flow.expired(key.protocol(), now) {
             return Outcome::UNSTEADY;

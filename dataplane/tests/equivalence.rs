@@ -166,7 +166,8 @@ proptest! {
                         }
                         Verdict::Drop { reason, rule } => {
                             prop_assert_eq!(action, Action::Drop, "{:?} {:02x?}", reason, packet);
-                            prop_assert_eq!(&counted(&before, &after), &Vec::from_iter(rule));
+                            let of_rules = counted(&before, &after);
+                            prop_assert_eq!(&of_rules, &Vec::from_iter(rule), "{:?} {:02x?}", reason, packet);
                             prop_assert_eq!(after.dropped(reason), before.dropped(reason) + 1);
                         }
                     }

@@ -135,6 +135,26 @@ fn errors_pass_that_are_about_a_flow() {
 }
 
 #[test]
+fn an_error_about_what_was_not_sent_concerns_no_rule() {
+    let asked = udp(HOST, PEER, (5_000, 53));
+    let answer = udp(PEER, HOST, (53, 5_000));
+    let about = |from, packet: &[u8]| ip(from, PEER, ICMP, &icmp(3, 3, 0, packet));
+    let dns = r#"{ "action": "accept", "src": ["10.0.0.2"], "dst": ["10.0.0.7:53"] }"#;
+    let mut programs = load(&compiled(dns));
+    expect(&programs, &[("a question", Out, asked.clone(), Rule(0))]);
+    programs.apply(&compiled(dns)).unwrap();
+    expect(
+        &programs,
+        &[
+            // The policy is new, and yet it is not asked.
+            ("no answer was", Out, about(HOST, &answer), Dropped(PolicyUnrelatedError)),
+            ("an answer", In, answer.clone(), Rule(0)),
+            ("the answer was", Out, about(HOST, &answer), Flow),
+        ],
+    );
+}
+
+#[test]
 fn a_change_of_policy_judges_live_flows_again() {
     let peer = |port, flags| tcp(PEER, HOST, (40_000, port), flags);
     let host = |port, flags| tcp(HOST, PEER, (port, 40_000), flags);
