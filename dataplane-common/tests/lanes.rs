@@ -115,7 +115,7 @@ fn askers_share_what_their_network_may_have() {
     assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
     assert_eq!(network("2001:db8:1:2200::1"), network("2001:db8:1:22ff::2"));
     assert_ne!(network("2001:db8:1:2200::1"), network("2001:db8:1:2300::1"));
-    let allowance = Allowance::from_words(Allowance::new(100, 5).to_words());
+    let allowance = Allowance::from_words(Allowance::new(100, 5).to_words()).expect("one");
     let (mut spent, mut taken) = (Nanos(0), 0);
     while let Some(until) = allowance.take(spent, Nanos::from_secs(7)) {
         (spent, taken) = (until, taken + 1);

@@ -42,8 +42,8 @@ pub struct LaneOptions {
     pub capacity: u32,
     /// The port of lanes and STUN, on every address of the relay.
     pub port: u16,
-    /// How many STUN answers each network of askers may have.
-    pub answers: Allowance,
+    /// How many STUN answers each network of askers may have; none: the host is given what they ask.
+    pub answers: Option<Allowance>,
 }
 
 /// The switch in the kernel. It ends, and its interfaces are as before, when this is dropped.
@@ -75,7 +75,7 @@ impl LaneSwitch {
         let LaneOptions { capacity, port, answers } = options;
         let capacity = capacity.clamp(1, MAX_LANE_ENDS);
         let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
-        let allowance = answers.to_words();
+        let allowance = answers.map_or([0; 2], Allowance::to_words);
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(object::LANES, capacity)
             .map_max_entries(object::LANE_ADDRESSES, capacity)

@@ -190,7 +190,7 @@ fn nobody_is_answered_who_cannot_have_asked() {
 
 #[test]
 fn a_network_gets_its_allowance_and_no_more() {
-    let answers = Allowance::new(1, 5);
+    let answers = Some(Allowance::new(1, 5));
     let mut switch = LaneSwitch::load(LaneOptions { answers, ..options() }).unwrap();
     switch.set_locals([RELAY4, RELAY6].map(|address| address.parse().unwrap())).unwrap();
     let answered = |host: &str| {
@@ -209,4 +209,15 @@ fn a_network_gets_its_allowance_and_no_more() {
     }
     let limited = switch.totals().unwrap().dropped(DropReason::StunRate);
     assert!((56..=60).contains(&limited), "{limited}");
+}
+
+#[test]
+fn without_an_allowance_the_host_is_given_what_they_ask() {
+    let mut switch = LaneSwitch::load(LaneOptions { answers: None, ..options() }).unwrap();
+    switch.set_locals([RELAY4, RELAY6].map(|address| address.parse().unwrap())).unwrap();
+    for (host, _) in HOSTS {
+        let frame = asked(host, &message(1, &[])).frame();
+        assert_eq!(switch.run(&frame).unwrap(), Switched::Pass, "{host}");
+    }
+    assert_eq!(switch.totals().unwrap().answers, 0);
 }

@@ -25,8 +25,9 @@ pub trait RelayTable: LaneTable {
     /// Whether this address is the relay's own: nobody else's datagrams are dropped or answered.
     fn is_local(&self, address: &Address) -> bool;
 
-    /// Takes one answer to a STUN request from what the network of this address may have.
-    fn take_answer(&self, asker: &Address) -> bool;
+    /// Takes one answer to a STUN request from what the network of this address may have; `None` if
+    /// they are not given here.
+    fn take_answer(&self, asker: &Address) -> Option<bool>;
 }
 
 /// A UDP datagram, as far as a judge needs it.

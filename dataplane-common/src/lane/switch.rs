@@ -138,7 +138,7 @@ fn answer<F: Frame, T: RelayTable>(frame: &mut F, table: &T) -> Action {
             return None;
         }
         let request = stun::parse(frame, outer.payload(), outer.payload_length())?;
-        if !table.take_answer(&outer.source().address()) {
+        if !table.take_answer(&outer.source().address())? {
             return Some(LIMITED);
         }
         reply(frame, &outer, &request)?;

@@ -78,11 +78,11 @@ impl Allowance {
         [self.cost, self.burst]
     }
 
-    /// The allowance of these words.
+    /// The allowance of these words; an answer that costs nothing is none.
     #[inline(always)]
     #[must_use]
-    pub const fn from_words([cost, burst]: [u64; 2]) -> Self {
-        Self { cost, burst }
+    pub const fn from_words([cost, burst]: [u64; 2]) -> Option<Self> {
+        if cost == 0 { None } else { Some(Self { cost, burst }) }
     }
 
     /// Takes one answer from what a network has: see `take`.

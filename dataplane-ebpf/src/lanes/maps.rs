@@ -14,7 +14,7 @@ use dataplane_common::{
 #[unsafe(no_mangle)]
 static PORT: u16 = 0;
 
-/// What STUN askers may have, as words: written by the loader.
+/// What STUN askers may have, as words; zeros if they are not answered here: written by the loader.
 #[unsafe(no_mangle)]
 static ALLOWANCE: [u64; 2] = [0; 2];
 
@@ -91,9 +91,9 @@ pub fn port() -> u16 {
     unsafe { (&raw const PORT).read_volatile() }
 }
 
-/// What STUN askers may have.
+/// What STUN askers may have, if they are answered here.
 #[inline(always)]
-pub fn allowance() -> Allowance {
+pub fn allowance() -> Option<Allowance> {
     // SAFETY: as in `port`.
     Allowance::from_words(unsafe { (&raw const ALLOWANCE).read_volatile() })
 }

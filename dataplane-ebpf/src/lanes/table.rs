@@ -40,21 +40,22 @@ impl RelayTable for Maps {
     }
 
     #[inline(always)]
-    fn take_answer(&self, asker: &Address) -> bool {
+    fn take_answer(&self, asker: &Address) -> Option<bool> {
+        let allowance = allowance()?;
         let network = AskerNetwork::of(asker);
         let now = self.now();
         let known = ASKERS.get_ptr_mut(&network);
         // SAFETY: a number that is read and written as a whole. Should the kernel give the element
         // to another network meanwhile, that one pays for an answer.
         let spent = known.map_or(Nanos(0), |spent| unsafe { *spent });
-        let Some(until) = allowance().take(spent, now) else { return false };
+        let Some(until) = allowance.take(spent, now) else { return Some(false) };
         match known {
             // SAFETY: as above.
             Some(spent) => unsafe { *spent = until },
             // A full table forgets its oldest network; should even that fail, one answer is free.
             None => drop(ASKERS.insert(&network, until, 0)),
         }
-        true
+        Some(true)
     }
 }
 

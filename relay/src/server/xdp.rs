@@ -106,12 +106,12 @@ pub(super) fn plan(
 /// What the kernel's table is to hold.
 fn options(settings: &Settings, port: u16) -> LaneOptions {
     let capacity = u32::try_from(2 * settings.lanes).unwrap_or(u32::MAX);
-    LaneOptions { capacity, port, answers: Stun::allowance() }
+    LaneOptions { capacity, port, answers: Some(Stun::allowance()) }
 }
 
 /// Tries whether the kernel takes the program; nothing is attached.
 pub(super) fn try_load(port: u16) -> Result<(), dataplane::Error> {
-    let options = LaneOptions { capacity: 2, port, answers: Stun::allowance() };
+    let options = LaneOptions { capacity: 2, port, answers: Some(Stun::allowance()) };
     LaneSwitch::load(options).map(drop)
 }
 

@@ -25,7 +25,7 @@ const RATE: u64 = 100_000_000_000;
 pub(super) const AT: Listens = Listens::Udp(PORT);
 
 pub(super) fn load(port: u16) -> Result<LaneSwitch> {
-    let answers = Allowance::new(1_000, 1_000);
+    let answers = Some(Allowance::new(1_000, 1_000));
     let capacity = 2 * u32::from(PAIRS);
     let mut switch = LaneSwitch::load(LaneOptions { capacity, port, answers })?;
     switch.set_locals([RELAY.into()])?;
