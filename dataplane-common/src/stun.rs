@@ -7,6 +7,7 @@ use crate::{Address, PacketBytes, PacketBytesMut};
 
 mod fingerprint;
 
+pub use fingerprint::of_message as fingerprint;
 use fingerprint::of_packet;
 
 /// The length of a message without attributes.
@@ -24,6 +25,8 @@ pub const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 pub const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
 /// What its answer begins with.
 pub const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
+/// What a refusal begins with.
+pub const BINDING_ERROR: [u8; 2] = [0x01, 0x11];
 /// The attribute that names the asker's address.
 pub const XOR_MAPPED_ADDRESS: [u8; 2] = [0x00, 0x20];
 const FINGERPRINT: u16 = 0x8028;

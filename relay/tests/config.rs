@@ -22,6 +22,13 @@ const KEYS: &[(&str, &str, &str, &str, &str)] = &[
         "no client can send to",
         "lanes = \"[::]:3478\"\n",
     ),
+    (
+        "stun-other",
+        "[\"203.0.113.9:3479\", \"[2001:db8::9]:3479\"]",
+        "[\"203.0.113.9:3478\"]",
+        "with the port of lanes",
+        "lanes = \"[::]:3478\"\nlane-addresses = [\"203.0.113.1:3478\", \"[2001:db8::1]:3478\"]\n",
+    ),
     ("xdp", "\"eth0,eth1\"", "\"lo\"", "not on `lo`", ""),
     ("admin", "\"127.0.0.1:9443\"", "9443", "expected socket address", ""),
     ("certificate", "\"c.pem\"", "7", "invalid type", "private-key = \"k.pem\"\n"),
@@ -202,6 +209,31 @@ fn what_does_not_go_together_is_refused() {
         ("self-signed = [\"a\"]\ncontrol = \"https://a\"\n", "line 3", "`control-token` is not"),
         ("self-signed = [\"a\"]\ncontrol-token = \"t\"\n", "line 3", "`control` is not"),
         ("self-signed = [\"a\"]\ncontrol-ca = \"c\"\n", "line 3", "`control` is not"),
+        (
+            "self-signed = [\"a\"]\nstun-other = [\"192.0.2.9:9\"]\n",
+            "line 3",
+            "say where lanes are taken",
+        ),
+        (
+            "self-signed = [\"a\"]\nlanes = \"192.0.2.1:8\"\nstun-other = [\"192.0.2.1:9\"]\n",
+            "line 4",
+            "no other IPv4",
+        ),
+        (
+            "self-signed = [\"a\"]\nlanes = \"192.0.2.1:8\"\nstun-other = [\"[fd00::9]:9\"]\n",
+            "line 4",
+            "no other IPv6",
+        ),
+        (
+            "self-signed = [\"a\"]\nlanes = \"192.0.2.1:8\"\nstun-other = [\"192.0.2.2:9\", \"192.0.2.3:9\"]\n",
+            "line 4",
+            "two addresses of IPv4",
+        ),
+        (
+            "self-signed = [\"a\"]\nlanes = \"192.0.2.1:8\"\nstun-other = [\"0.0.0.0:9\"]\n",
+            "line 4",
+            "need an address",
+        ),
         ("", "there is no certificate", "`acme-names`"),
     ];
     for (lines, place, what) in cases {

@@ -10,11 +10,13 @@ use crate::mesh::{MappingReport, NetReport};
 /// Say what this host's network lets through: UDP, IPv4 and IPv6, what its NAT and its router do, whether
 /// something wants a log-in first, and how far relays are
 ///
-/// What relays have seen in the last seconds, and what the host finds out by itself in some two seconds.
+/// What relays have seen in the last seconds, and what the host finds out by itself in some three seconds.
 ///
-/// NAT: `none`, `easy` (one port for all), `hard` (another for each destination). filtering: whether it lets in
-/// who was never sent to (`open`) or not (`closed`), which shows only where the router brings back what is sent
-/// to itself (hairpin). mapping: where the router lets peers in, as this node has asked it to (PCP, NAT-PMP, UPnP).
+/// NAT: `none`, `easy` (one port for all), `hard` (another for each destination), and on what of the destination
+/// its port depends. filtering: whom it lets in: everybody (`endpoint-independent`), addresses that were sent to
+/// (`address-dependent`), or their ports only (`address-and-port-dependent`). A relay with a second address shows
+/// it (RFC 5780); without one it shows only where the router brings back what is sent to itself (hairpin), and
+/// then `closed` is one of the latter two. mapping: where the router lets peers in, as this node has asked it to (PCP, NAT-PMP, UPnP).
 /// portal: `yes` if something else than the control plane's host answers for it and sends to another place.
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -55,7 +57,10 @@ fn show(report: &NetReport) {
     if let Some(prefix) = &report.nat64 {
         println!("NAT64     {prefix}");
     }
-    println!("NAT       {}", report.nat);
+    match report.nat_mapping.as_str() {
+        "" | "none" | "unknown" => println!("NAT       {}", report.nat),
+        mapping => println!("NAT       {} (mapping {mapping})", report.nat),
+    }
     println!("filtering {}", report.filtering);
     println!("hairpin   {}", report.hairpin);
     println!("mapping   {}", mapping(&report.mapping));

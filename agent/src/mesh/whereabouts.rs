@@ -85,6 +85,11 @@ impl Whereabouts {
         self.reflexive.is_hard()
     }
 
+    /// A relay that shows what a NAT does.
+    pub(super) fn with_second(&self, now: Timestamp) -> Option<SocketAddr> {
+        self.reflexive.with_second(now)
+    }
+
     /// Whether the world sees the port where the host has it; not known before a relay has answered.
     pub(super) fn is_open(&self) -> Option<bool> {
         let seen = self.reflexive.addresses();

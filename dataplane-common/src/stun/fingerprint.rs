@@ -3,11 +3,12 @@
 use super::LONGEST_REQUEST;
 use crate::PacketBytes;
 
+/// "STUN".
+const MASK: u32 = 0x5354_554e;
+
 /// The attribute's value for the message of this length at `offset`, which is a multiple of four.
 #[inline(always)]
 pub(super) fn of_packet<P: PacketBytes + ?Sized>(packet: &P, offset: u32, length: u32) -> [u8; 4] {
-    /// "STUN".
-    const MASK: u32 = 0x5354_554e;
     let mut crc = u32::MAX;
     for word in 0..LONGEST_REQUEST / 4 {
         if word * 4 >= length {
@@ -16,6 +17,14 @@ pub(super) fn of_packet<P: PacketBytes + ?Sized>(packet: &P, offset: u32, length
         let Some(bytes) = packet.read::<4>(offset + word * 4) else { break };
         crc = step(crc ^ u32::from_le_bytes(bytes));
     }
+    (!crc ^ MASK).to_be_bytes()
+}
+
+/// The same for a message in memory, up to where the attribute is to stand.
+#[must_use]
+pub fn of_message(message: &[u8]) -> [u8; 4] {
+    let (words, _) = message.as_chunks::<4>();
+    let crc = words.iter().fold(u32::MAX, |crc, word| step(crc ^ u32::from_le_bytes(*word)));
     (!crc ^ MASK).to_be_bytes()
 }
 

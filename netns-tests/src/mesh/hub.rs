@@ -25,6 +25,8 @@ pub(super) const NAME: &str = "control.test";
 const OTHER: &str = "10.255.0.2:8443";
 /// Where relays are. The ports of their pages for operators follow the first's.
 pub(super) const RELAYS: [&str; 3] = [ADDRESS, "10.255.0.2", "10.255.0.3"];
+/// A second address of the first relay, for STUN.
+pub(super) const SECOND: &str = "10.255.0.9";
 /// What seals a database of several instances.
 const SEAL: &str = "bmVhcndpcmUncyB0ZXN0cyBzZWFsIHdpdGggdGhpcyE=";
 
@@ -49,6 +51,8 @@ pub struct Hub {
     control: Option<Process>,
     other: Option<Process>,
     pub(super) relays: Vec<Process>,
+    /// Whether the first relay has a second address.
+    pub(super) second: bool,
     /// The relays'.
     pub(super) clock: Clock,
     /// The other instance's.
@@ -115,6 +119,7 @@ impl Hub {
             control: None,
             other: None,
             relays: Vec::new(),
+            second: false,
             clock,
             other_clock,
             token: String::new(),

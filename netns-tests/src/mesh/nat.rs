@@ -13,7 +13,7 @@ pub enum Nat {
     None,
     /// One port for all destinations; everybody is let in there.
     FullCone,
-    /// One port; addresses that were sent to are let in.
+    /// One port; addresses that it has sent to are let in.
     Restricted,
     /// One port; addresses and ports that were sent to are let in.
     PortRestricted,
@@ -79,7 +79,7 @@ impl Nat {
         };
         let (cone, random) = match self {
             Self::FullCone => (in_by(""), ""),
-            Self::Restricted => (in_by("ip saddr @sent"), ""),
+            Self::Restricted => (in_by("udp dport . ip saddr @sent"), ""),
             Self::Symmetric => (String::new(), "fully-random"),
             _ => (String::new(), ""),
         };
@@ -98,10 +98,10 @@ impl Nat {
         // node's own packet is to have.
         format!(
             "table ip nat {{ \
-                set sent {{ type ipv4_addr; flags dynamic,timeout; timeout 2m; size 65535; }}; \
+                set sent {{ type inet_service . ipv4_addr; flags dynamic,timeout; timeout 2m; size 65535; }}; \
                 {cone} \
                 chain sees {{ type filter hook forward priority 0; {udp} \
-                    oifname {outside} meta l4proto udp update @sent {{ ip daddr }}; }}; \
+                    oifname {outside} meta l4proto udp update @sent {{ udp sport . ip daddr }}; }}; \
                 chain out {{ type nat hook postrouting priority 100; \
                     oifname {outside} masquerade {random}; }}; \
             }}; \

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::hub::{Hub, RELAY_ADMIN, RELAYS};
+use super::hub::{Hub, RELAY_ADMIN, RELAYS, SECOND};
 use super::{PATIENCE, Programs};
 use crate::process::Process;
 use crate::wait::wait_until;
@@ -68,6 +68,16 @@ impl Hub {
     /// When it does not serve.
     pub fn start_relay(&mut self) -> Result<()> {
         self.start_relays(1)
+    }
+
+    /// As [`Self::start_relay`], with a second address, by which STUN shows what a NAT does.
+    ///
+    /// # Errors
+    /// As [`Self::start_relay`].
+    pub fn start_relay_with_second_address(&mut self) -> Result<()> {
+        self.host.ip(["address", "replace", &format!("{SECOND}/32"), "dev", "lo"])?;
+        self.second = true;
+        self.start_relay()
     }
 
     /// As [`Self::start_relay`], so many, each of a region of its own.
@@ -151,6 +161,9 @@ impl Hub {
         command.args(["--quic", &listen, "--tls", &listen, "--admin", &admin_of(number)?]);
         command.args(["--lanes", &format!("{address}:3478"), "--xdp", "off"]);
         command.args(["--control-keys", key, "--self-signed", "relay.test"]);
+        if self.second && number == 0 {
+            command.args(["--stun-other", &format!("{SECOND}:3479")]);
+        }
         if hears {
             command.args(["--control", &self.url(), "--control-ca", &self.ca()]);
             command.arg("--control-token").arg(self.relay_token()?);

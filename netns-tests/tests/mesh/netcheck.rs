@@ -93,8 +93,55 @@ fn a_router_that_brings_back_what_is_sent_to_itself_shows_whom_it_lets_in() -> R
         ),
     ])?;
     open.up(&hub, &key, &[])?;
-    wait_for(&open, &json!({ "nat": "easy", "hairpin": "yes", "filtering": "open" }));
+    wait_for(
+        &open,
+        &json!({ "nat": "easy", "hairpin": "yes", "filtering": "endpoint-independent" }),
+    );
     Ok(())
+}
+
+#[test]
+fn a_relay_with_two_addresses_shows_what_a_nat_does() -> Result<()> {
+    let lab = Lab::new("mesh-behaviour")?;
+    let mut hub = Hub::start(&lab, HubOptions { relay: false, ..HUB })?;
+    hub.start_relay_with_second_address()?;
+    let key = hub.auth_key(&["--reusable", "--tag", "tag:node"])?;
+    let (all, ip, both) =
+        ("endpoint-independent", "address-dependent", "address-and-port-dependent");
+    for (number, (nat, kind, mapping, filtering)) in [
+        (Nat::FullCone, "easy", all, all),
+        (Nat::Restricted, "easy", all, ip),
+        (Nat::PortRestricted, "easy", all, both),
+        (Nat::Symmetric, "hard", both, both),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (node, _routers) = hub.node_behind(&lab, &format!("n{number}"), nat)?;
+        assert_eq!(discovered(&node)?, [mapping, filtering], "coturn's, of {}", nat.name());
+        node.up(&hub, &key, &[])?;
+        wait_for(&node, &json!({ "nat": kind, "nat_mapping": mapping, "filtering": filtering }));
+        let said = node.nearwire(&["netcheck"])?;
+        assert!(said.contains(&format!("NAT       {kind} (mapping {mapping})")), "{said}");
+        assert!(said.contains(&format!("filtering {filtering}\n")), "{said}");
+    }
+    Ok(())
+}
+
+/// What coturn's client finds out of the NAT's mapping and filtering.
+fn discovered(node: &MeshNode) -> Result<[String; 2]> {
+    let words = ["turnutils_natdiscovery", "-m", "-f", "-L", "192.168.1.2", "10.255.0.1"];
+    let output = node.host.run(words)?;
+    let said = output.stdout + &output.stderr;
+    let verdict = |what: &str| {
+        // The last one counts: before there are others, of single answers.
+        let verdict = said.lines().rev().find(|line| line.contains(&format!("{what}!")));
+        let verdict = verdict.with_context(|| format!("no {what} in {said}"))?;
+        let words = verdict.trim_start_matches("NAT with ").trim_end_matches('!');
+        let words = words.trim_end_matches(what).trim().to_lowercase();
+        anyhow::Ok(words.replace(' ', "-"))
+    };
+    Ok([verdict("Mapping")?, verdict("Filtering")?])
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub use output::{Command, Delivery, Made, Output, Packet};
 pub use queue::{Control, LEAST_QUEUE, Queued, UNSAID};
 pub use relay::{Relay, Totals};
 pub use settings::Settings;
-pub use stun::Stun;
+pub use stun::{Stun, StunAnswer, StunPair};
 
 use std::time::Instant;
 

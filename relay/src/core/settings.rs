@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::members::Members;
+use super::stun::StunPair;
 
 /// Limits and times of a relay.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub client_lanes: u32,
     /// Where lanes are reached, for clients; empty: no lanes.
     pub lane_addresses: Vec<SocketAddr>,
+    /// Where STUN has a second address, at most one of each family.
+    pub stun: Vec<StunPair>,
     /// How long an end of a lane stays bound without a keepalive.
     pub lane_lifetime: Duration,
     /// How long a packet may wait for its receiver.
@@ -49,6 +52,7 @@ impl Default for Settings {
             lanes: 100_000,
             client_lanes: 1_024,
             lane_addresses: Vec::new(),
+            stun: Vec::new(),
             lane_lifetime: Duration::from_secs(30),
             queue_age: Duration::from_millis(200),
             queue_bytes: 512 << 10,

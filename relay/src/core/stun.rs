@@ -1,11 +1,15 @@
-//! Answers to STUN (RFC 8489), for those whom the kernel does not answer. An answer is longer than its
-//! question, so each network of askers is given few.
+//! Answers to STUN (RFC 8489, RFC 5780), for those whom the kernel does not answer. An answer is longer
+//! than its question, so each network of askers is given few.
+
+mod pair;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use dataplane_common::{Address, Allowance, AskerNetwork, DropReason, MAX_ASKERS, Nanos, stun};
+use dataplane_common::{Address, Allowance, AskerNetwork, DropReason, MAX_ASKERS, Nanos};
+pub use pair::StunPair;
+use proto::stun::{Change, Question};
 
 /// Answers that a network of askers is given in a second.
 const ANSWERS: u32 = 50;
@@ -15,8 +19,18 @@ const ANSWERS_AT_ONCE: u32 = 100;
 /// After so long a network has all of its allowance again.
 const FORGOTTEN: Nanos = Nanos(4_000_000_000);
 
+/// What is sent, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StunAnswer {
+    /// The message.
+    pub bytes: Vec<u8>,
+    /// One of a pair's places; nothing: the address that was asked, which is of no pair.
+    pub from: Option<SocketAddr>,
+}
+
 /// Who was answered lately.
 pub struct Stun {
+    pairs: Vec<StunPair>,
     allowance: Allowance,
     start: Instant,
     /// In the present period, and in the one before: so that forgetting takes no time.
@@ -33,12 +47,12 @@ impl Stun {
 
     /// Nobody was.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub fn new(pairs: Vec<StunPair>, now: Instant) -> Self {
         let askers = [HashMap::new(), HashMap::new()];
-        Self { allowance: Self::allowance(), start: now, askers, period: 0 }
+        Self { pairs, allowance: Self::allowance(), start: now, askers, period: 0 }
     }
 
-    /// The answer to a message of STUN.
+    /// The answer to a message of STUN that came to this address of ours, if that is known.
     ///
     /// # Errors
     ///
@@ -46,17 +60,26 @@ impl Stun {
     pub fn answer(
         &mut self,
         datagram: &[u8],
-        from: SocketAddr,
+        asker: SocketAddr,
+        at: Option<SocketAddr>,
         now: Instant,
-    ) -> Result<stun::Response, DropReason> {
-        let malformed = DropReason::LaneMalformed;
-        let length = u32::try_from(datagram.len()).map_err(|_| malformed)?;
-        let request = stun::parse(datagram, 0, length).ok_or(malformed)?;
-        let asker = Address::from(from.ip());
-        if !self.may_ask(AskerNetwork::of(&asker), now) {
+    ) -> Result<StunAnswer, DropReason> {
+        let question = Question::parse(datagram).ok_or(DropReason::LaneMalformed)?;
+        if !self.may_ask(AskerNetwork::of(&Address::from(asker.ip())), now) {
             return Err(DropReason::StunRate);
         }
-        Ok(stun::Response::new(&request, &asker, from.port()))
+        let change = question.change.unwrap_or_default();
+        let place = |at, change| self.pairs.iter().find_map(|pair| pair.changed(at, change));
+        let own = at.and_then(|at| place(at, Change::default()));
+        let refused = !question.unknown.is_empty() || (question.change.is_some() && own.is_none());
+        if refused {
+            return Ok(StunAnswer { bytes: question.refusal(own.is_some()), from: own });
+        }
+        let from = own.and_then(|at| place(at, change));
+        // The second address is told as seen from the one that was asked.
+        let other = own.and_then(|at| place(at, Change { ip: true, port: true }));
+        let two = from.zip(other).map(|(from, other)| [from, other]);
+        Ok(StunAnswer { bytes: question.answer(asker, two), from })
     }
 
     fn may_ask(&mut self, network: AskerNetwork, now: Instant) -> bool {
@@ -89,44 +112,4 @@ impl Stun {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn request() -> Vec<u8> {
-        [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat()
-    }
-
-    #[test]
-    fn a_network_is_given_few_answers_and_strangers_leave_little() {
-        let start = Instant::now();
-        let mut stun = Stun::new(start);
-        let from = |ip: [u8; 4]| SocketAddr::from((ip, 1000));
-        let mut ask = |ip, now| stun.answer(&request(), from(ip), now).is_ok();
-        let at_once = (0..=255).filter(|host| ask([192, 0, 2, *host], start)).count();
-        assert!((50..=101).contains(&at_once), "{at_once} answers to one network");
-        assert!(ask([192, 0, 3, 1], start), "another network is answered");
-        assert!(ask([192, 0, 2, 1], start + Duration::from_secs(1)));
-        for network in 0..60_000_u16 {
-            let [a, b] = network.to_be_bytes();
-            assert!(ask([11, a, b, 1], start + Duration::from_secs(2)));
-        }
-        assert!(stun.askers.iter().all(|askers| askers.len() <= MAX_ASKERS as usize));
-        let later = start + Duration::from_secs(9);
-        assert!(stun.answer(&request(), from([203, 0, 113, 1]), later).is_ok());
-        assert_eq!(stun.askers[1].len(), 0, "and nothing for long");
-    }
-
-    #[test]
-    fn what_is_no_request_is_not_answered() {
-        let now = Instant::now();
-        let mut stun = Stun::new(now);
-        let from = SocketAddr::from(([192, 0, 2, 1], 9));
-        let mut answer = request();
-        answer[0] = 1;
-        for bytes in [&answer[..], &request()[..19], &[], &[0; 20]] {
-            assert_eq!(stun.answer(bytes, from, now).err(), Some(DropReason::LaneMalformed));
-        }
-    }
-}
+mod tests;

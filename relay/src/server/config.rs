@@ -14,6 +14,7 @@ use super::xdp::XdpChoice;
 
 mod check;
 mod lines;
+mod stun;
 
 pub use check::Config;
 pub use lines::Lines;
@@ -39,6 +40,10 @@ pub struct Options {
         value_delimiter = ','
     )]
     pub lane_addresses: Option<Vec<SocketAddr>>,
+    /// Second addresses for STUN, one of each family: other in both address and port than the lanes',
+    /// so that askers learn what their NAT does (RFC 5780)
+    #[arg(long, env = "NEARWIRE_RELAY_STUN_OTHER", value_name = "ADDRESS", value_delimiter = ',')]
+    pub stun_other: Option<Vec<SocketAddr>>,
     /// Where the kernel switches lanes: `auto` (on the interfaces by which clients come), `off`, or
     /// names of interfaces (default: auto)
     #[arg(long, env = "NEARWIRE_RELAY_XDP", value_name = "WHERE")]
@@ -209,6 +214,7 @@ impl Options {
             tls,
             lanes,
             lane_addresses,
+            stun_other,
             xdp,
             admin,
             certificate,

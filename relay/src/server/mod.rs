@@ -21,6 +21,7 @@ mod quic;
 mod quic_runtime;
 mod sources;
 mod stream;
+mod stun_sockets;
 mod summary;
 mod tcp;
 mod tls;
@@ -50,6 +51,7 @@ use control::ControlLine;
 use hub_handle::HubHandle;
 use interfaces::Netlink;
 use kernel_switch::KernelSwitch;
+use stun_sockets::StunSockets;
 use tls::Identity;
 use xdp::XdpStatus;
 
@@ -91,7 +93,7 @@ impl Server {
         io_limits::raise(config.settings.clients)?;
         let identity = Identity::load(&config.identity).await?;
         let fingerprint = identity.fingerprint();
-        let lanes = config.lanes.map(udp::Udp::open).transpose()?;
+        let lanes = config.lanes.map(|at| udp::Udp::open(at, "lanes")).transpose()?;
         let lane_address = lanes.as_ref().map(udp::Udp::local_address).transpose()?;
         let mut settings = config.settings.clone();
         if let Some(bound) = lane_address {
@@ -109,7 +111,11 @@ impl Server {
         if let Some(lanes) = lanes.as_ref().filter(|_| xdp.is_generic()) {
             lanes.keep_apart().context("having datagrams of lanes come one by one")?;
         }
-        let hub = hub::start(settings, lanes, kernel, xdp)?;
+        let stun = match lane_address {
+            Some(bound) => StunSockets::open(&settings.stun, bound)?,
+            None => StunSockets::default(),
+        };
+        let hub = hub::start(settings, hub::Ports { lanes, stun }, kernel, xdp)?;
         let mut tasks = JoinSet::new();
         let mesh = match &config.mesh {
             Some(mesh) => Some(mesh::start(mesh, hub.clone(), &mut tasks).await?),
@@ -239,11 +245,18 @@ pub async fn foretell(config: &Config) -> String {
         Ok(()) => Ok(planned),
         Err(error) => Err(xdp::reason(&error)),
     });
-    match planned {
+    let stun: String = config
+        .settings
+        .stun
+        .iter()
+        .map(|pair| format!("\nSTUN would tell askers what their NAT does, by {}", pair.other()))
+        .collect();
+    let switched = match planned {
         Ok((names, why)) => format!(
             "lanes would be switched by the kernel (XDP) on {} ({why}), in the driver where it can",
             names.join(", ")
         ),
         Err(why) => format!("lanes would be switched in user space: {why}"),
-    }
+    };
+    switched + &stun
 }

@@ -74,9 +74,10 @@ impl Departure<'_> {
 }
 
 impl Udp {
-    pub(super) fn open(address: SocketAddr) -> Result<Self> {
+    /// A socket at this address; `key` of the configuration says so.
+    pub(super) fn open(address: SocketAddr, key: &str) -> Result<Self> {
         let v6 = address.is_ipv6();
-        let socket = udp_socket::bound(address, "lanes")?;
+        let socket = udp_socket::bound(address, key)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))
             .context("preparing the socket of lanes")?;
         // What the way has no room for leaves in pieces: the switch in the kernel counts on it.

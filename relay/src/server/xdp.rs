@@ -106,7 +106,9 @@ pub(super) fn plan(
 /// What the kernel's table is to hold.
 fn options(settings: &Settings, port: u16) -> LaneOptions {
     let capacity = u32::try_from(2 * settings.lanes).unwrap_or(u32::MAX);
-    LaneOptions { capacity, port, answers: Some(Stun::allowance()) }
+    // The kernel's program knows one address only.
+    let answers = settings.stun.is_empty().then(Stun::allowance);
+    LaneOptions { capacity, port, answers }
 }
 
 /// Tries whether the kernel takes the program; nothing is attached.

@@ -10,4 +10,5 @@ mod lane;
 mod process;
 mod scene;
 mod strangers;
+mod stun;
 mod switched;

@@ -2,26 +2,22 @@
 //! never sent to: another socket of this host is the stranger.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use dataplane_common::stun::{BINDING_SUCCESS, COOKIE};
-use proto::stun::{self, Transaction};
-use rand::TryRngCore as _;
-use rand::rngs::OsRng;
-use socket2::SockRef;
+use proto::stun::Transaction;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::io::divert::MARK;
+use super::ask::{ask, fresh_socket, random};
 use crate::io::udp::Length;
 use crate::wg::SharedNode;
 
-/// How long an answer of a relay may take, and a packet to one's own router and back.
-const ANSWER: Duration = Duration::from_secs(1);
+/// How long a packet to one's own router and back may take.
 const BACK: Duration = Duration::from_millis(400);
-/// How often each is tried.
+/// How often it is tried.
 const TIMES: u32 = 3;
 /// Checks at one time; of more the oldest is let go of.
 const AT_ONCE: usize = 8;
@@ -54,9 +50,7 @@ impl Awaited {
         if self.waiting.len() >= 2 * AT_ONCE {
             self.waiting.clear();
         }
-        let mut transaction = [0; 12];
-        // Where there are no random numbers, one may be taken for another, at worst.
-        let _ = OsRng.try_fill_bytes(&mut transaction);
+        let transaction = random();
         let (say, came) = oneshot::channel();
         self.waiting.insert(transaction, say);
         (transaction, came)
@@ -83,13 +77,14 @@ impl Check {
 
     async fn try_run(self, node: SharedNode) -> std::io::Result<Hairpin> {
         let [uninvited, invited] = self.tries;
-        let stranger = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
-        SockRef::from(&stranger).set_mark(MARK)?;
+        let stranger = fresh_socket().await?;
         if comes(&stranger, self.outside, uninvited).await? {
             return Ok(Hairpin { back: Some(true), open: Some(true) });
         }
-        let Some(seen) = ask(&stranger, self.relay).await? else { return Ok(Hairpin::default()) };
-        node.lock().await.send_from_port(seen, &answer(&[0; 12]), Length::Any);
+        let Some(told) = ask(&stranger, self.relay, self.relay, None).await? else {
+            return Ok(Hairpin::default());
+        };
+        node.lock().await.send_from_port(told.seen, &answer(&[0; 12]), Length::Any);
         let back = comes(&stranger, self.outside, invited).await?;
         Ok(Hairpin { back: Some(back), open: back.then_some(false) })
     }
@@ -113,28 +108,6 @@ async fn comes(
 /// What looks like an answer of STUN goes beside WireGuard's messages.
 fn answer(transaction: &Transaction) -> Vec<u8> {
     [&BINDING_SUCCESS[..], &[0, 0], &COOKIE, transaction].concat()
-}
-
-/// Where a relay sees the stranger.
-async fn ask(stranger: &UdpSocket, relay: SocketAddr) -> std::io::Result<Option<SocketAddr>> {
-    let transaction = [7; 12];
-    let mut buffer = [0; 256];
-    for _ in 0..TIMES {
-        stranger.send_to(&stun::request(&transaction), relay).await?;
-        let answered = async {
-            loop {
-                let (len, from) = stranger.recv_from(&mut buffer).await?;
-                let seen = stun::answer(&buffer[..len], &transaction);
-                if from == relay && seen.is_some() {
-                    return Ok::<_, std::io::Error>(seen);
-                }
-            }
-        };
-        if let Ok(seen) = timeout(ANSWER / TIMES, answered).await {
-            return seen;
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

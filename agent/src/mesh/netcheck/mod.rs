@@ -1,5 +1,7 @@
 //! What is known of the host's network, and what is found out when somebody asks.
 
+mod ask;
+mod behaviour;
 mod hairpin;
 mod portal;
 
@@ -13,6 +15,7 @@ use super::mapping::MappingReport;
 use super::reflexive::STUN_PORT;
 use super::whereabouts::Whereabouts;
 use crate::wg::SharedNode;
+use behaviour::{Behaviour, Dependence};
 pub(super) use hairpin::Awaited;
 use hairpin::{Check, Hairpin};
 use portal::Portal;
@@ -26,8 +29,12 @@ pub(crate) struct NetReport {
     pub(crate) v6: bool,
     /// `none`, `easy` (one port for all), `hard` (another for each destination) or `unknown`.
     pub(crate) nat: String,
-    /// Whether the NAT lets in who was never sent to: `none` (no NAT), `open`, `closed`, or `unknown`,
-    /// without the way back.
+    /// For whom the NAT has another port outside, in the words of RFC 5780: `none` (no NAT),
+    /// `endpoint-independent`, `address-dependent`, `address-and-port-dependent` or `unknown`.
+    #[serde(default)]
+    pub(crate) nat_mapping: String,
+    /// Whom the NAT lets in, in the same words; `closed` if it is known only that there are some whom it
+    /// does not. Unknown without a relay that has a second address, and without the way back.
     #[serde(default)]
     pub(crate) filtering: String,
     /// Whether the router brings back what is sent to this node's address outside: `yes`, `no`, `unknown`
@@ -97,12 +104,49 @@ impl NetReport {
             ..Self::default()
         }
     }
+
+    /// Says what the router does, by what was found out.
+    fn judge(&mut self, hairpin: Hairpin, behaviour: Behaviour) {
+        let no_nat = self.nat == "none";
+        // Several relays may have shown it already.
+        if self.nat == "unknown"
+            && let Some(mapping) = behaviour.mapping
+        {
+            self.nat = if mapping == Dependence::Nothing { "easy" } else { "hard" }.to_owned();
+        }
+        self.nat_mapping = match behaviour.mapping {
+            _ if no_nat => "none",
+            Some(mapping) => mapping.name(),
+            None if self.nat == "easy" => Dependence::Nothing.name(),
+            None => "unknown",
+        }
+        .to_owned();
+        self.hairpin = match hairpin.back {
+            _ if no_nat => "unneeded",
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "unknown",
+        }
+        .to_owned();
+        self.filtering = match (behaviour.filtering, hairpin.open) {
+            _ if no_nat => "none",
+            (Some(filtering), _) => filtering.name(),
+            // A mapping lets everybody in; that says nothing of the rest.
+            _ if self.mapping.external.is_some() => "unknown",
+            (None, Some(true)) => Dependence::Nothing.name(),
+            (None, Some(false)) => "closed",
+            (None, None) => "unknown",
+        }
+        .to_owned();
+    }
 }
 
 /// What is to be found out.
 pub(super) struct Checks {
     report: NetReport,
     hairpin: Option<Check>,
+    /// A relay with a second address.
+    two_addresses: Option<SocketAddr>,
     /// Why the control plane is not there, if it is not.
     away: Option<String>,
     /// Its host.
@@ -110,13 +154,14 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// Beside what is known; `away` says why the control plane is not there, if it is not, and `control` is
-    /// its host.
+    /// Beside what is known; `away` says why the control plane is not there, if it is not, `control` is
+    /// its host, and `two_addresses` a relay that has them.
     pub(super) fn new(
         report: NetReport,
         netmap: Option<&Netmap>,
         away: Option<String>,
         control: Option<String>,
+        two_addresses: Option<SocketAddr>,
         awaited: &mut Awaited,
     ) -> Self {
         let seen = report.seen.iter().copied().find(SocketAddr::is_ipv4);
@@ -128,16 +173,24 @@ impl Checks {
         let relay = relay.map(|relay| SocketAddr::from((relay, STUN_PORT)));
         let hairpin =
             outside.zip(relay).map(|(outside, relay)| Check::new(outside, relay, awaited));
-        Self { report, hairpin, away, control }
+        // Without a NAT there is nothing to find out.
+        let two_addresses = two_addresses.filter(|_| report.nat != "none");
+        Self { report, hairpin, two_addresses, away, control }
     }
 
     /// Finds it out: some seconds.
     pub(super) async fn run(self, node: SharedNode) -> NetReport {
-        let Self { mut report, hairpin, away, control } = self;
+        let Self { mut report, hairpin, two_addresses, away, control } = self;
         let hairpin = async {
             match hairpin {
                 Some(check) => check.run(node).await,
                 None => Hairpin::default(),
+            }
+        };
+        let behaviour = async {
+            match two_addresses {
+                Some(server) => behaviour::find(server).await,
+                None => Behaviour::default(),
             }
         };
         let portal = async {
@@ -147,24 +200,8 @@ impl Checks {
                 (Some(_), None) => Portal::Unknown,
             }
         };
-        let (hairpin, portal) = tokio::join!(hairpin, portal);
-        let no_nat = report.nat == "none";
-        report.hairpin = match hairpin.back {
-            _ if no_nat => "unneeded",
-            Some(true) => "yes",
-            Some(false) => "no",
-            None => "unknown",
-        }
-        .to_owned();
-        report.filtering = match hairpin.open {
-            _ if no_nat => "none",
-            // A mapping lets everybody in; that says nothing of the rest.
-            _ if report.mapping.external.is_some() => "unknown",
-            Some(true) => "open",
-            Some(false) => "closed",
-            None => "unknown",
-        }
-        .to_owned();
+        let (hairpin, behaviour, portal) = tokio::join!(hairpin, behaviour, portal);
+        report.judge(hairpin, behaviour);
         report.control = away.unwrap_or_else(|| "connected".to_owned());
         (report.captive_portal, report.portal_url) = match portal {
             Portal::No => ("no".to_owned(), None),

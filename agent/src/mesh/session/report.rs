@@ -77,7 +77,8 @@ impl Mesh {
         };
         let control = client(self.keys.settings()).ok();
         let host = control.and_then(|control| control.server().map(|(host, _)| host.to_owned()));
-        let checks = Checks::new(report, netmap, away, host, &mut self.awaited);
+        let two_addresses = self.whereabouts.with_second(clock::now());
+        let checks = Checks::new(report, netmap, away, host, two_addresses, &mut self.awaited);
         let node = self.node.clone();
         // Who has asked may be gone.
         tokio::spawn(async move { reply.send(checks.run(node).await) });

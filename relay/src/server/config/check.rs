@@ -240,6 +240,8 @@ impl Options {
         self.at_least("queue-age", age.as_millis(), 1)?;
         self.at_least("lane-lifetime", self.lane_lifetime.unwrap_or(30), 5)?;
         self.at_least("idle", self.idle.unwrap_or(45), 10)?;
+        let lane_addresses = self.lane_addresses()?;
+        let stun = self.stun(&lane_addresses)?;
         Ok(Settings {
             members: None,
             clients: self.at_least("clients", self.clients.unwrap_or(default.clients), 1)?,
@@ -252,7 +254,8 @@ impl Options {
             network_rate: self.network_rate.or(default.network_rate),
             lanes,
             client_lanes: self.client_lanes.unwrap_or(default.client_lanes),
-            lane_addresses: self.lane_addresses()?,
+            lane_addresses,
+            stun,
             lane_lifetime: seconds(self.lane_lifetime, default.lane_lifetime),
             queue_age: age,
             queue_bytes,

@@ -82,18 +82,6 @@ impl Hub {
         }
     }
 
-    fn stun(&mut self, datagram: &[u8], arrival: &Arrival) {
-        let Arrival { from: to, local: via, .. } = *arrival;
-        match self.stun.answer(datagram, to, self.now.at) {
-            Ok(answer) => {
-                self.lanes.stun_answers += 1;
-                let bytes = answer.bytes();
-                self.depart(&Departure { to, via, ecn: None, segment: bytes.len(), bytes });
-            }
-            Err(reason) => self.lanes.drop(reason, 1),
-        }
-    }
-
     /// Gives data to the connection of the node at the other end.
     fn up(&mut self, lane: LaneId, batch: &[u8], stride: usize) {
         // Not more than is used: it may wait for long.

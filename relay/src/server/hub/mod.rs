@@ -7,6 +7,7 @@ mod kernel;
 mod lanes;
 mod mesh;
 mod outbox;
+mod stun;
 
 use std::collections::HashMap;
 use std::io;
@@ -26,6 +27,7 @@ use super::hub_handle::{Bell, HubHandle, Join, ToConnection, ToHub};
 use super::kernel_switch::KernelSwitch;
 use super::line::LineSender;
 use super::mesh::ToLine;
+use super::stun_sockets::{self, StunSockets};
 use super::udp::{Departure, Received, Udp};
 use super::xdp::XdpStatus;
 use crate::core::{
@@ -44,6 +46,8 @@ struct Hub {
     stun: Stun,
     lanes: Counters,
     udp: Option<Udp>,
+    lane_port: u16,
+    stun_sockets: StunSockets,
     outbox: Outbox,
     inbox: mpsc::Receiver<ToHub>,
     bell: Arc<Bell>,
@@ -54,10 +58,22 @@ struct Hub {
     ended: bool,
 }
 
+/// The sockets that are the hub's.
+pub(super) struct Ports {
+    pub(super) lanes: Option<Udp>,
+    pub(super) stun: StunSockets,
+}
+
+/// Those that have something.
+struct Ready {
+    lanes: bool,
+    stun: bool,
+}
+
 /// Starts the hub's thread. Must be called within a tokio runtime.
 pub(super) fn start(
     settings: Settings,
-    udp: Option<Udp>,
+    ports: Ports,
     kernel: Option<KernelSwitch>,
     xdp: XdpStatus,
 ) -> Result<HubHandle> {
@@ -70,14 +86,19 @@ pub(super) fn start(
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)
         .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
     let now = clock();
+    let Ports { lanes: udp, stun: stun_sockets } = ports;
+    let lane_port = udp.as_ref().map(Udp::local_address).transpose()?.map_or(0, |at| at.port());
+    let pairs = settings.stun.clone();
     let hub = Hub {
         relay: Relay::new(settings, &seed, now.at),
         switch: Switch::new(now.at),
         kernel,
         xdp,
-        stun: Stun::new(now.at),
+        stun: Stun::new(pairs, now.at),
         lanes: Counters::default(),
         udp,
+        lane_port,
+        stun_sockets,
         outbox: Outbox::default(),
         inbox,
         bell,
@@ -104,10 +125,13 @@ impl Hub {
     fn run(mut self) -> io::Result<()> {
         let mut received = Received::new();
         while !self.ended {
-            let datagrams = self.wait()?;
+            let ready = self.wait()?;
             self.now = clock();
-            if datagrams {
+            if ready.lanes {
                 self.receive(&mut received);
+            }
+            if ready.stun {
+                self.receive_stun(&mut received);
             }
             self.obey();
             self.flush();
@@ -121,8 +145,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Waits until there is something to do; says whether the port has something.
-    fn wait(&mut self) -> io::Result<bool> {
+    /// Waits until there is something to do; says which ports have something.
+    fn wait(&mut self) -> io::Result<Ready> {
         self.bell.sleeping.store(true, Ordering::SeqCst);
         let due = self.relay.poll_timeout();
         // A message that came before the flag was set rang no bell.
@@ -136,26 +160,34 @@ impl Hub {
             tv_nsec: left.subsec_nanos().into(),
         });
         let bell = &self.bell.file;
-        let mut fds = [
-            PollFd::new(bell, PollFlags::IN),
+        let second = self.stun_sockets.all();
+        let mut all: [_; 2 + stun_sockets::MOST] = std::array::from_fn(|place| {
+            let port = match place {
+                0 => None,
+                1 => self.udp.as_ref(),
+                _ => second.get(place - 2).map(|(_, udp)| udp),
+            };
             // Without a port the bell is watched twice, which does no harm.
-            self.udp.as_ref().map_or_else(
+            port.map_or_else(
                 || PollFd::new(bell, PollFlags::IN),
                 |udp| PollFd::from_borrowed_fd(udp.as_fd(), PollFlags::IN),
-            ),
-        ];
-        match poll(&mut fds, timeout.as_ref()) {
+            )
+        });
+        let fds = &mut all[..2 + second.len()];
+        match poll(fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let [rung, datagrams] = fds.map(|fd| !fd.revents().is_empty());
+        let has = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let (rung, lanes) = (has(&fds[0]), has(&fds[1]) && self.udp.is_some());
+        let ready = Ready { lanes, stun: fds[2..].iter().any(has) };
         self.bell.sleeping.store(false, Ordering::SeqCst);
         if rung {
             let mut count = [0; 8];
             // Nothing to read means that an earlier round has seen it.
             let _ = rustix::io::read(&self.bell.file, &mut count);
         }
-        Ok(datagrams && self.udp.is_some())
+        Ok(ready)
     }
 
     /// Takes what connections and operators say.

@@ -104,7 +104,7 @@ mod tests {
 
     /// Several to each destination's own socket; one of them cannot be sent.
     fn all_but_one_arrive(listen: &str, at: &str, via: Option<IpAddr>) {
-        let udp = Udp::open(listen.parse().unwrap()).unwrap();
+        let udp = Udp::open(listen.parse().unwrap(), "lanes").unwrap();
         let receivers: Vec<_> = (0..40).map(|_| UdpSocket::bind(at).unwrap()).collect();
         let bytes: Vec<_> = (0..40_u8).map(|n| vec![n; 100 + usize::from(n)]).collect();
         let good = receivers.iter().zip(&bytes).map(|(receiver, bytes)| Departure {
