@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::admission::{Client, Door};
 use super::datagrams;
-use super::hub_handle::{HubHandle, ToHub};
+use super::hub::{HubHandle, ToHub};
 use super::quic_runtime::QuicRuntime;
 use super::stream::read_frames;
 use super::tls::Identity;

@@ -13,7 +13,7 @@ use super::greet::Greeted;
 use super::{LinkUp, Shared, ToLine, ToMesh};
 use crate::core::{Delivery, LinkId, ToLink, Transit};
 use crate::server::datagrams;
-use crate::server::hub_handle::{HubHandle, ToHub};
+use crate::server::hub::{HubHandle, ToHub};
 use crate::server::stream::{take, write_all};
 
 /// What one read of a stream may bring.

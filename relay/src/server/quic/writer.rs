@@ -12,7 +12,7 @@ use proto::relay::{Batch, DATA_HEADER_LEN, RelayFrame};
 use quinn::{Connection, SendDatagramError, SendStream};
 
 use crate::core::{ClientId, Delivery, Packet, Queued as _, UNSAID};
-use crate::server::hub_handle::{HubHandle, ToConnection, ToHub};
+use crate::server::hub::{HubHandle, ToConnection, ToHub};
 use crate::server::line::LineReceiver;
 use crate::server::stream::{frame_into, write_all};
 
