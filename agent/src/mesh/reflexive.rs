@@ -241,9 +241,9 @@ mod tests {
     fn the_second_address_of_a_relay_alone_shows_a_hard_nat() {
         let mut reflexive = Reflexive::new(NOW);
         let regions = [region(1), region(2)];
-        let ask = |reflexive: &mut Reflexive, round: u32| {
+        let ask = |reflexive: &mut Reflexive, round: u8| {
             let questions =
-                reflexive.questions(&regions, || [round as u8; 12], NOW + EVERY * round);
+                reflexive.questions(&regions, || [round; 12], NOW + EVERY * u32::from(round));
             questions.into_iter().map(|(to, _)| to).collect::<Vec<_>>()
         };
         see(&mut reflexive, 1, 7000, Some([192, 0, 2, 9]));

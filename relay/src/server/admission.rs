@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::config::Config;
-use super::hub_handle::{HubHandle, Join, ToHub};
+use super::hub::{HubHandle, Join, ToHub};
 use super::line::{LineReceiver, line};
 use super::sources::{Place, Sources};
 use crate::core::{Admitted, ClientId, ControlKeys, Way, admit};

@@ -12,7 +12,7 @@ use proto::control::RevocationFrame;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-use super::hub_handle::{Ended, HubHandle, ToHub};
+use super::hub::{Ended, HubHandle, ToHub};
 
 /// How long to wait before the control plane is asked again, at first and at most.
 const AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];

@@ -11,7 +11,7 @@ use rtnetlink::packet_route::route::RouteAttribute;
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
 use tokio::task::JoinHandle;
 
-use super::hub_handle::{HubHandle, ToHub};
+use super::hub::{HubHandle, ToHub};
 
 /// An interface of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::hub_handle::ToConnection;
+use super::hub::ToConnection;
 
 /// Room for messages that a silent client keeps.
 const KEPT: usize = 4;

@@ -14,7 +14,7 @@ use proto::relay::Refusal;
 use serde_json::json;
 
 use super::admission::Turned;
-use super::hub_handle::Report;
+use super::hub::Report;
 
 /// Everything, at one moment.
 pub(super) struct Snapshot {

@@ -10,7 +10,6 @@ mod config;
 mod control;
 mod datagrams;
 mod hub;
-mod hub_handle;
 mod interfaces;
 mod io_limits;
 mod kernel_switch;
@@ -48,7 +47,7 @@ pub use xdp::XdpChoice;
 
 use admission::Door;
 use control::ControlLine;
-use hub_handle::HubHandle;
+use hub::HubHandle;
 use interfaces::Netlink;
 use kernel_switch::KernelSwitch;
 use stun_sockets::StunSockets;
@@ -181,7 +180,7 @@ impl Server {
     /// Serves these nodes from now on, and nobody else.
     pub async fn serve_only(&self, members: Members) {
         // One that has ended serves nobody.
-        let _ = self.hub.tell(hub_handle::ToHub::Serve(Box::new(members))).await;
+        let _ = self.hub.tell(hub::ToHub::Serve(Box::new(members))).await;
     }
 
     /// Waits until the relay has ended, because an operator has told it to.

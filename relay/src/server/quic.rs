@@ -18,16 +18,18 @@ use tokio::time::timeout;
 
 use super::admission::{Client, Door};
 use super::datagrams;
-use super::hub_handle::{HubHandle, ToHub};
+use super::hub::{HubHandle, ToHub};
 use super::quic_runtime::QuicRuntime;
 use super::stream::read_frames;
 use super::tls::Identity;
 use super::udp_socket;
 use crate::core::{ClientId, Way};
-use writer::{DATAGRAMS, Writer};
+use writer::Writer;
 
 /// What one client may have on its way to us in streams, and in datagrams.
 const WINDOW: u32 = 256 << 10;
+/// Room for datagrams that quinn has not sent yet: a slow path's worth.
+const DATAGRAMS: usize = 32 << 10;
 /// QUIC finds a dead path by itself after this.
 const SILENCE: Duration = Duration::from_secs(60);
 /// One frame with its length, the longest there is.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::admission::{Binding, Door};
-use super::hub_handle::ToHub;
+use super::hub::ToHub;
 use crate::core::{ClientId, Delivery};
 
 /// What one read may bring of one who says little, and of one who says much.

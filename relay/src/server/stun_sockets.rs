@@ -24,10 +24,13 @@ impl StunSockets {
             if everywhere || at == lanes {
                 continue;
             }
-            let socket = Udp::open(at, "stun-other").context(
-                "STUN needs a second address of this host's own, free at the ports of both, and so \
-                 is the one of lanes to be",
-            )?;
+            let socket = Udp::open(at, "stun-other").with_context(|| {
+                format!(
+                    "`stun-other` needs {} to be an address of this host, and its port {} to be free",
+                    at.ip(),
+                    at.port()
+                )
+            })?;
             sockets.push((at, socket));
         }
         Ok(Self(sockets))
@@ -40,5 +43,19 @@ impl StunSockets {
     /// The one that is bound to this address.
     pub(super) fn at(&self, address: SocketAddr) -> Option<&Udp> {
         self.0.iter().find(|(at, _)| *at == address).map(|(_, socket)| socket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_not_the_hosts_is_named() {
+        let [lanes, other] = ["127.0.0.1:40001", "192.0.2.77:0"].map(|at| at.parse().unwrap());
+        let pair = StunPair::new(lanes, other).unwrap();
+        let error = format!("{:#}", StunSockets::open(&[pair], lanes).err().unwrap());
+        assert!(error.contains("needs 192.0.2.77 to be an address of this host"), "{error}");
+        assert!(error.contains("listening on 192.0.2.77:40001 (`stun-other`)"), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::admission::{Client, Door};
-use super::hub_handle::{ToConnection, ToHub};
+use super::hub::{ToConnection, ToHub};
 use super::line::LineReceiver;
 use super::stream::{frame_into, read_frames, write_all};
 use crate::core::{UNSAID, Way};

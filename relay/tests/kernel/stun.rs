@@ -81,7 +81,7 @@ fn a_client_without_a_nat_finds_none_by_both_families() {
 fn an_answer_comes_from_each_of_four_addresses() {
     for flags in [&[][..], &["--xdp", "off"]] {
         let relay = with_second("relay-stun-four", flags);
-        for family in 0..2 {
+        for family in [0, 1] {
             let ips = [RELAYS[0][family], RELAYS[1][family]];
             let ports = [LANES, SECOND_PORT];
             let socket = asker(&relay, family);
@@ -118,7 +118,7 @@ fn what_is_not_understood_is_refused_and_answers_weigh_little() {
     for (second, relay) in
         [(false, start("relay-stun-420", &[], &[])), (true, with_second("relay-stun-420", &[]))]
     {
-        for family in 0..2 {
+        for family in [0, 1] {
             let (socket, to) = (asker(&relay, family), at(RELAYS[0][family], LANES));
             for (question, unknown) in [(&padded, 0x26), (&port, 0x27), (&change, 3)] {
                 let (answer, from) = asked(&socket, to, question);

@@ -2,7 +2,7 @@
 //! fails.
 
 use super::Hub;
-use crate::server::hub_handle::Report;
+use crate::server::hub::Report;
 use crate::server::interfaces::Interface;
 use crate::server::kernel_switch::{KernelReport, KernelSwitch};
 use crate::server::xdp::reason;

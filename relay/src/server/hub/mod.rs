@@ -1,19 +1,22 @@
-//! The thread that owns the core and the port of lanes.
+//! The core and the port of lanes, with a thread of their own.
 //!
-//! A round: wait; read the clock, once; what the port has, switched at once; what connections say;
-//! what time brings. Nothing here waits for anybody.
+//! A round of the thread: wait; read the clock, once; what the port has, switched at once; what
+//! connections say; what time brings. Between its rounds a connection that has something to say does
+//! that part of a round by itself. Nothing here waits for anybody.
 
+mod handle;
 mod kernel;
 mod lanes;
 mod mesh;
+mod messages;
 mod outbox;
 mod stun;
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd as _;
-use std::sync::Arc;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -23,7 +26,6 @@ use proto::ticket::UnixSeconds;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{mpsc, watch};
 
-use super::hub_handle::{Bell, HubHandle, Join, ToConnection, ToHub};
 use super::kernel_switch::KernelSwitch;
 use super::line::LineSender;
 use super::mesh::ToLine;
@@ -33,12 +35,18 @@ use super::xdp::XdpStatus;
 use crate::core::{
     ClientId, Command, Counters, LinkId, Made, Now, Output, Relay, Settings, Stun, Switch,
 };
+use handle::{Bell, Shared};
 use outbox::Outbox;
 
+pub(super) use handle::{Ended, HubHandle};
+pub(super) use messages::{Join, Report, ToConnection, ToHub};
+
+/// Messages that wait for the hub; who has more to say waits.
+const WAITING: usize = 4096;
 /// Messages of connections in a round, so that lanes have their turn soon.
 const MESSAGES: usize = 256;
 
-struct Hub {
+pub(super) struct Hub {
     relay: Relay,
     switch: Switch,
     kernel: Option<KernelSwitch>,
@@ -50,12 +58,21 @@ struct Hub {
     stun_sockets: StunSockets,
     outbox: Outbox,
     inbox: mpsc::Receiver<ToHub>,
-    bell: Arc<Bell>,
     lines: HashMap<ClientId, LineSender>,
     links: HashMap<LinkId, mpsc::UnboundedSender<ToLine>>,
     out: Output,
     now: Now,
+    /// When its thread wakes by itself.
+    wakes: Option<Instant>,
     ended: bool,
+}
+
+/// The hub's thread.
+struct Thread {
+    hub: Shared,
+    bell: Arc<Bell>,
+    /// The port of lanes and, if there is one, those of STUN alone, to wait for.
+    ports: Vec<OwnedFd>,
 }
 
 /// The sockets that are the hub's.
@@ -64,7 +81,8 @@ pub(super) struct Ports {
     pub(super) stun: StunSockets,
 }
 
-/// Those that have something.
+/// Which of them have something.
+#[derive(Clone, Copy, Default)]
 struct Ready {
     lanes: bool,
     stun: bool,
@@ -81,13 +99,16 @@ pub(super) fn start(
     let (end, ended) = watch::channel(false);
     let (ringer, until) = (bell.clone(), ended.clone());
     tokio::spawn(async move { ringer.ring(until).await });
-    let (handle, inbox) = HubHandle::new(bell.clone(), ended);
+    let (messages, inbox) = mpsc::channel(WAITING);
     let mut seed = [0; 32];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)
         .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
     let now = clock();
     let Ports { lanes: udp, stun: stun_sockets } = ports;
     let lane_port = udp.as_ref().map(Udp::local_address).transpose()?.map_or(0, |at| at.port());
+    let all = udp.iter().chain(stun_sockets.all().iter().map(|(_, socket)| socket));
+    let ports = all.map(|socket| socket.as_fd().try_clone_to_owned()).collect::<io::Result<_>>();
+    let ports = ports.context("waiting for the ports of lanes and STUN")?;
     let pairs = settings.stun.clone();
     let hub = Hub {
         relay: Relay::new(settings, &seed, now.at),
@@ -101,17 +122,20 @@ pub(super) fn start(
         stun_sockets,
         outbox: Outbox::default(),
         inbox,
-        bell,
         lines: HashMap::new(),
         links: HashMap::new(),
         out: Output::default(),
         now,
+        wakes: None,
         ended: false,
     };
+    let hub: Shared = Arc::new(Mutex::new(Some(hub)));
+    let handle = HubHandle::new(hub.clone(), messages, bell.clone(), ended);
+    let thread = Thread { hub, bell, ports };
     std::thread::Builder::new()
         .name("relay-hub".to_owned())
         .spawn(move || {
-            if let Err(error) = hub.run() {
+            if let Err(error) = thread.run() {
                 tracing::error!(%error, "the hub has failed");
             }
             // Whoever waited is gone if nobody hears it.
@@ -121,105 +145,143 @@ pub(super) fn start(
     Ok(handle)
 }
 
-impl Hub {
-    fn run(mut self) -> io::Result<()> {
+impl Thread {
+    fn run(&self) -> io::Result<()> {
         let mut received = Received::new();
-        while !self.ended {
-            let ready = self.wait()?;
-            self.now = clock();
-            if ready.lanes {
-                self.receive(&mut received);
+        let mut ready = Ready::default();
+        loop {
+            let Ok(mut shared) = self.hub.lock() else {
+                return Err(io::Error::other("who spoke with it has panicked"));
+            };
+            let Some(hub) = shared.as_mut() else { return Ok(()) };
+            hub.round(ready, &mut received);
+            if hub.ended {
+                // Its lines and links close, and its port.
+                drop(shared.take());
+                return Ok(());
             }
-            if ready.stun {
-                self.receive_stun(&mut received);
-            }
-            self.obey();
-            self.flush();
-            if self.relay.poll_timeout().is_some_and(|due| due <= self.now.at) {
-                let now = self.now;
-                self.relay.handle_timeout(now, &mut self.out);
-                self.apply();
-                self.flush();
-            }
+            self.bell.sleeping.store(true, Ordering::SeqCst);
+            let left = hub.rest();
+            drop(shared);
+            ready = self.wait(left)?;
         }
-        Ok(())
     }
 
     /// Waits until there is something to do; says which ports have something.
-    fn wait(&mut self) -> io::Result<Ready> {
-        self.bell.sleeping.store(true, Ordering::SeqCst);
-        let due = self.relay.poll_timeout();
-        // A message that came before the flag was set rang no bell.
-        let left = if self.inbox.is_empty() {
-            due.map(|at| at.saturating_duration_since(Instant::now()))
-        } else {
-            Some(Duration::ZERO)
-        };
+    fn wait(&self, left: Option<Duration>) -> io::Result<Ready> {
         let timeout = left.map(|left| Timespec {
             tv_sec: left.as_secs().cast_signed(),
             tv_nsec: left.subsec_nanos().into(),
         });
         let bell = &self.bell.file;
-        let second = self.stun_sockets.all();
         let mut all: [_; 2 + stun_sockets::MOST] = std::array::from_fn(|place| {
-            let port = match place {
-                0 => None,
-                1 => self.udp.as_ref(),
-                _ => second.get(place - 2).map(|(_, udp)| udp),
-            };
-            // Without a port the bell is watched twice, which does no harm.
-            port.map_or_else(
-                || PollFd::new(bell, PollFlags::IN),
-                |udp| PollFd::from_borrowed_fd(udp.as_fd(), PollFlags::IN),
-            )
+            let port = place.checked_sub(1).and_then(|port| self.ports.get(port));
+            PollFd::new(port.unwrap_or(bell), PollFlags::IN)
         });
-        let fds = &mut all[..2 + second.len()];
+        let fds = &mut all[..=self.ports.len()];
         match poll(fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let has = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        let (rung, lanes) = (has(&fds[0]), has(&fds[1]) && self.udp.is_some());
-        let ready = Ready { lanes, stun: fds[2..].iter().any(has) };
+        let mut have = fds.iter().map(|fd| !fd.revents().is_empty());
+        let rung = have.next().unwrap_or(false);
+        let ready = Ready { lanes: have.next().unwrap_or(false), stun: have.any(|has| has) };
         self.bell.sleeping.store(false, Ordering::SeqCst);
         if rung {
             let mut count = [0; 8];
             // Nothing to read means that an earlier round has seen it.
-            let _ = rustix::io::read(&self.bell.file, &mut count);
+            let _ = rustix::io::read(bell, &mut count);
         }
         Ok(ready)
+    }
+}
+
+impl Hub {
+    fn round(&mut self, ready: Ready, received: &mut Received) {
+        self.now = clock();
+        if ready.lanes {
+            self.receive(received);
+        }
+        if ready.stun {
+            self.receive_stun(received);
+        }
+        self.obey();
+        self.flush();
+        if self.relay.poll_timeout().is_some_and(|due| due <= self.now.at) {
+            let now = self.now;
+            self.relay.handle_timeout(now, &mut self.out);
+            self.apply();
+            self.flush();
+        }
+    }
+
+    /// How long its thread may rest; for ever, if there is nothing that time brings.
+    fn rest(&mut self) -> Option<Duration> {
+        // A message that came before the flag was set rang no bell.
+        if !self.inbox.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        self.wakes = self.relay.poll_timeout();
+        self.wakes.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Takes a message behind those that wait; gives it back if those are many.
+    fn hear(&mut self, message: ToHub) -> Result<(), ToHub> {
+        self.now = clock();
+        if !self.inbox.is_empty() {
+            self.obey();
+        }
+        let result = if self.inbox.is_empty() {
+            self.take(message);
+            self.apply();
+            Ok(())
+        } else {
+            Err(message)
+        };
+        self.flush();
+        result
+    }
+
+    /// Whether its thread, which may sleep, has to do something before it wakes by itself.
+    fn wants_its_thread(&self) -> bool {
+        let due = self.relay.poll_timeout();
+        self.ended || due.is_some_and(|due| self.wakes.is_none_or(|wakes| due < wakes))
     }
 
     /// Takes what connections and operators say.
     fn obey(&mut self) {
         for _ in 0..MESSAGES {
             let Ok(message) = self.inbox.try_recv() else { break };
-            let (now, out) = (self.now, &mut self.out);
-            match message {
-                ToHub::Join(join) => self.join(*join),
-                ToHub::Renew(client, admitted) => self.relay.renew(client, &admitted, now, out),
-                ToHub::Frames(client, bytes) => self.frames(client, bytes),
-                ToHub::Datagrams(client, frames) => {
-                    frames.iter().for_each(|frame| self.datagram(client, frame));
-                }
-                ToHub::Written(client, bytes) => self.relay.written(client, bytes, now.at, out),
-                ToHub::Refuse(client, why) => self.relay.refuse(client, why, now.at, out),
-                ToHub::Left(client) => {
-                    self.lines.remove(&client);
-                    self.relay.leave(client, now.at, out);
-                }
-                ToHub::Mesh(message) => self.mesh(message),
-                ToHub::Revoke(frame) => self.relay.revoke(&frame, now.at, out),
-                ToHub::Serve(members) => self.relay.serve_only(*members, now.at, out),
-                ToHub::Report(reply) => {
-                    // Who asked may have gone.
-                    let _ = reply.send(self.report());
-                }
-                ToHub::Interfaces(interfaces) => self.follow(&interfaces),
-                ToHub::Drain(within) => self.relay.drain(within, now.at, out),
-            }
+            self.take(message);
         }
         self.apply();
+    }
+
+    fn take(&mut self, message: ToHub) {
+        let (now, out) = (self.now, &mut self.out);
+        match message {
+            ToHub::Join(join) => self.join(*join),
+            ToHub::Renew(client, admitted) => self.relay.renew(client, &admitted, now, out),
+            ToHub::Frames(client, bytes) => self.frames(client, bytes),
+            ToHub::Datagrams(client, frames) => {
+                frames.iter().for_each(|frame| self.datagram(client, frame));
+            }
+            ToHub::Written(client, bytes) => self.relay.written(client, bytes, now.at, out),
+            ToHub::Refuse(client, why) => self.relay.refuse(client, why, now.at, out),
+            ToHub::Left(client) => {
+                self.lines.remove(&client);
+                self.relay.leave(client, now.at, out);
+            }
+            ToHub::Mesh(message) => self.mesh(message),
+            ToHub::Revoke(frame) => self.relay.revoke(&frame, now.at, out),
+            ToHub::Serve(members) => self.relay.serve_only(*members, now.at, out),
+            ToHub::Report(reply) => {
+                // Who asked may have gone.
+                let _ = reply.send(self.report());
+            }
+            ToHub::Interfaces(interfaces) => self.follow(&interfaces),
+            ToHub::Drain(within) => self.relay.drain(within, now.at, out),
+        }
     }
 
     fn join(&mut self, join: Join) {

@@ -1,19 +1,19 @@
 //! A link that is up: a stream for news, datagrams for packets and beats, and a stream of its own for
 //! packets that are too long for a datagram of the path.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use proto::mesh::{MESH_DATA_HEADER_LEN, MeshFrame};
 use proto::relay::{Batch, Framing, finish_frame, split_frame, start_frame};
-use quinn::{Connection, SendDatagramError, SendStream, VarInt};
+use quinn::{Connection, SendStream, VarInt};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::greet::Greeted;
 use super::{LinkUp, Shared, ToLine, ToMesh};
-use crate::core::{Delivery, LinkId, ToLink, Transit};
-use crate::server::datagrams;
-use crate::server::hub_handle::{HubHandle, ToHub};
+use crate::core::{Delivery, LinkId, Packet, Queued as _, Transit};
+use crate::server::datagrams::{self, Carried, Packets, write_long};
+use crate::server::hub::{HubHandle, ToHub};
 use crate::server::stream::{take, write_all};
 
 /// What one read of a stream may bring.
@@ -102,34 +102,35 @@ async fn write_deliveries(
     id: LinkId,
     hub: &HubHandle,
 ) {
+    let mut packets = Packets::new(connection);
     let mut written = 0;
-    let mut long = JoinSet::new();
-    while let Some(ToLine::Deliver(delivery)) = given.recv().await {
-        let cost = delivery.cost();
-        match *delivery {
-            Delivery::Control(frame @ (MeshFrame::Beat(_) | MeshFrame::BeatBack(_))) => {
-                let mut bytes = Vec::new();
-                frame.write(&mut bytes);
-                // One that is lost is missed like any other; a connection that is gone is read so too.
-                let _ = connection.send_datagram(bytes.into());
-                written += cost;
-            }
-            Delivery::Control(frame) => {
-                if !write_all(news, &framed(&frame)).await {
-                    return;
+    loop {
+        let over = tokio::select! {
+            biased;
+            message = given.recv() => match message {
+                Some(ToLine::Deliver(delivery)) => {
+                    let cost = delivery.cost();
+                    match *delivery {
+                        Delivery::Packet(transit) => packets.send(transit).is_err(),
+                        Delivery::Control(frame) => {
+                            written += cost;
+                            !tell(&frame, news, &mut packets).await
+                        }
+                    }
                 }
-                written += cost;
-            }
-            Delivery::Packet(transit) => match send(connection, &transit).await {
-                Sent::All => written += cost,
-                // Bounded by what the core hands over before it is written.
-                Sent::TooLong => {
-                    while long.try_join_next().is_some() {}
-                    long.spawn(write_long(connection.clone(), transit, id, hub.clone()));
-                }
-                Sent::Over => return,
+                Some(ToLine::Close) | None => true,
             },
+            sent = packets.room() => packets.go_on(sent).is_err(),
+        };
+        if over {
+            return;
         }
+        for transit in packets.too_long() {
+            // Bounded by what the core hands over before it is written.
+            let written = ToHub::Mesh(ToMesh::Written(id, transit.cost()));
+            tokio::spawn(write_long(connection.clone(), transit, hub.clone(), written));
+        }
+        written += packets.written();
         // Said once for all that was there.
         if given.is_empty() && written > 0 {
             if hub.tell(ToHub::Mesh(ToMesh::Written(id, written))).await.is_err() {
@@ -140,61 +141,37 @@ async fn write_deliveries(
     }
 }
 
-/// What became of packets.
-enum Sent {
-    All,
-    TooLong,
-    Over,
-}
-
-/// Sends packets as datagrams, as many in each as fit.
-async fn send(connection: &Connection, transit: &Transit) -> Sent {
-    let limit = connection.max_datagram_size().unwrap_or(0).saturating_sub(MESH_DATA_HEADER_LEN);
-    let batch = Batch::new(&transit.packet.payload, transit.packet.segment.into());
-    let Some(batches) = batch.and_then(|batch| batch.within(limit)) else {
-        return Sent::TooLong;
-    };
-    for batch in batches {
-        let mut bytes = Vec::with_capacity(MESH_DATA_HEADER_LEN + batch.bytes().len());
-        packets(transit, batch).write(&mut bytes);
-        match connection.send_datagram_wait(Bytes::from(bytes)).await {
-            // The path has just become narrower: what is lost of one batch is a loss like others.
-            Ok(()) | Err(SendDatagramError::TooLarge) => {}
-            Err(SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled) => {
-                return Sent::TooLong;
-            }
-            Err(SendDatagramError::ConnectionLost(_)) => return Sent::Over,
-        }
-    }
-    Sent::All
-}
-
-async fn write_long(connection: Connection, transit: Transit, id: LinkId, hub: HubHandle) {
-    let cost = ToLink::Packet(transit.clone()).cost();
-    if let Some(batch) = Batch::new(&transit.packet.payload, transit.packet.segment.into())
-        && let Ok(mut stream) = connection.open_uni().await
-        && write_all(&mut stream, &framed(&packets(&transit, batch))).await
-    {
-        // Ends at once: what is written is still delivered.
-        let _ = stream.finish();
-    }
-    // A hub that has ended counts no more.
-    let _ = hub.tell(ToHub::Mesh(ToMesh::Written(id, cost))).await;
-}
-
-const fn packets<'a>(transit: &Transit, batch: Batch<'a>) -> MeshFrame<'a> {
-    MeshFrame::Packets {
-        network: transit.network,
-        from: transit.packet.from,
-        to: transit.to,
-        batch,
-    }
-}
-
-fn framed(frame: &MeshFrame<'_>) -> Vec<u8> {
+/// Writes what is no packet; false if the link is over.
+async fn tell(
+    frame: &MeshFrame<'_>,
+    news: &mut SendStream,
+    packets: &mut Packets<'_, Transit>,
+) -> bool {
     let mut bytes = Vec::new();
+    if let MeshFrame::Beat(_) | MeshFrame::BeatBack(_) = frame {
+        frame.write(&mut bytes);
+        packets.ahead(bytes);
+        return true;
+    }
     let start = start_frame(&mut bytes);
     frame.write(&mut bytes);
     finish_frame(&mut bytes, start);
-    bytes
+    write_all(news, &bytes).await
+}
+
+impl Carried for Transit {
+    const HEADER: usize = MESH_DATA_HEADER_LEN;
+
+    fn packet(&self) -> &Packet {
+        &self.packet
+    }
+
+    fn packet_mut(&mut self) -> &mut Packet {
+        &mut self.packet
+    }
+
+    fn write(&self, batch: Batch<'_>, bytes: &mut Vec<u8>) {
+        let Self { network, to, packet: Packet { from, .. } } = *self;
+        MeshFrame::Packets { network, from, to, batch }.write(bytes);
+    }
 }

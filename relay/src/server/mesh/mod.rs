@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 pub use key::make_key;
 
-use super::hub_handle::{HubHandle, ToHub};
+use super::hub::{HubHandle, ToHub};
 use crate::core::{LinkId, Region, ToLink};
 use region::Members;
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::ToMesh;
 use crate::core::Region;
-use crate::server::hub_handle::{HubHandle, ToHub};
+use crate::server::hub::{HubHandle, ToHub};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);

@@ -16,6 +16,8 @@ use crate::server::udp_socket;
 pub(super) const NAME: &str = "mesh.nearwire";
 /// What the other may have on its way to us in a stream, and in datagrams.
 const WINDOW: u32 = 1 << 20;
+/// Room for datagrams that quinn has not sent yet. It cannot be overtaken.
+const DATAGRAMS: usize = 128 << 10;
 /// Streams at once, each with packets that are too long for datagrams.
 const LONG: u32 = 256;
 /// The core finds a dead link long before; this ends what it has let go.
@@ -70,7 +72,7 @@ fn transport() -> Result<TransportConfig> {
         .receive_window(VarInt::from_u32(8 * WINDOW))
         .send_window((8 * WINDOW).into())
         .datagram_receive_buffer_size(Some(WINDOW as usize))
-        .datagram_send_buffer_size(WINDOW as usize)
+        .datagram_send_buffer_size(DATAGRAMS)
         .max_idle_timeout(Some(SILENCE.try_into().context("the idle time of QUIC")?));
     Ok(transport)
 }

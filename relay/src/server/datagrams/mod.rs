@@ -1,8 +1,13 @@
-//! Datagrams of a QUIC connection, those that have come together taken together.
+//! Datagrams of a QUIC connection, both ways: those that have come together are taken together, and
+//! what leaves waits for nothing but room.
+
+mod packets;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use quinn::Connection;
+
+pub(super) use packets::{Carried, Over, Packets, write_long};
 
 /// The hub is told of so many at most at once.
 const TOGETHER: usize = 64;
