@@ -178,7 +178,7 @@ impl Reflexive {
 }
 
 /// Whether a relay here may have this for its second address: a public host's.
-fn may_be_asked(other: SocketAddr, relay: SocketAddr) -> bool {
+pub(super) fn may_be_asked(other: SocketAddr, relay: SocketAddr) -> bool {
     let (IpAddr::V4(ip), IpAddr::V4(first)) = (other.ip(), relay.ip()) else { return false };
     let nobody =
         ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local();

@@ -124,6 +124,15 @@ fn a_relay_with_two_addresses_shows_what_a_nat_does() -> Result<()> {
         let said = node.nearwire(&["netcheck"])?;
         assert!(said.contains(&format!("NAT       {kind} (mapping {mapping})")), "{said}");
         assert!(said.contains(&format!("filtering {filtering}\n")), "{said}");
+        if nat == Nat::Symmetric {
+            // A second address that somebody's firewall mutes shows nothing, and is not taken to.
+            hub.host.run([
+                "nft",
+                "table ip mute { \
+                    chain out { type filter hook output priority 0; udp sport 3479 drop; }; }",
+            ])?;
+            wait_for(&node, &json!({ "nat_mapping": "unknown", "filtering": "unknown" }));
+        }
     }
     Ok(())
 }

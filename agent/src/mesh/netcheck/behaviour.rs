@@ -7,6 +7,7 @@ use proto::stun::{Answer, Change};
 use tokio::net::UdpSocket;
 
 use super::ask::{ask, fresh_socket};
+use crate::mesh::reflexive::may_be_asked;
 
 /// On what it depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,27 +53,30 @@ async fn look(server: SocketAddr) -> std::io::Result<Behaviour> {
     // Before the other addresses are sent to: then they would be let in.
     let filtering = filtering(&socket, server, other).await?;
     let mapping = mapping(&socket, &first, SocketAddr::new(other.ip(), server.port()), other);
-    Ok(Behaviour { filtering: Some(filtering), mapping: mapping.await? })
+    Ok(Behaviour { filtering, mapping: mapping.await? })
 }
 
 /// Whether it shows what this check is to show.
 fn is_second(other: SocketAddr, first: SocketAddr) -> bool {
-    other.is_ipv4() == first.is_ipv4() && other.ip() != first.ip() && other.port() != first.port()
+    may_be_asked(other, first) && other.ip() != first.ip() && other.port() != first.port()
 }
 
 async fn filtering(
     socket: &UdpSocket,
     server: SocketAddr,
     other: SocketAddr,
-) -> std::io::Result<Dependence> {
+) -> std::io::Result<Option<Dependence>> {
     let both = Change { ip: true, port: true };
     if ask(socket, server, other, Some(both)).await?.is_some() {
-        return Ok(Dependence::Nothing);
+        return Ok(Some(Dependence::Nothing));
     }
     let from = SocketAddr::new(server.ip(), other.port());
     let port = Change { ip: false, port: true };
     let came = ask(socket, server, from, Some(port)).await?.is_some();
-    Ok(if came { Dependence::Address } else { Dependence::AddressAndPort })
+    // Silence tells something only of those who answer when they are sent to.
+    let speak = ask(socket, other, other, None).await?.is_some()
+        && (came || ask(socket, from, from, None).await?.is_some());
+    Ok(speak.then_some(if came { Dependence::Address } else { Dependence::AddressAndPort }))
 }
 
 async fn mapping(
