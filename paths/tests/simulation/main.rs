@@ -3,6 +3,7 @@
 //! `NEARWIRE_SEEDS=20000` runs more of them; a seed that fails says so, and belongs in `REGRESSIONS`.
 
 mod nat;
+mod quiet;
 mod world;
 
 use std::net::IpAddr;
@@ -90,6 +91,11 @@ fn told(world: &World) -> String {
 /// Packets that did not arrive, but for those under way.
 fn lost(world: &mut World) -> usize {
     world.run(secs(1), None);
+    missing(world)
+}
+
+/// Packets that did not arrive yet.
+fn missing(world: &World) -> usize {
     let lost = |me: usize| world.hosts[me].sent as usize - world.hosts[1 - me].arrived.len();
     lost(0) + lost(1)
 }
