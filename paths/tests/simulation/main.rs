@@ -2,7 +2,9 @@
 //!
 //! `NEARWIRE_SEEDS=20000` runs more of them; a seed that fails says so, and belongs in `REGRESSIONS`.
 
+mod lanes;
 mod nat;
+mod peer_relays;
 mod quiet;
 mod world;
 
