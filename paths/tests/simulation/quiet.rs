@@ -105,3 +105,19 @@ fn a_quiet_minute_costs_few_pings_where_nats_remember() {
         }
     }
 }
+
+#[test]
+fn a_ping_that_is_lost_by_chance_costs_no_long_pause() {
+    each_seed(10, |seed| {
+        let nat = &[Kind::PortRestricted];
+        let mut world = World::new([1, 2].map(|me| forgetful(me, nat, secs(120))), LINK, seed);
+        world.link.loss = 10;
+        for _ in 0..30 {
+            world.run(secs(2), Some(EVERY));
+            world.run(secs(48), None);
+        }
+        let shortest = pauses(&world).into_iter().flatten().min();
+        assert!(shortest >= Some(secs(6)), "{}", told(&world));
+        assert!(world.hosts.iter().all(|host| host.changes.len() <= 4), "{}", told(&world));
+    });
+}
