@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::matrix::{self, Matrix};
 use crate::steps::{self, Run, Step};
-use crate::{arrows, bad_input, deny, process, sources, test, units, workspace};
+use crate::{arrows, bad_input, demo, deny, process, sources, test, units, workspace};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(clap::Args)]
@@ -71,10 +71,20 @@ const BAD_INPUT: Step = Step {
     work: |_| bad_input::check(),
 };
 
+/// After the tests, for which its programs are built.
+const DEMO: Step = Step {
+    name: "the demo",
+    mend: "run `cargo xtask demo`",
+    work: |_| {
+        let programs = workspace::Metadata::read()?.target_directory.join("debug");
+        demo::run(demo::Args { programs: Some(programs) }).map(|()| None)
+    },
+};
+
 /// The whole list. `cargo xtask test` without a filter runs the same.
 fn list(matrix: Matrix) -> Vec<Step> {
     let mut list = Vec::from(SOURCES);
-    list.extend([test::BUILD, test::QUICK, BAD_INPUT, test::WHOLE_SYSTEM]);
+    list.extend([test::BUILD, test::QUICK, BAD_INPUT, test::WHOLE_SYSTEM, DEMO]);
     list.extend(matrix::steps(matrix));
     list.extend([test::NOTHING_LEFT, DOCUMENTATION]);
     list

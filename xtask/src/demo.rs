@@ -18,7 +18,7 @@ use crate::{packages, workspace};
 pub(crate) struct Args {
     /// Show the programs in this directory instead of building them
     #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
+    pub(crate) programs: Option<PathBuf>,
 }
 
 /// The port that the policy opens, and one that it does not.

@@ -169,3 +169,22 @@ async fn every_step_keeps_what_is_there() {
         store.close().await;
     }
 }
+
+/// As when several instances are started together for the first time.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_start_at_once_make_one_schema_and_one_key() {
+    let begun = async |url: String| {
+        let store = Store::open(&url).await.unwrap();
+        let seal = SealKey::parse(SEAL).unwrap();
+        let secrets = store.secrets(&seal, now()).await.unwrap();
+        store.close().await;
+        secrets.control.at(now()).key.verifying_key()
+    };
+    let database = Database::postgres().await;
+    let starting: Vec<_> = (0..5).map(|_| tokio::spawn(begun(database.url.clone()))).collect();
+    let mut keys = Vec::new();
+    for instance in starting {
+        keys.push(instance.await.unwrap());
+    }
+    assert!(keys.iter().all(|key| *key == keys[0]), "each has a key of its own");
+}

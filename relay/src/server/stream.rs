@@ -28,9 +28,22 @@ pub(super) async fn read_frames(
 ) {
     let mut size = *READ.start();
     loop {
-        // Boxed, so that a silent client keeps no room for it.
-        if !Box::pin(hand_over(&mut held, id, binding, door)).await {
-            return;
+        let (whole, next) = whole(&held);
+        if whole > 0 {
+            let frames = take(&mut held, whole);
+            if door.hub.tell(ToHub::Frames(id, frames)).await.is_err() {
+                return;
+            }
+        }
+        if !matches!(next, Next::Part) {
+            // Boxed, so that a silent client keeps no room for it.
+            if !Box::pin(heed(next, &mut held, id, binding, door)).await {
+                return;
+            }
+            continue;
+        }
+        if held.is_empty() && held.capacity() > 2 * size {
+            held = BytesMut::new();
         }
         held.reserve(size);
         let room = held.capacity() - held.len();
@@ -44,65 +57,71 @@ pub(super) async fn read_frames(
     }
 }
 
-/// Hands over the whole frames; false if the stream is over.
-async fn hand_over(held: &mut BytesMut, id: ClientId, binding: &Binding, door: &Door) -> bool {
+/// What follows the frames that are the hub's.
+enum Next {
+    /// A part of one, or nothing.
+    Part,
+    /// A frame of so many bytes with a new ticket.
+    Proof(Box<Proof>, usize),
+    Malformed,
+}
+
+/// How many bytes at the front are whole frames for the hub, and what follows.
+fn whole(held: &[u8]) -> (usize, Next) {
     let mut whole = 0;
     loop {
         match split_frame(&held[whole..], Framing::Admitted) {
-            Ok(Some((frame, taken))) => {
-                // A new ticket is judged here: it takes longer than the hub has.
-                if let Ok(ClientFrame::Proof(proof)) = ClientFrame::parse(frame) {
-                    if !flush(held, whole, id, door).await {
-                        return false;
-                    }
-                    *held = BytesMut::from(&held[taken..]);
-                    whole = 0;
-                    if !renew(proof, id, binding, door).await {
-                        return false;
-                    }
-                } else {
-                    whole += taken;
-                }
-            }
-            Ok(None) => return flush(held, whole, id, door).await,
-            Err(_) => {
-                // What was whole before it still counts.
-                if flush(held, whole, id, door).await
-                    && door.hub.tell(ToHub::Refuse(id, Refusal::Malformed)).await.is_ok()
-                {
-                    // The connection ends when the refusal is written.
-                    std::future::pending::<()>().await;
-                }
-                return false;
-            }
+            Ok(Some((frame, taken))) => match ClientFrame::parse(frame) {
+                Ok(ClientFrame::Proof(proof)) => return (whole, Next::Proof(proof, taken)),
+                _ => whole += taken,
+            },
+            Ok(None) => return (whole, Next::Part),
+            Err(_) => return (whole, Next::Malformed),
         }
     }
 }
 
-async fn renew(proof: Box<Proof>, id: ClientId, binding: &Binding, door: &Door) -> bool {
-    let told = match door.renew(binding, &proof) {
-        Ok(admitted) => ToHub::Renew(id, Box::new(admitted)),
-        Err(why) => ToHub::Refuse(id, why),
-    };
-    door.hub.tell(told).await.is_ok()
-}
-
-async fn flush(held: &mut BytesMut, whole: usize, id: ClientId, door: &Door) -> bool {
-    if whole == 0 {
-        return true;
+/// Does what is not the hub's to do; false if the stream is over.
+async fn heed(
+    next: Next,
+    held: &mut BytesMut,
+    id: ClientId,
+    binding: &Binding,
+    door: &Door,
+) -> bool {
+    match next {
+        Next::Part => true,
+        Next::Proof(proof, len) => {
+            drop(take(held, len));
+            // Judged here: it takes longer than the hub has.
+            let told = match door.renew(binding, &proof) {
+                Ok(admitted) => ToHub::Renew(id, Box::new(admitted)),
+                Err(why) => ToHub::Refuse(id, why),
+            };
+            door.hub.tell(told).await.is_ok()
+        }
+        Next::Malformed => {
+            if door.hub.tell(ToHub::Refuse(id, Refusal::Malformed)).await.is_ok() {
+                // The connection ends when the refusal is written.
+                std::future::pending::<()>().await;
+            }
+            false
+        }
     }
-    let frames = take(held, whole);
-    door.hub.tell(ToHub::Frames(id, frames)).await.is_ok()
 }
 
 /// Takes the first bytes, in memory that is at most a third larger than they: packets among them may
 /// wait for long. What stays begins its memory, so that its capacity is the whole of it.
 pub(super) fn take(held: &mut BytesMut, len: usize) -> Bytes {
+    if held.capacity() > len + len / 3 {
+        let taken = Bytes::copy_from_slice(&held[..len]);
+        // The memory is used again.
+        held.copy_within(len.., 0);
+        held.truncate(held.len() - len);
+        return taken;
+    }
     let rest = BytesMut::from(&held[len..]);
     let mut taken = std::mem::replace(held, rest);
-    if taken.capacity() > len + len / 3 {
-        return Bytes::copy_from_slice(&taken[..len]);
-    }
     taken.truncate(len);
     taken.freeze()
 }

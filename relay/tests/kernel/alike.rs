@@ -99,7 +99,7 @@ async fn outcome(relay: &Machine, v6: [bool; 2], seed: u64) -> Outcome {
     // What was passed up may be behind what was not: until nothing changes any more.
     let mut last = counted();
     loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let now = counted();
         if now == last {
             let answers = [answers(&a.socket), answers(&other)];

@@ -135,6 +135,36 @@ async fn batches_stay_batches() {
     assert_eq!(a.packets().await, (c.key, sent, 100));
 }
 
+/// Whoever speaks with the hub does its work while it sleeps, and leaves it messages while it works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn packets_of_many_who_speak_at_once_keep_their_order() {
+    const TOGETHER: u32 = 8;
+    let scene = Scene::new().await;
+    let mut pairs = tokio::task::JoinSet::new();
+    for node in (1..13).step_by(2) {
+        let ways = if node % 4 == 1 { [Way::Tls; 2] } else { [Way::Tls, Way::Quic] };
+        let mut a = Client::new(&scene, ways[0], holder(1, node)).await;
+        let mut b = Client::new(&scene, ways[1], holder(1, node + 1)).await;
+        pairs.spawn(async move {
+            for first in (0..400 * TOGETHER).step_by(TOGETHER as usize) {
+                for number in first..first + TOGETHER {
+                    a.send(b.key, &number.to_be_bytes(), 4).await;
+                }
+                let mut next = first;
+                while next < first + TOGETHER {
+                    for number in b.packets().await.1.chunks(4) {
+                        assert_eq!(number, next.to_be_bytes());
+                        next += 1;
+                    }
+                }
+            }
+        });
+    }
+    while let Some(ended) = pairs.join_next().await {
+        ended.expect("all came in their order");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_long_for_a_datagram_goes_by_a_stream() {
     let scene = Scene::new().await;

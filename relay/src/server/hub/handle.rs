@@ -94,15 +94,16 @@ impl HubHandle {
         }
     }
 
-    /// Has the hub do what there is to do here and now, unless it is busy: to wake its thread for one
-    /// message costs more than most messages do. What finds no room among those that wait is given
-    /// back, on its way.
+    /// Has the hub do what there is to do here and now, if its thread sleeps: to wake it for one message
+    /// costs more than most messages do. An awake one is left to its work, of which lanes are a part.
+    /// What finds no room among those that wait is given back, on its way.
     fn say(
         &self,
         message: ToHub,
     ) -> Result<Option<Pin<Box<impl Future<Output = Sent> + Send + use<'_>>>>, Ended> {
+        let asleep = self.bell.sleeping.load(Ordering::SeqCst);
         let message = match self.hub.try_lock() {
-            Ok(mut hub) => match hub.as_mut().ok_or(Ended)?.hear(message) {
+            Ok(mut hub) if asleep => match hub.as_mut().ok_or(Ended)?.hear(message) {
                 Ok(()) => {
                     let wakes = hub.as_ref().is_some_and(Hub::wants_its_thread);
                     drop(hub);
@@ -113,7 +114,7 @@ impl HubHandle {
                 }
                 Err(message) => message,
             },
-            Err(TryLockError::WouldBlock) => message,
+            Ok(_) | Err(TryLockError::WouldBlock) => message,
             Err(TryLockError::Poisoned(_)) => return Err(Ended),
         };
         match self.messages.try_send(message) {
