@@ -23,6 +23,8 @@ const PROOF: u32 = 3;
 pub enum Fault {
     /// Pings are not answered any more.
     Died,
+    /// The same, since it was quiet: a NAT may have forgotten it.
+    Lapsed,
     /// Packets are lost.
     Lossy,
     /// Pings pass, the tunnel's packets do not.
@@ -44,6 +46,8 @@ pub struct Evidence {
     pub answered: u32,
     /// Pings since the last pong.
     pub unanswered: u32,
+    /// When the first of them left.
+    waits: Option<Timestamp>,
     /// Pongs since the last ping that was given up.
     streak: u32,
     /// How the last pings ended, a bit for each: lost or not.
@@ -57,9 +61,10 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    pub(crate) const fn asked(&mut self) {
+    pub(crate) fn asked(&mut self, now: Timestamp) {
         self.asked = self.asked.saturating_add(1);
         self.unanswered = self.unanswered.saturating_add(1);
+        self.waits.get_or_insert(now);
     }
 
     /// A pong came, to a ping of when it was in use, or not.
@@ -67,7 +72,7 @@ impl Evidence {
         self.rtt = Some(self.rtt.map_or(time, |rtt| (rtt * 7 + time) / 8));
         self.heard = Some(now);
         self.answered = self.answered.saturating_add(1);
-        self.unanswered = 0;
+        (self.unanswered, self.waits) = (0, None);
         self.streak = self.streak.saturating_add(1);
         self.settle(false, used);
     }
@@ -103,6 +108,12 @@ impl Evidence {
         self.heard.is_some_and(|at| now - at <= within)
     }
 
+    /// Whether an answer is waited for longer than this.
+    #[must_use]
+    pub fn waits(&self, longer: Duration, now: Timestamp) -> bool {
+        self.waits.is_some_and(|since| now - since > longer)
+    }
+
     /// Whether its pongs are enough for it to be used.
     #[must_use]
     pub const fn is_proven(&self) -> bool {
@@ -111,8 +122,8 @@ impl Evidence {
 
     /// It was left for this.
     pub(crate) fn blame(&mut self, fault: Fault, now: Timestamp) {
-        // Nothing was wrong with a way whose end has moved.
-        if fault != Fault::Moved {
+        // Nothing was wrong with a way whose end has moved, or that was not kept open.
+        if !matches!(fault, Fault::Moved | Fault::Lapsed) {
             self.bar(fault, now);
         }
         self.fault = Some((fault, now));
@@ -137,6 +148,6 @@ impl Evidence {
     /// What was learnt is of another network, or of another time.
     pub(crate) const fn forget(&mut self) {
         (self.streak, self.recent, self.settled, self.unanswered) = (0, 0, 0, 0);
-        self.heard = None;
+        (self.heard, self.waits) = (None, None);
     }
 }

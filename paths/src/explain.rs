@@ -24,6 +24,10 @@ pub struct Explained {
     pub lost: Option<u32>,
     /// The longest packet of the host that fits the way, in bytes, as far as is known.
     pub fits: usize,
+    /// How often the direct way in use is pinged while it is quiet, as was learnt.
+    pub pause: Option<Duration>,
+    /// The shortest silence after which a NAT on it had forgotten it.
+    pub lapsed: Option<Duration>,
     /// Whether there is traffic.
     pub active: bool,
     /// All direct ways.
@@ -79,6 +83,7 @@ impl fmt::Display for Why {
             Self::Barred(fault, left) => {
                 let why = match fault {
                     Fault::Died => "stopped answering",
+                    Fault::Lapsed => "did not answer after it was quiet",
                     Fault::Lossy => "lost packets",
                     Fault::Moved => "is where the peer, or this host, was",
                     Fault::Blocked => "passed pings but not the tunnel",
@@ -107,6 +112,8 @@ impl Peer {
             changes: self.changes,
             lost: self.loss.lost,
             fits: self.fits,
+            pause: self.choice.is_direct().then(|| self.keepalive.pause()),
+            lapsed: self.keepalive.lapsed().filter(|_| self.choice.is_direct()),
             active: self.is_active(now),
             candidates: candidates.collect(),
         }

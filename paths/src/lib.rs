@@ -14,6 +14,7 @@
 //! - [`select`]: the choice itself, a function of evidence.
 //! - `peer`: what is known of one peer, and what probes do to it.
 //! - `search`: when to call and to ping.
+//! - `keepalive`: how often the way in use is pinged while it is quiet.
 //! - `mtu`: how much the way in use carries.
 //! - `birthday`: a hard NAT against an easy one that filters.
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ mod budget;
 mod candidates;
 mod evidence;
 mod explain;
+mod keepalive;
 mod loss;
 mod mtu;
 mod peer;

@@ -11,8 +11,10 @@ use crate::route::{Choice, Route, Rule};
 pub const FRESH: Duration = Duration::from_secs(1);
 /// A way in use that has not answered for so long, though it was asked, is dead.
 pub const DEAD: Duration = Duration::from_millis(1200);
-/// So many pings must have gone unanswered for that.
+/// So many pings must have gone unanswered for that, the first for so long: what was quiet has not answered
+/// lately in any case.
 const DEAD_PINGS: u32 = 3;
+const DEAD_WAIT: Duration = Duration::from_millis(450);
 /// How long a way is kept before a better one replaces it.
 const HOLD: Duration = Duration::from_secs(60);
 /// What is nearer than this to each other is equal.
@@ -104,7 +106,8 @@ fn otherwise(standing: &Standing, guess: Option<Route>) -> Choice {
 /// What is wrong with a way that is used, by its pings.
 fn fault(evidence: &Evidence, now: Timestamp) -> Option<Fault> {
     let slow = evidence.rtt.unwrap_or_default() * 2;
-    if evidence.unanswered >= DEAD_PINGS && !evidence.is_fresh(DEAD + slow, now) {
+    let silent = evidence.waits(DEAD_WAIT + slow, now) && !evidence.is_fresh(DEAD + slow, now);
+    if evidence.unanswered >= DEAD_PINGS && silent {
         return Some(Fault::Died);
     }
     evidence.is_lossy().then_some(Fault::Lossy)
@@ -162,8 +165,8 @@ mod tests {
 
     fn answered(ms: u64, before: Duration) -> Evidence {
         let mut evidence = Evidence::default();
-        evidence.asked();
         let at = Timestamp::from_epoch(NOW.since_epoch().saturating_sub(before));
+        evidence.asked(at);
         evidence.answered(Duration::from_millis(ms), false, at);
         evidence
     }
@@ -234,7 +237,7 @@ mod tests {
         let mut dead = answered(20, Duration::from_secs(2));
         let on_v4 = standing(Choice::Direct(route(V4)));
         assert_eq!(choose(&on_v4, &[(V4, dead)]), on_v4.current, "nobody has asked it");
-        (0..3).for_each(|_| dead.asked());
+        (0..3).for_each(|_| dead.asked(Timestamp::default()));
         assert_eq!(choose(&on_v4, &[(V4, dead)]), Choice::Relay);
         assert_eq!(choose(&on_v4, &[(V4, dead), (V6, fresh(90))]), Choice::Direct(route(V6)));
         let only = Standing { rule: Rule::Direct, ..on_v4 };

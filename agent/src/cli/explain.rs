@@ -1,6 +1,7 @@
 //! `nearwire explain`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::daemon::Socket;
 use super::format::Format;
@@ -40,6 +41,13 @@ fn show(peer: &PeerStatus, report: &PathReport) {
     }
     println!("changes so far: {}", report.changes);
     println!("packets of up to {} bytes fit", report.fits);
+    if let Some(pause) = report.keepalive_ms {
+        let seconds = |ms: u64| Duration::from_millis(ms).as_secs_f64();
+        let why = report.lapsed_ms.map_or_else(String::new, |lapsed| {
+            format!(": a NAT has forgotten it after {} s", seconds(lapsed))
+        });
+        println!("pinged every {} s while it is quiet{why}", seconds(pause));
+    }
     if !report.active {
         println!("there is no traffic, so no direct way is looked for");
     }

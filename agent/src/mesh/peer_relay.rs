@@ -1,7 +1,7 @@
 //! This node as a relay of its network: the server of `relay`, on a thread of its own, while the policy has
 //! somebody to serve. It takes lanes and, for their control, TLS.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -47,9 +47,17 @@ pub(crate) struct PeerRelayStatus {
     /// Those that are connected.
     pub(crate) clients: usize,
     pub(crate) lanes: usize,
-    /// What it has carried by lanes.
+    /// Ends of lanes that have proven an address: two of each that carries.
+    #[serde(default)]
+    pub(crate) bound: usize,
+    /// What it has carried by lanes, and of that the kernel alone.
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
+    #[serde(default)]
+    pub(crate) kernel_packets: u64,
+    /// Connections that were refused, by the reason.
+    #[serde(default)]
+    pub(crate) refused: BTreeMap<String, u64>,
     /// Where the kernel switches lanes: interfaces, with the mode of each.
     pub(crate) kernel: Vec<String>,
     /// Why not, or not everywhere.
@@ -60,9 +68,15 @@ pub(crate) struct PeerRelayStatus {
 }
 
 impl PeerRelayStatus {
+    /// Whether it does relay for somebody.
+    pub(crate) const fn serves(&self) -> bool {
+        self.granted > 0 && self.trouble.is_none()
+    }
+
     /// For people to read.
     pub(crate) fn line(&self) -> String {
         let Self { port, granted, clients, lanes, packets, kernel, user_space, trouble, .. } = self;
+        let refused: u64 = self.refused.values().sum();
         if let Some(trouble) = trouble {
             return format!("for nobody: {trouble}");
         }
@@ -75,7 +89,10 @@ impl PeerRelayStatus {
             (true, Some(why)) => format!("switched in user space: {why}"),
             (true, None) => "starting".to_owned(),
         };
-        format!("at port {port}: {clients} clients, {lanes} lanes, {packets} packets, {by}")
+        format!(
+            "at port {port}: {clients} clients, {lanes} lanes, {packets} packets, \
+             {refused} refused, {by}"
+        )
     }
 }
 
@@ -285,15 +302,18 @@ fn config(wanted: &Wanted, at: std::net::IpAddr) -> Config {
 }
 
 fn shown(summary: Summary) -> PeerRelayStatus {
-    let Summary { clients, lanes, packets, bytes, kernel, refused } = summary;
-    let kernel = kernel.into_iter().map(|(interface, mode)| format!("{interface} ({mode})"));
+    let kernel = summary.kernel.into_iter().map(|(at, mode)| format!("{at} ({mode})"));
+    let refused = summary.refused.into_iter().map(|(why, count)| (why.to_owned(), count));
     PeerRelayStatus {
-        clients,
-        lanes,
-        packets,
-        bytes,
+        clients: summary.clients,
+        lanes: summary.lanes,
+        bound: summary.bound,
+        packets: summary.packets,
+        bytes: summary.bytes,
+        kernel_packets: summary.kernel_packets,
+        refused: refused.collect(),
         kernel: kernel.collect(),
-        user_space: refused,
+        user_space: summary.user_space,
         ..PeerRelayStatus::default()
     }
 }

@@ -19,6 +19,7 @@ mod outside;
 mod paths;
 mod peer_relays;
 mod policy;
+mod quiet;
 mod renewal;
 mod revocation;
 mod rotation;

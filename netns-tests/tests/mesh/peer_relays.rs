@@ -119,7 +119,30 @@ fn two_behind_hard_nats_speak_by_a_node_that_the_policy_makes_a_relay() -> Resul
     assert!(status["kernel"].as_array().is_some_and(|kernel| !kernel.is_empty()), "{status}");
     assert!(status["packets"].as_u64() >= Some(100), "{status}");
     assert_eq!((&status["clients"], &status["lanes"]), (&2.into(), &1.into()));
+    assert_eq!((&status["bound"], &status["refused"]["not_granted"]), (&2.into(), &0.into()));
     assert!(scene.relay.nearwire(&["status"])?.contains("switched by the kernel"));
+    let url = format!("http://{}/metrics", MeshNode::METRICS);
+    let page = scene.relay.host.run(["curl", "-sSf", &url])?.stdout;
+    for line in [
+        "nearwire_peer_relay_up 1",
+        "nearwire_peer_relay_granted 2",
+        "nearwire_peer_relay_clients 2",
+        "nearwire_peer_relay_lane_ends_bound 2",
+        "nearwire_peer_relay_switch{by=\"xdp\"} 1",
+        "nearwire_peer_relay_refused_total{reason=\"not_granted\"} 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in {page}");
+    }
+    let count = |name: &str| {
+        let value = page.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.trim().parse::<u64>().ok())
+    };
+    let packets = count("nearwire_peer_relay_packets_total ");
+    let kernel = count("nearwire_peer_relay_kernel_packets_total ");
+    assert!(packets >= Some(100) && kernel > Some(0) && kernel <= packets, "{page}");
+    // Who does not relay has nothing of it.
+    let other = scene.a.host.run(["curl", "-sSf", &url])?.stdout;
+    assert!(!other.contains("peer_relay_"), "{other}");
 
     // Who is not in the grant hears of no relay.
     let other = scene.hub.node(&scene.lab, "o")?;

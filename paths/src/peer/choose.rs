@@ -8,7 +8,7 @@ use super::{Peer, World};
 use crate::agents::Action;
 use crate::birthday::SPARES;
 use crate::evidence::Fault;
-use crate::route::{Choice, SocketId};
+use crate::route::{Choice, Route, SocketId};
 use crate::select::{Standing, Verdict, select};
 
 /// How long the first answer waits for others, which may be better.
@@ -34,6 +34,7 @@ impl Peer {
         };
         let Verdict { choice, fault } = select(&standing, self.candidates.ways(), now);
         if let Some((route, fault)) = self.choice.route().zip(fault) {
+            let fault = self.lapse(route, fault);
             if let Some(evidence) = self.candidates.evidence(&route) {
                 evidence.blame(fault, now);
             }
@@ -56,8 +57,21 @@ impl Peer {
         self.turn_to(choice, world);
     }
 
+    /// What is wrong with a way that is left, if its silence is taken into account.
+    fn lapse(&mut self, route: Route, fault: Fault) -> Fault {
+        let silent = matches!(fault, Fault::Died | Fault::Moved) && !route.is_relayed();
+        let in_doubt = silent && self.keepalive.is_in_doubt();
+        if silent {
+            self.keepalive.leave();
+        }
+        if in_doubt && fault == Fault::Died { Fault::Lapsed } else { fault }
+    }
+
     /// A direct way had to be left.
     fn leave(&mut self, fault: Fault, now: Timestamp) {
+        if fault == Fault::Lapsed {
+            return self.search.begin(now);
+        }
         if now - self.left_at > TOGETHER.max(self.barred - self.left_at) {
             self.left = 0;
         }
@@ -95,6 +109,9 @@ impl Peer {
         }
         if choice.is_direct() {
             self.end_birthday(world);
+        }
+        if let Some(route) = choice.route().filter(|route| !route.is_relayed()) {
+            self.keepalive.begin(route.to.ip(), now);
         }
         world.actions.push_back(Action::Use { peer: self.id, choice });
         self.begin_mtu(world);

@@ -21,6 +21,7 @@ use crate::book::Book;
 use crate::budget::Budget;
 use crate::candidates::{Candidates, Origin, is_sensible};
 use crate::evidence::{Evidence, Fault};
+use crate::keepalive::Keepalive;
 use crate::loss::LossMeter;
 use crate::mtu::PathMtu;
 use crate::route::{Choice, Route, Rule, SocketId, Via};
@@ -110,8 +111,9 @@ pub(crate) struct Peer {
     birthday: Birthday,
     /// Spare sockets that were heard on, and when.
     spares: BTreeMap<SocketId, Timestamp>,
-    /// When the way in use is pinged next.
+    /// When the way in use is pinged next, and how often while it is quiet.
     keep: Timestamp,
+    pub(crate) keepalive: Keepalive,
     /// When there was traffic last.
     active: Option<Timestamp>,
     /// When it called last: somebody there wants to speak, though nothing has come yet.
@@ -156,6 +158,7 @@ impl Peer {
             birthday: Birthday::default(),
             spares: BTreeMap::new(),
             keep: now,
+            keepalive: Keepalive::default(),
             active: None,
             called: None,
             observed: Observed::default(),
@@ -206,6 +209,7 @@ impl Peer {
     pub(crate) fn start_over(&mut self, world: &mut World<'_>) {
         self.candidates.forget();
         self.book.clear();
+        self.keepalive = Keepalive::default();
         self.birthday = Birthday::default();
         (self.left, self.barred) = (0, Timestamp::default());
         if self.choice.route().is_some() {
@@ -248,6 +252,9 @@ impl Peer {
         let before = std::mem::replace(&mut self.observed, observed);
         if observed.sent > before.sent || observed.received > before.received {
             if !self.is_busy(now) {
+                if observed.received > before.received {
+                    self.keepalive.touch(now);
+                }
                 self.keep = self.keep.min(now);
             }
             self.wake_up(now);
@@ -313,7 +320,7 @@ impl Peer {
             return;
         }
         if let Some(evidence) = known {
-            evidence.asked();
+            evidence.asked(world.now);
         }
         self.ping_anyway(route, world);
     }
@@ -321,6 +328,9 @@ impl Peer {
     fn ping_anyway(&mut self, route: Route, world: &mut World<'_>) {
         let id = world.ping_id();
         self.book.add(id, route, world.now);
+        if self.choice == Choice::Direct(route) && !route.is_relayed() {
+            self.keepalive.asked(world.now);
+        }
         world.counters.pings += 1;
         self.send(Via::Direct(route), Probe::Ping { id, room: 0 }, world);
     }

@@ -6,6 +6,7 @@ use super::time::STALL;
 use super::{Own, Peer, SEEN_PINGS, World};
 use crate::agents::Action;
 use crate::candidates::{Origin, is_sensible};
+use crate::evidence::Evidence;
 use crate::refusal::Refusal;
 use crate::route::{Choice, Route, Rule, SocketId, Via};
 use crate::select::FRESH;
@@ -48,6 +49,10 @@ impl Peer {
         let seen = route.to;
         let received = self.observed.messages;
         self.send(Via::Direct(route), Probe::Pong(Pong { id, seen, received }), world);
+        if self.choice == Choice::Direct(route) && !route.is_relayed() {
+            self.keepalive.touch(world.now);
+            self.keep_later(route, world.now);
+        }
         // The way is open from there: that it is from here, too, is seen at once.
         if self.is_wanted(world.now) && !self.is_unknown_relay(route) {
             self.candidates.add(route, Origin::Seen, self.choice.route(), world.now);
@@ -55,8 +60,12 @@ impl Peer {
             if known.is_some_and(|known| known.evidence.heard.is_none()) {
                 self.doubt(route, world);
             }
-            let fresh = self.candidates.get(&route);
-            if fresh.is_some_and(|known| !known.evidence.is_fresh(FRESH, world.now)) {
+            // The one in use is asked at its own pace while it answers.
+            let kept = self.choice == Choice::Direct(route);
+            let is_known = |evidence: &Evidence| {
+                evidence.is_fresh(FRESH, world.now) || kept && evidence.unanswered <= 1
+            };
+            if self.candidates.get(&route).is_some_and(|known| !is_known(&known.evidence)) {
                 self.ping(route, world);
             }
         }
@@ -85,12 +94,20 @@ impl Peer {
         if let Some(evidence) = self.candidates.evidence(&route) {
             evidence.answered(world.now - at, used && at >= self.since, world.now);
         }
+        if !route.is_relayed() {
+            if used {
+                self.keepalive.answered(route, at, pong.seen, world.now);
+            } else {
+                self.keepalive.answers(route.to.ip(), world.now);
+            }
+        }
         if used {
             self.doubted = self.doubted.filter(|since| at < *since);
             if pong.received.arrived != self.arrived {
                 self.stalled = None;
             }
             self.loss.take(pong.received, world.now);
+            self.keep_later(route, world.now);
         }
         let before = std::mem::replace(&mut self.arrived, pong.received.arrived);
         // It was started anew, if not long ago: else that would show only when nothing of the tunnel
@@ -118,6 +135,7 @@ impl Peer {
         self.candidates.name(Origin::Mapped, &mapped, used, world.now);
         (self.hard, self.called_at) = (call.hard, named);
         self.called = Some(world.now);
+        self.keepalive.lives(world.now);
         if self.choice == Choice::Relay {
             // What asked it for a session may have come to the relay before the peer did.
             world.actions.push_back(Action::Greet { peer: self.id });

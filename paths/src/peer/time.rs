@@ -7,11 +7,15 @@ use engine::Timestamp;
 use super::{CALLED, IDLE, Peer, World};
 use crate::agents::Action;
 use crate::birthday::SPARES;
-use crate::route::{Choice, Rule, SocketId};
+use crate::route::{Choice, Route, Rule, SocketId};
 
-/// How often the way in use is pinged while there is traffic, and else.
+/// How often the way in use is pinged while there is traffic, and one by a node that relays else: no NAT
+/// need be kept open for that. See `keepalive` for direct ways.
 pub(super) const BUSY_PING: Duration = Duration::from_millis(250);
 const QUIET_PING: Duration = Duration::from_secs(5);
+/// So many pings of a quiet way that are not answered are followed by others as if it were busy, so that it is
+/// left before there is traffic.
+const URGENT: u32 = 4;
 /// Traffic within this is traffic.
 const BUSY: Duration = Duration::from_secs(3);
 /// What was sent must have arrived within this, and a round trip.
@@ -21,8 +25,8 @@ pub(super) const STALL: Duration = Duration::from_millis(1500);
 pub(super) const DOUBT: Duration = Duration::from_millis(300);
 pub(super) const LATE: Duration = Duration::from_millis(50);
 pub(super) const DOUBT_PING: Duration = Duration::from_millis(50);
-/// A spare socket on which the peer pings no more.
-const SPARE_SILENCE: Duration = Duration::from_secs(15);
+/// A spare socket on which the peer pings no more: longer than it may pause.
+const SPARE_SILENCE: Duration = Duration::from_secs(40);
 
 impl Peer {
     pub(super) fn is_busy(&self, now: Timestamp) -> bool {
@@ -40,9 +44,39 @@ impl Peer {
             self.search.at.map(|at| (at, "search")),
             self.settle.map(|at| (at, "choose")),
             self.birthday.at().map(|at| (at, "guess ports")),
-            self.mtu.at().map(|at| (at, "ask how much the way carries")),
+            self.mtu_at().map(|at| (at, "ask how much the way carries")),
         ];
         all.into_iter().flatten().min()
+    }
+
+    /// A quiet way is not asked how much it carries.
+    fn mtu_at(&self) -> Option<Timestamp> {
+        let quiet = self.active? + BUSY;
+        self.mtu.at().filter(|at| *at < quiet)
+    }
+
+    /// After what time the way in use is pinged again.
+    fn pace(&self, route: Route, now: Timestamp) -> Duration {
+        if self.doubted.is_some() {
+            return DOUBT_PING;
+        }
+        if self.is_busy(now) {
+            return BUSY_PING;
+        }
+        let evidence = self.candidates.get(&route).map(|known| known.evidence).unwrap_or_default();
+        match evidence.unanswered {
+            1..=URGENT => BUSY_PING + evidence.rtt.unwrap_or_default() * 5 / 4,
+            _ if route.is_relayed() => QUIET_PING,
+            _ => self.keepalive.pause(),
+        }
+    }
+
+    /// A quiet way has just been of use. What is asked for already is asked for again in any case.
+    pub(super) fn keep_later(&mut self, route: Route, now: Timestamp) {
+        let asked = self.candidates.get(&route).is_some_and(|known| known.evidence.unanswered > 0);
+        if self.doubted.is_none() && !asked && !self.is_busy(now) {
+            self.keep = now + self.pace(route, now);
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self, world: &mut World<'_>) {
@@ -69,10 +103,11 @@ impl Peer {
             && now >= self.keep
         {
             self.ping(route, world);
-            let busy = if self.is_busy(now) { BUSY_PING } else { QUIET_PING };
-            self.keep = now + if self.doubted.is_some() { DOUBT_PING } else { busy };
+            self.keep = now + self.pace(route, now);
         }
-        self.look_at_mtu(world);
+        if self.mtu_at().is_some() {
+            self.look_at_mtu(world);
+        }
         if world.own.rule == Rule::Relay {
             self.search.stop();
         } else {
@@ -137,6 +172,7 @@ impl Peer {
         (self.active, self.called) = (None, None);
         self.search.stop();
         self.book.clear();
+        self.keepalive.rest();
         if self.theirs.relay && self.choice.route().is_some() && world.own.rule != Rule::Direct {
             self.turn_to(Choice::Relay, world);
             self.search.stop();

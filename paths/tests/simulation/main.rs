@@ -2,7 +2,10 @@
 //!
 //! `NEARWIRE_SEEDS=20000` runs more of them; a seed that fails says so, and belongs in `REGRESSIONS`.
 
+mod lanes;
 mod nat;
+mod peer_relays;
+mod quiet;
 mod world;
 
 use std::net::IpAddr;
@@ -90,6 +93,11 @@ fn told(world: &World) -> String {
 /// Packets that did not arrive, but for those under way.
 fn lost(world: &mut World) -> usize {
     world.run(secs(1), None);
+    missing(world)
+}
+
+/// Packets that did not arrive yet.
+fn missing(world: &World) -> usize {
     let lost = |me: usize| world.hosts[me].sent as usize - world.hosts[1 - me].arrived.len();
     lost(0) + lost(1)
 }
@@ -259,8 +267,7 @@ fn a_way_that_dies_in_one_direction_is_left_within_two_seconds() {
 
 #[test]
 fn a_lossy_way_is_left_within_two_seconds_and_not_taken_again_at_once() {
-    let mut slow = 0;
-    let left = std::cell::RefCell::new(&mut slow);
+    let (slow, all) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     each_seed(20, |seed| {
         let mut world = pair(&[], &[], seed);
         assert!(until_direct(&mut world, secs(2)).is_some());
@@ -274,11 +281,13 @@ fn a_lossy_way_is_left_within_two_seconds_and_not_taken_again_at_once() {
             assert_eq!(changes[0].1, Choice::Relay);
             let time = changes[0].0 - since;
             assert!(time <= secs(4), "{time:?}");
-            **left.borrow_mut() += u32::from(time > secs(2));
+            slow.set(slow.get() + u32::from(time > secs(2)));
+            all.set(all.get() + 1);
         }
     });
     // By chance a way may lose less at first.
-    assert!(slow <= 8, "{slow} of 40 took longer");
+    let (slow, all) = (slow.get(), all.get());
+    assert!(slow * 5 <= all, "{slow} of {all} took longer");
 }
 
 #[test]

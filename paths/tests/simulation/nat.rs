@@ -35,7 +35,8 @@ impl Kind {
 pub(crate) struct Nat {
     pub(crate) kind: Kind,
     pub(crate) outside: IpAddr,
-    timeout: Duration,
+    /// How long, without a packet from inside.
+    pub(crate) remembers: Duration,
     /// From inside, and for whom if it is symmetric, to the port outside.
     out: BTreeMap<(SocketAddr, Option<SocketAddr>), u16>,
     back: BTreeMap<u16, Mapping>,
@@ -49,8 +50,8 @@ struct Mapping {
 }
 
 impl Nat {
-    pub(crate) fn new(kind: Kind, outside: IpAddr, timeout: Duration) -> Self {
-        Self { kind, outside, timeout, out: BTreeMap::new(), back: BTreeMap::new() }
+    pub(crate) fn new(kind: Kind, outside: IpAddr, remembers: Duration) -> Self {
+        Self { kind, outside, remembers, out: BTreeMap::new(), back: BTreeMap::new() }
     }
 
     pub(crate) fn random_kind(rng: &mut SmallRng) -> Kind {
@@ -72,7 +73,7 @@ impl Nat {
         now: Timestamp,
     ) -> SocketAddr {
         let key = (from, self.kind.is_hard().then_some(to));
-        let alive = |mapping: &Mapping| now - mapping.used < self.timeout;
+        let alive = |mapping: &Mapping| now - mapping.used < self.remembers;
         let known = self.out.get(&key).copied();
         let port = match known.filter(|port| self.back.get(port).is_some_and(alive)) {
             Some(port) => port,
@@ -89,7 +90,7 @@ impl Nat {
         self.out.insert(key, port);
         let new = || Mapping { inside: from, key, sent_to: BTreeSet::new(), used: now };
         let mapping = self.back.entry(port).or_insert_with(new);
-        if now - mapping.used >= self.timeout {
+        if now - mapping.used >= self.remembers {
             *mapping = new();
         }
         mapping.sent_to.insert(to);
@@ -104,8 +105,8 @@ impl Nat {
         port: u16,
         now: Timestamp,
     ) -> Option<SocketAddr> {
-        let timeout = self.timeout;
-        let mapping = self.back.get_mut(&port).filter(|m| now - m.used < timeout)?;
+        let remembers = self.remembers;
+        let mapping = self.back.get_mut(&port).filter(|m| now - m.used < remembers)?;
         let passes = match self.kind {
             Kind::FullCone => true,
             Kind::Restricted => mapping.sent_to.iter().any(|to| to.ip() == from.ip()),

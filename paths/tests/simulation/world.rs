@@ -12,6 +12,7 @@ use proto::probe::{Probe, Received};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use crate::lanes::{Detour, Lane};
 use crate::nat::Nat;
 
 /// The WireGuard port of both.
@@ -67,15 +68,28 @@ enum Content {
 #[derive(Debug, PartialEq, Eq)]
 struct Arrival {
     host: usize,
-    /// None by the relay.
-    from: Option<(SocketAddr, SocketAddr)>,
+    by: By,
     content: Content,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Relay,
+    /// A node that relays, which is found there.
+    Lane(SocketAddr),
+    Itself {
+        from: SocketAddr,
+        to: SocketAddr,
+    },
 }
 
 pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) hosts: [Host; 2],
     pub(crate) link: Link,
+    /// Nodes that may relay, and how much the hosts want it.
+    pub(crate) lanes: Vec<Lane>,
+    detours: [Detour; 2],
     rng: SmallRng,
     queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
     arrivals: BTreeMap<u64, Arrival>,
@@ -120,6 +134,8 @@ impl World {
             now,
             hosts,
             link,
+            lanes: Vec::new(),
+            detours: [Detour::default(); 2],
             rng: SmallRng::seed_from_u64(seed),
             queue: BinaryHeap::new(),
             arrivals: BTreeMap::new(),
@@ -201,8 +217,13 @@ impl World {
         let host = 1 - me;
         match via {
             Via::Relay => {
-                let arrival = Arrival { host, from: None, content };
-                self.schedule(self.link.relay_delay, arrival);
+                if matches!(content, Content::Packet(_)) {
+                    self.detours[me].note(self.now);
+                }
+                self.schedule(self.link.relay_delay, Arrival { host, by: By::Relay, content });
+            }
+            Via::Direct(route) if route.is_relayed() => {
+                self.transmit_by_lane(me, route.to, content)
             }
             Via::Direct(route) => {
                 let Some(from) = self.leave(me, route.socket, route.to) else { return };
@@ -211,18 +232,54 @@ impl World {
                 let too_long = matches!(content, Content::Probe(Probe::Ping { room, .. })
                     if room >= self.link.too_much_room);
                 if !lost && !too_long && !stopped && self.link.dead_from != Some(me) {
-                    let arrival = Arrival { host, from: Some((from, route.to)), content };
-                    self.schedule(self.link.delay, arrival);
+                    let by = By::Itself { from, to: route.to };
+                    self.schedule(self.link.delay, Arrival { host, by, content });
                 }
             }
         }
     }
 
+    /// Who cannot send by it any more, and knows that, sends by the relay.
+    fn transmit_by_lane(&mut self, me: usize, at: SocketAddr, content: Content) {
+        let lane = self.lanes.iter().find(|lane| lane.at == at).expect("one that there was");
+        if !lane.is_open(me) {
+            if matches!(content, Content::Packet(_)) {
+                self.transmit(me, Via::Relay, content);
+            }
+            return;
+        }
+        let (delay, loss, carries) = (lane.delay, lane.loss, lane.carries(me, self.now));
+        self.detours[me].use_lane(self.now);
+        if carries && self.rng.random_range(0..1000) >= loss {
+            self.schedule(delay, Arrival { host: 1 - me, by: By::Lane(at), content });
+        }
+    }
+
+    /// Tells hosts by which nodes they can be relayed, as far as they have heard.
+    fn look_at_lanes(&mut self) {
+        for me in 0..2 {
+            let mut news = false;
+            for lane in &mut self.lanes {
+                news |= lane.look(me, &self.detours, &mut self.rng, self.now);
+            }
+            if news {
+                let open = self.lanes.iter().filter(|lane| lane.is_open(me));
+                let open: Vec<_> = open.map(|lane| lane.at).collect();
+                let other = self.hosts[1 - me].id;
+                self.hosts[me].paths.set_relays(other, &open, self.now);
+            }
+        }
+    }
+
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { host: me, from, content } = arrival;
-        let via = match from {
-            None => Via::Relay,
-            Some((from, to)) => {
+        let Arrival { host: me, by, content } = arrival;
+        if by == By::Relay && matches!(content, Content::Packet(_)) {
+            self.detours[me].note(self.now);
+        }
+        let via = match by {
+            By::Relay => Via::Relay,
+            By::Lane(at) => Via::Direct(at.into()),
+            By::Itself { from, to } => {
                 let Some(at) = self.enter(me, from, to) else { return };
                 let host = &self.hosts[me];
                 let socket = host.sockets.iter().find(|(_, port)| **port == at.port());
@@ -326,6 +383,7 @@ impl World {
             // As the shell does, which looks at the engine now and then.
             if self.observe_at <= self.now {
                 self.observe_at = self.now + Duration::from_millis(200);
+                self.look_at_lanes();
                 for me in 0..2 {
                     let (id, counted) = (self.hosts[1 - me].id, self.hosts[me].counted);
                     self.hosts[me].paths.observe(id, counted, self.now);

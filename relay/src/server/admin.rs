@@ -108,7 +108,7 @@ impl Page {
         let draining = report.totals.draining;
         let snapshot = Snapshot {
             report,
-            turned: self.door.turned(),
+            turned: self.door.tally.turned(),
             certificate: self.certificate.report(),
             control: self.control.as_ref().map(ControlLine::trouble),
         };

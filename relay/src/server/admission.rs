@@ -20,7 +20,7 @@ use super::config::Config;
 use super::hub::{HubHandle, Join, ToHub};
 use super::line::{LineReceiver, line};
 use super::sources::{Place, Sources};
-use crate::core::{Admitted, ClientId, ControlKeys, Way, admit};
+use crate::core::{Admitted, ClientId, ControlKeys, Counters, Way, admit};
 
 /// What admits, and counts whom it does not.
 pub(super) struct Door {
@@ -28,11 +28,17 @@ pub(super) struct Door {
     sources: Arc<Sources>,
     pub(super) time: Duration,
     pub(super) hub: HubHandle,
+    pub(super) tally: Arc<Tally>,
+    /// Every connection holds the door, so this is gone when the last one is.
+    _alive: mpsc::Sender<Infallible>,
+}
+
+/// Counts connections that never became clients.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
     refusals: [AtomicU64; Refusal::ALL.len()],
     crowded: AtomicU64,
     failed: AtomicU64,
-    /// Every connection holds the door, so this is gone when the last one is.
-    _alive: mpsc::Sender<Infallible>,
 }
 
 /// What a connection's proofs are judged by.
@@ -54,11 +60,32 @@ pub(super) struct Client {
 /// Connections that never became clients.
 pub(super) struct Turned {
     /// Refused, in the order of [`Refusal::ALL`].
-    pub(super) refused: [u64; Refusal::ALL.len()],
+    refused: [u64; Refusal::ALL.len()],
     /// Turned away because too many were in admission.
     pub(super) crowded: u64,
     /// Failed: TLS, HTTP, or gone.
     pub(super) failed: u64,
+}
+
+impl Tally {
+    pub(super) fn turned(&self) -> Turned {
+        Turned {
+            refused: std::array::from_fn(|at| self.refusals[at].load(Ordering::Relaxed)),
+            crowded: self.crowded.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Turned {
+    /// Refused by the door before admission, or by the core after it, by the reason.
+    pub(super) fn refused<'a>(
+        &'a self,
+        core: &'a Counters,
+    ) -> impl Iterator<Item = (&'static str, u64)> + 'a {
+        let count = |why: Refusal| self.refused[why.index()] + core.refused(why);
+        Refusal::ALL.into_iter().map(move |why| (why.label(), count(why)))
+    }
 }
 
 impl Door {
@@ -70,9 +97,7 @@ impl Door {
             sources: Arc::new(Sources::new(config.admissions, config.source_admissions)),
             time: config.admission_time,
             hub,
-            refusals: std::array::from_fn(|_| AtomicU64::new(0)),
-            crowded: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            tally: Arc::default(),
             _alive: alive,
         };
         (door, gone)
@@ -82,7 +107,7 @@ impl Door {
     pub(super) fn enter(&self, ip: IpAddr) -> Option<Place> {
         let place = self.sources.enter(ip);
         if place.is_none() {
-            self.crowded.fetch_add(1, Ordering::Relaxed);
+            self.tally.crowded.fetch_add(1, Ordering::Relaxed);
         }
         place
     }
@@ -94,15 +119,7 @@ impl Door {
 
     /// Counts a connection that failed before it was refused or admitted.
     pub(super) fn failed(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn turned(&self) -> Turned {
-        Turned {
-            refused: std::array::from_fn(|at| self.refusals[at].load(Ordering::Relaxed)),
-            crowded: self.crowded.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-        }
+        self.tally.failed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Leads a connection through its admission; `None` if it is over. A refusal is told.
@@ -163,7 +180,7 @@ impl Door {
     }
 
     async fn refuse(&self, writer: &mut (impl AsyncWrite + Unpin), why: Refusal) {
-        self.refusals[why.index()].fetch_add(1, Ordering::Relaxed);
+        self.tally.refusals[why.index()].fetch_add(1, Ordering::Relaxed);
         tracing::debug!(reason = why.label(), "a connection was refused");
         // Who does not want to hear it is refused all the same.
         let _ = write(writer, &RelayFrame::Refused(why)).await;

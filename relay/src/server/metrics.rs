@@ -10,7 +10,6 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use proto::lane::LaneId;
-use proto::relay::Refusal;
 use serde_json::json;
 
 use super::admission::Turned;
@@ -109,13 +108,6 @@ impl Snapshot {
         of_relay.map(|reason| (reason.label(), counters.dropped(reason)))
     }
 
-    /// Before admission, by the door; after it, by the core.
-    fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let count =
-            |why: Refusal| self.turned.refused[why.index()] + self.report.counters.refused(why);
-        Refusal::ALL.into_iter().map(move |why| (why.label(), count(why)))
-    }
-
     fn clients(&self) -> [(&'static str, usize); 2] {
         let totals = &self.report.totals;
         [("quic", totals.quic), ("tls", totals.tls)]
@@ -130,8 +122,11 @@ impl Snapshot {
             .collect();
         let drops: serde_json::Map<_, _> =
             self.drops().map(|(reason, count)| (reason.into(), count.into())).collect();
-        let refused: serde_json::Map<_, _> =
-            self.refused().map(|(why, count)| (why.into(), count.into())).collect();
+        let refused: serde_json::Map<_, _> = self
+            .turned
+            .refused(&self.report.counters)
+            .map(|(why, count)| (why.into(), count.into()))
+            .collect();
         let certificate = &self.certificate;
         let current = certificate.current.as_ref();
         let status = json!({
@@ -212,7 +207,7 @@ impl Collector for Snapshot {
         }
         let help = "Connections that were refused, by reason";
         let mut metric = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
-        for (reason, count) in self.refused() {
+        for (reason, count) in self.turned.refused(&self.report.counters) {
             ConstCounter::new(count).encode(metric.encode_family(&[("reason", reason)])?)?;
         }
         Ok(())

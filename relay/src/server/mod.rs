@@ -45,7 +45,7 @@ pub use summary::Summary;
 pub use tls::IdentitySource;
 pub use xdp::XdpChoice;
 
-use admission::Door;
+use admission::{Door, Tally};
 use control::ControlLine;
 use hub::HubHandle;
 use interfaces::Netlink;
@@ -66,6 +66,7 @@ pub struct Server {
     quic: Option<quinn::Endpoint>,
     addresses: Addresses,
     fingerprint: Option<String>,
+    tally: Arc<Tally>,
     tasks: JoinSet<()>,
     /// Ends with the last connection.
     gone: mpsc::Receiver<Infallible>,
@@ -122,6 +123,7 @@ impl Server {
         };
         let (door, gone) = Door::new(&config, hub.clone());
         let door = Arc::new(door);
+        let tally = Arc::clone(&door.tally);
         let control = match config.control {
             Some(control) => {
                 let line = ControlLine::default();
@@ -161,7 +163,7 @@ impl Server {
             tasks.spawn(admin::serve(admin, page));
         }
         tasks.spawn(identity.keep());
-        Ok(Self { hub, mesh, quic, addresses, fingerprint, tasks, gone })
+        Ok(Self { hub, mesh, quic, addresses, fingerprint, tally, tasks, gone })
     }
 
     /// Where it listens.

@@ -9,14 +9,20 @@ pub struct Summary {
     pub clients: usize,
     /// Lanes between them.
     pub lanes: usize,
+    /// Ends of lanes that have proven an address.
+    pub bound: usize,
     /// Packets that left by lanes.
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Of the packets, those that the kernel has switched.
+    pub kernel_packets: u64,
+    /// Connections that were refused, by the reason.
+    pub refused: Vec<(&'static str, u64)>,
     /// Interfaces on which the kernel switches, each with its mode.
     pub kernel: Vec<(String, String)>,
     /// Why it does not, or not everywhere.
-    pub refused: Vec<String>,
+    pub user_space: Vec<String>,
 }
 
 impl Server {
@@ -27,10 +33,13 @@ impl Server {
         Some(Summary {
             clients: report.totals.clients,
             lanes: report.totals.lanes,
+            bound: report.bound,
             packets: report.counters.lane_packets,
             bytes: report.counters.lane_bytes,
+            kernel_packets: report.kernel.map_or(0, |kernel| kernel.totals.packets),
+            refused: self.tally.turned().refused(&report.counters).collect(),
             kernel: kernel.collect(),
-            refused: report.xdp.refused,
+            user_space: report.xdp.refused,
         })
     }
 }

@@ -153,4 +153,7 @@ async fn a_relay_of_one_network_serves_those_whom_it_is_granted_to() {
     assert_eq!(refused(&scene, Way::Tls, holder(1, 1)).await, Refusal::NotGranted);
     let summary = scene.server.summary().await.unwrap();
     assert_eq!((summary.clients, summary.lanes), (2, 0));
+    let refused: Vec<_> = summary.refused.into_iter().filter(|(_, count)| *count > 0).collect();
+    // Three at the door, and one whose service was ended.
+    assert_eq!(refused, [(Refusal::NotGranted.label(), 4)]);
 }

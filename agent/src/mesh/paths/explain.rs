@@ -25,6 +25,12 @@ pub(crate) struct PathReport {
     /// The longest packet that fits the way, in bytes; its sender is told of longer ones.
     #[serde(default)]
     pub(crate) fits: usize,
+    /// How often the direct way in use is pinged while it is quiet, as was learnt, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keepalive_ms: Option<u64>,
+    /// The shortest silence after which a NAT on it had forgotten it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lapsed_ms: Option<u64>,
     /// Whether there is traffic; without, nothing is tried.
     pub(crate) active: bool,
     /// Every direct way, and those by peers that relay.
@@ -55,6 +61,7 @@ impl PathReport {
         relay_at: impl Fn(SocketAddr) -> Option<String>,
     ) -> Self {
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        let whole_ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let routes = explained.candidates.iter().map(|candidate| RouteReport {
             to: candidate.route.to,
             relay: relay_at(candidate.route.to),
@@ -81,6 +88,8 @@ impl PathReport {
             changes: explained.changes,
             lost_permille: explained.lost,
             fits: explained.fits,
+            keepalive_ms: explained.pause.map(whole_ms),
+            lapsed_ms: explained.lapsed.map(whole_ms),
             active: explained.active,
             routes: routes.collect(),
         }

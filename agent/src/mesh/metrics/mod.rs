@@ -1,5 +1,7 @@
 //! The node's page for Prometheus, on request: `/metrics` over plain HTTP.
 
+mod relaying;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,7 +213,11 @@ impl Collector for Scraped {
         }
         let flows = &self.0.flows;
         let events = [("start", flows.started), ("end", flows.ended), ("denied", flows.denied)];
-        counters("flow_events", "What became of flows", "event", &events)
+        counters("flow_events", "What became of flows", "event", &events)?;
+        match &self.0.peer_relay {
+            Some(relay) => relaying::encode(relay, &mut encoder),
+            None => Ok(()),
+        }
     }
 }
 
@@ -222,6 +228,7 @@ fn count(number: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mesh::peer_relay::PeerRelayStatus;
     use crate::mesh::relay::RelayHome;
 
     #[test]
@@ -259,5 +266,40 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn a_scrape_of_a_node_that_relays_shows_what_it_carries_and_whom_it_refuses() {
+        assert!(!page(Status::default()).unwrap().contains("peer_relay"));
+        let relay = PeerRelayStatus {
+            port: 1,
+            granted: 2,
+            clients: 2,
+            lanes: 1,
+            bound: 2,
+            packets: 7,
+            bytes: 700,
+            refused: [("not_granted".to_owned(), 3)].into(),
+            ..PeerRelayStatus::default()
+        };
+        let status = |relay| Status { peer_relay: Some(relay), ..Status::default() };
+        let text = page(status(relay.clone())).unwrap();
+        for line in [
+            "nearwire_peer_relay_up 1",
+            "nearwire_peer_relay_granted 2",
+            "nearwire_peer_relay_clients 2",
+            "nearwire_peer_relay_lanes 1",
+            "nearwire_peer_relay_lane_ends_bound 2",
+            "nearwire_peer_relay_packets_total 7",
+            "nearwire_peer_relay_bytes_total 700",
+            "nearwire_peer_relay_kernel_packets_total 0",
+            "nearwire_peer_relay_switch{by=\"xdp\"} 0",
+            "nearwire_peer_relay_switch{by=\"userspace\"} 1",
+            "nearwire_peer_relay_refused_total{reason=\"not_granted\"} 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        let ended = PeerRelayStatus { trouble: Some("no port".to_owned()), ..relay };
+        assert!(page(status(ended)).unwrap().contains("nearwire_peer_relay_up 0"));
     }
 }
