@@ -121,7 +121,7 @@ impl Lane {
             return false;
         }
         // A connection takes some round trips; a node that dies is missed after a quarter of a second.
-        let late = if opens { 20..400 } else { 0..800 };
+        let late = if opens { 20..400 } else { 0..600 };
         let hears = *end.hears.get_or_insert_with(|| now + ms(rng.random_range(late)));
         if now < hears {
             return false;

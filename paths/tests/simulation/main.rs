@@ -31,7 +31,7 @@ const fn secs(secs: u64) -> Duration {
 /// Packets of both sides are this far from each other.
 const EVERY: Duration = ms(10);
 /// Seeds that have failed once.
-const REGRESSIONS: &[u64] = &[723];
+const REGRESSIONS: &[u64] = &[723, 858];
 
 /// Runs `test` with many seeds.
 fn each_seed(few: u64, test: impl Fn(u64)) {
