@@ -40,6 +40,9 @@ fn show(peer: &PeerStatus, report: &PathReport) {
     }
     println!("changes so far: {}", report.changes);
     println!("packets of up to {} bytes fit", report.fits);
+    if report.stuck > 0 {
+        println!("dropped for want of a way that is allowed: {} packets", report.stuck);
+    }
     if !report.active {
         println!("there is no traffic, so no direct way is looked for");
     }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use engine::Timestamp;
+use proto::control::PathKind;
 
 use super::{Peer, World};
 use crate::agents::Action;
 use crate::birthday::SPARES;
 use crate::evidence::Fault;
-use crate::route::{Choice, SocketId};
+use crate::route::{Choice, Route, SocketId};
 use crate::select::{Standing, Verdict, select};
 
 /// How long the first answer waits for others, which may be better.
@@ -27,9 +28,9 @@ impl Peer {
             current: self.choice,
             since: self.since,
             relay: self.theirs.relay,
-            rule: world.own.rule,
+            kinds: self.kinds(world.own),
             fault: self.tunnel_fault(now),
-            guess: self.candidates.iter().map(|(route, _)| route).find(|route| !route.is_relayed()),
+            guess: self.guess(world),
             barred: self.barred,
         };
         let Verdict { choice, fault } = select(&standing, self.candidates.ways(), now);
@@ -54,6 +55,13 @@ impl Peer {
             }
         }
         self.turn_to(choice, world);
+    }
+
+    /// Where the peer may be, though it has not answered there.
+    fn guess(&self, world: &World<'_>) -> Option<Route> {
+        let mut routes = self.candidates.iter().map(|(route, _)| route);
+        let may = self.kinds(world.own).has(PathKind::Direct);
+        routes.find(|route| may && !route.is_relayed())
     }
 
     /// A direct way had to be left.

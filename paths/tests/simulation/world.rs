@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::Timestamp;
 use paths::{Action, Choice, Observed, Own, Paths, Route, Rule, SocketId, Theirs, Via};
-use proto::control::NodeId;
+use proto::control::{NodeId, PathKinds};
 use proto::probe::{Probe, Received};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -76,6 +76,8 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) hosts: [Host; 2],
     pub(crate) link: Link,
+    /// What the policy allows.
+    pub(crate) kinds: PathKinds,
     rng: SmallRng,
     queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
     arrivals: BTreeMap<u64, Arrival>,
@@ -120,6 +122,7 @@ impl World {
             now,
             hosts,
             link,
+            kinds: PathKinds::ALL,
             rng: SmallRng::seed_from_u64(seed),
             queue: BinaryHeap::new(),
             arrivals: BTreeMap::new(),
@@ -142,9 +145,16 @@ impl World {
             let own = Own { at: at.clone(), hard: host.is_hard(), ..Own::default() };
             host.paths.set_own(own, self.now);
             let id = host.id;
-            self.hosts[1 - me].paths.set(id, Theirs { at, relay: true }, self.now);
+            let theirs = Theirs { at, relay: true, kinds: self.kinds };
+            self.hosts[1 - me].paths.set(id, theirs, self.now);
         }
         self.act();
+    }
+
+    /// The policy is another.
+    pub(crate) fn set_kinds(&mut self, kinds: PathKinds) {
+        self.kinds = kinds;
+        self.tell();
     }
 
     pub(crate) fn set_rule(&mut self, me: usize, rule: Rule) {
@@ -287,7 +297,11 @@ impl World {
         host.sent += 1;
         host.counted.sent += 100;
         let via = match host.choice {
-            Choice::Nowhere => return,
+            Choice::Nowhere => {
+                host.counted.sent -= 100;
+                host.counted.stuck += 1;
+                return;
+            }
             Choice::Relay => Via::Relay,
             Choice::Direct(route) => Via::Direct(route),
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use paths::{Choice, Counters, Explained, Origin, Refusals};
+use paths::{Allowed, Choice, Counters, Explained, Origin, Refusals};
 use serde::{Deserialize, Serialize};
 
 /// How it stands with the ways to a peer.
@@ -27,6 +27,15 @@ pub(crate) struct PathReport {
     pub(crate) fits: usize,
     /// Whether there is traffic; without, nothing is tried.
     pub(crate) active: bool,
+    /// The kinds that are allowed: `direct`, `peer-relay`, `relay`.
+    #[serde(default)]
+    pub(crate) allowed: Vec<String>,
+    /// Who forbids the others, if any are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limited: Option<String>,
+    /// Packets that were dropped, since there was no way that is allowed.
+    #[serde(default)]
+    pub(crate) stuck: u64,
     /// Every direct way, and those by peers that relay.
     pub(crate) routes: Vec<RouteReport>,
 }
@@ -47,6 +56,11 @@ pub(crate) struct RouteReport {
     pub(crate) pings: u32,
     pub(crate) pongs: u32,
     pub(crate) verdict: String,
+}
+
+/// What is allowed only, and who says so, for people to read; nothing where everything is.
+pub(crate) fn limited(allowed: Allowed) -> Option<String> {
+    (!allowed.kinds().is_all()).then(|| allowed.to_string())
 }
 
 impl PathReport {
@@ -82,6 +96,9 @@ impl PathReport {
             lost_permille: explained.lost,
             fits: explained.fits,
             active: explained.active,
+            allowed: explained.allowed.kinds().iter().map(|kind| kind.label().to_owned()).collect(),
+            limited: limited(explained.allowed),
+            stuck: explained.stuck,
             routes: routes.collect(),
         }
     }
