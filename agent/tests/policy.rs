@@ -188,3 +188,45 @@ fn diff_names_who_gains_and_who_loses() {
     assert_eq!(changes["gained"][0]["sources"], serde_json::json!(["laptop", "phone"]));
     assert_eq!(changes["lost"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn how_packets_are_carried_is_explained_and_compared() {
+    let files = Files::new("carried");
+    let carried = POLICY.replacen(
+        "\"tests\"",
+        r#""paths": [
+    { "src": ["group:dev"], "dst": ["tag:web"], "use": ["peer-relay", "relay"] },
+  ],
+  "tests""#,
+        1,
+    );
+    let relay =
+        r#""grants": [ { "src": ["*"], "dst": ["100.64.0.3"], "app": { "nearwire/relay": [] } },"#;
+    files.write("carried", &carried.replace("\"grants\": [", relay));
+    let (_, out, _) = files.policy("explain carried --nodes nodes web1 laptop:22");
+    let said =
+        "paths       peer-relay or relay (by the rule on line 11: { \"src\": [\"group:dev\"]";
+    assert!(out.contains(said) && out.contains("peer relays phone"), "{out}");
+    let (_, out, _) = files.policy("explain carried --nodes nodes phone laptop:22");
+    let said = "paths       direct or peer-relay or relay (no rule of paths speaks of them)";
+    assert!(out.contains(said) && out.contains("peer relays none"), "{out}");
+    let (_, flows) = files.json("explain carried --nodes nodes web1 laptop:22");
+    let expected = serde_json::json!({
+        "paths": ["peer-relay", "relay"], "peer_relays": ["phone"],
+        "rule": flows["flows"][0]["carried"]["rule"],
+    });
+    assert_eq!(flows["flows"][0]["carried"], expected);
+    assert_eq!(expected["rule"]["line"], 11);
+    let (_, flows) = files.json("explain carried --nodes nodes laptop printer:22");
+    assert!(flows["flows"][0]["carried"].is_null(), "the printer is no node");
+
+    let (_, out, _) = files.policy("diff policy carried --nodes nodes");
+    let mut lines: Vec<&str> = out.lines().collect();
+    lines.sort_unstable();
+    let lost = "- laptop, phone -> web1: path direct";
+    assert_eq!(lines, ["+ laptop, web1 -> phone: relaying", lost]);
+    let (_, changes) = files.json("diff carried policy --nodes nodes");
+    assert_eq!(changes["gained"][0]["services"], serde_json::json!(["path direct"]));
+    let (_, out, _) = files.policy("check carried --nodes nodes");
+    assert!(out.contains("; 1 grants to relay; 1 rules of paths"), "{out}");
+}

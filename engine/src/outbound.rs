@@ -146,6 +146,7 @@ impl Way<'_> {
         let packet = &buffer[..padded];
         let Self { peer, now, transmits, .. } = self;
         if peer.endpoint.is_none() {
+            peer.stuck = (peer.stuck.0 + 1, *now);
             return Err(DropReason::NoEndpoint);
         }
         let tunnel = peer.tunnel.as_ref().ok_or(DropReason::NoPeer)?;

@@ -43,6 +43,8 @@ pub(crate) struct Peer {
     pub(crate) last_heard: Option<(Timestamp, bool)>,
     /// The last sealed or authentic message in either direction.
     pub(crate) last_traffic: Timestamp,
+    /// Packets of the host for which there was no way, and when the last one was.
+    pub(crate) stuck: (u64, Timestamp),
     /// When a packet that arrived and was followed by nothing of ours is to be acknowledged.
     /// (boringtun's own timer overlooks packets that arrive in the step in which it last sent.)
     pub(crate) acknowledge_at: Option<Timestamp>,
@@ -82,6 +84,7 @@ impl Peer {
             handshake_time: None,
             last_heard: None,
             last_traffic: Timestamp::default(),
+            stuck: (0, Timestamp::default()),
             acknowledge_at: None,
             greet: false,
             ask: false,

@@ -50,19 +50,23 @@ pub struct Traffic {
     pub rx_bytes: u64,
     /// Messages that came from it, and that were to come.
     pub messages: Received,
+    /// Packets of the host for it for which there was no way.
+    pub stuck: u64,
 }
 
 impl Engine {
     /// What peers that had traffic since then have had so far.
     #[must_use]
     pub fn traffic(&self, since: Timestamp) -> Vec<Traffic> {
-        let recent = |peer: &&Peer| peer.last_traffic >= since && peer.tunnel.is_some();
+        let last = |peer: &Peer| peer.last_traffic.max(peer.stuck.1);
+        let recent = |peer: &&Peer| last(peer) >= since && peer.tunnel.is_some();
         let peers = self.peers.iter().flatten().filter(recent);
         let traffic = peers.map(|peer| Traffic {
             public_key: peer.public_key,
             tx_bytes: peer.tx_bytes,
             rx_bytes: peer.rx_bytes,
             messages: peer.messages.so_far(),
+            stuck: peer.stuck.0,
         });
         traffic.collect()
     }

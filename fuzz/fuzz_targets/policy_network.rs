@@ -21,6 +21,9 @@ fuzz_target!(|texts: (&str, &str)| {
         let filter = plan.filter(&node.name).expect("the node's filter");
         let Ok(compiled) = filter.compile() else { continue };
         for other in nodes.iter().take(4) {
+            let rule = document.path_rule(&nodes, node, other);
+            let meant = rule.map(|rule| rule.kinds).unwrap_or_default();
+            assert_eq!(plan.path_kinds(&node.name, &other.name), meant);
             for (source, destination) in node.addresses.iter().zip(&other.addresses) {
                 let (source, destination) = (*source, *destination);
                 let packet = Packet { source, destination, protocol: 6, port: 22 };

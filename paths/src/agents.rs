@@ -123,7 +123,7 @@ impl Paths {
     pub fn set_own(&mut self, own: Own, now: Timestamp) {
         let before = std::mem::replace(&mut self.own, own);
         if before.rule != self.own.rule {
-            self.each(now, Peer::choose);
+            self.each(now, Peer::obey);
         }
         if self.own.mapped.is_some() && before.mapped != self.own.mapped {
             self.each(now, Peer::look_again);

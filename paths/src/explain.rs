@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use engine::Timestamp;
+use proto::control::PathKinds;
 
 use crate::candidates::{Candidate, Origin};
 use crate::evidence::Fault;
@@ -30,8 +31,46 @@ pub struct Explained {
     pub lapsed: Option<Duration>,
     /// Whether there is traffic.
     pub active: bool,
+    /// What kinds of path may be used.
+    pub allowed: Allowed,
+    /// Packets of the host that were dropped, since there was no way for them.
+    pub stuck: u64,
     /// All direct ways.
     pub candidates: Vec<ExplainedCandidate>,
+}
+
+/// By which kinds of path packets may go, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// By the network's policy.
+    pub policy: PathKinds,
+    /// By this node's own settings.
+    pub own: Rule,
+}
+
+impl Allowed {
+    /// By both.
+    #[must_use]
+    pub fn kinds(&self) -> PathKinds {
+        self.policy.and(self.own.kinds())
+    }
+}
+
+impl fmt::Display for Allowed {
+    /// As `relay only, by the network's policy`; nothing if every kind is allowed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kinds, own) = (self.kinds(), self.own.kinds());
+        let who = match (self.policy.is_all(), own.is_all()) {
+            (true, true) => return Ok(()),
+            (false, true) => "by the network's policy",
+            (true, false) => "by this node's settings (nearwire up --path)",
+            (false, false) => {
+                "by the network's policy and this node's settings (nearwire up --path)"
+            }
+        };
+        let only = if kinds.is_none() { "" } else { " only" };
+        write!(f, "{kinds}{only}, {who}")
+    }
 }
 
 /// How it stands with one direct way.
@@ -56,8 +95,8 @@ pub struct ExplainedCandidate {
 pub enum Why {
     /// It is in use.
     Used,
-    /// The settings forbid it.
-    Forbidden,
+    /// Such ways are forbidden.
+    Forbidden(Limit),
     /// It was not asked yet.
     Untried,
     /// It has never answered.
@@ -72,11 +111,23 @@ pub enum Why {
     Spare,
 }
 
+/// Who forbids a way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The network's policy.
+    Policy,
+    /// This node's settings.
+    Own,
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Used => f.write_str("in use"),
-            Self::Forbidden => f.write_str("forbidden: this node uses relays only (--path relay)"),
+            Self::Forbidden(Limit::Policy) => f.write_str("forbidden by the network's policy"),
+            Self::Forbidden(Limit::Own) => {
+                f.write_str("forbidden by this node's settings (nearwire up --path)")
+            }
             Self::Untried => f.write_str("not tried yet"),
             Self::NoAnswer => f.write_str("does not answer"),
             Self::Silent(time) => write!(f, "last answered {} s ago", time.as_secs()),
@@ -97,14 +148,15 @@ impl fmt::Display for Why {
 }
 
 impl Peer {
-    pub(crate) fn explain(&self, rule: Rule, now: Timestamp) -> Explained {
+    pub(crate) fn explain(&self, own: Rule, now: Timestamp) -> Explained {
+        let allowed = Allowed { policy: self.policy(), own };
         let candidates = self.candidates.iter().map(|(route, candidate)| ExplainedCandidate {
             route,
             origin: candidate.origin,
             rtt: candidate.evidence.rtt,
             pings: candidate.evidence.asked,
             pongs: candidate.evidence.answered,
-            why: self.why(route, candidate, rule, now),
+            why: self.why(route, candidate, allowed, now),
         });
         Explained {
             choice: self.choice,
@@ -115,18 +167,23 @@ impl Peer {
             pause: self.choice.is_direct().then(|| self.keepalive.pause()),
             lapsed: self.keepalive.lapsed().filter(|_| self.choice.is_direct()),
             active: self.is_active(now),
+            allowed,
+            stuck: self.stuck(),
             candidates: candidates.collect(),
         }
     }
 
-    fn why(&self, route: Route, candidate: &Candidate, rule: Rule, now: Timestamp) -> Why {
+    fn why(&self, route: Route, candidate: &Candidate, allowed: Allowed, now: Timestamp) -> Why {
         let evidence = &candidate.evidence;
         let barred = evidence.barred.max(self.barred);
         if self.choice == Choice::Direct(route) {
             return Why::Used;
         }
-        if rule == Rule::Relay {
-            return Why::Forbidden;
+        if !allowed.policy.has(route.kind()) {
+            return Why::Forbidden(Limit::Policy);
+        }
+        if !allowed.own.kinds().has(route.kind()) {
+            return Why::Forbidden(Limit::Own);
         }
         if barred > now {
             let fault = evidence.fault.map_or(Fault::Died, |(fault, _)| fault);

@@ -40,7 +40,7 @@ pub use birthday::{GUESSES, SPARES};
 pub use candidates::{MOST_CANDIDATES, Origin};
 pub use evidence::{Evidence, Fault};
 
-pub use explain::{Explained, ExplainedCandidate, Why};
+pub use explain::{Allowed, Explained, ExplainedCandidate, Limit, Why};
 pub use mtu::usual as usual_length;
 pub use peer::{Observed, Own, Theirs};
 pub use refusal::{Refusal, Refusals};

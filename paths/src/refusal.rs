@@ -19,7 +19,7 @@ pub enum Refusal {
     WrongWay,
     /// More than a peer may send.
     TooMany,
-    /// This node uses relays only.
+    /// Ways of this kind are forbidden with that peer.
     Forbidden,
 }
 

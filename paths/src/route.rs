@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use proto::control::{PathKind, PathKinds};
 use serde::{Deserialize, Serialize};
 
 /// A socket of ours: the WireGuard port, or a spare one that a NAT gave a port that works.
@@ -29,6 +30,12 @@ impl Route {
     #[must_use]
     pub const fn is_relayed(&self) -> bool {
         self.to.ip().is_loopback()
+    }
+
+    /// What kind of path it is.
+    #[must_use]
+    pub const fn kind(&self) -> PathKind {
+        if self.is_relayed() { PathKind::PeerRelay } else { PathKind::Direct }
     }
 }
 
@@ -76,7 +83,7 @@ impl Choice {
     }
 }
 
-/// What ways may be chosen.
+/// What ways a node is set to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rule {
@@ -87,4 +94,16 @@ pub enum Rule {
     Relay,
     /// Direct ways only: without one, packets go nowhere.
     Direct,
+}
+
+impl Rule {
+    /// The kinds that it leaves.
+    #[must_use]
+    pub fn kinds(self) -> PathKinds {
+        match self {
+            Self::Any => PathKinds::ALL,
+            Self::Relay => PathKind::Relay.into(),
+            Self::Direct => PathKind::Direct.into(),
+        }
+    }
 }

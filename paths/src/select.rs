@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use engine::Timestamp;
+use proto::control::{PathKind, PathKinds};
 
 use crate::evidence::{Evidence, Fault};
-use crate::route::{Choice, Route, Rule};
+use crate::route::{Choice, Route};
 
 /// To be chosen, a way must have answered within this.
 pub const FRESH: Duration = Duration::from_secs(1);
@@ -29,8 +30,8 @@ pub struct Standing {
     pub since: Timestamp,
     /// Whether there is a relay.
     pub relay: bool,
-    /// What may be used.
-    pub rule: Rule,
+    /// What kinds of way may be used.
+    pub kinds: PathKinds,
     /// What the tunnel says of the way in use.
     pub fault: Option<Fault>,
     /// Where to begin while nothing is known, if there is no relay.
@@ -54,10 +55,8 @@ pub fn select<'a>(
     ways: impl Iterator<Item = (Route, &'a Evidence)> + Clone,
     now: Timestamp,
 ) -> Verdict {
-    if standing.rule == Rule::Relay {
-        let choice = if standing.relay { Choice::Relay } else { Choice::Nowhere };
-        return Verdict { choice, fault: None };
-    }
+    // One that is in use and is forbidden now is left as if it were not there.
+    let ways = ways.filter(|(route, _)| standing.kinds.has(route.kind()));
     let usable = ways.clone().filter(|(route, evidence)| {
         // Direct ways that had to be left say nothing of those by nodes that relay.
         let barred = if route.is_relayed() { Timestamp::default() } else { standing.barred };
@@ -96,10 +95,10 @@ pub fn select<'a>(
 
 /// Where packets go while no direct way is known.
 fn otherwise(standing: &Standing, guess: Option<Route>) -> Choice {
-    match (standing.relay, standing.rule) {
-        (true, Rule::Direct) => Choice::Nowhere,
-        (true, _) => Choice::Relay,
-        (false, _) => guess.map_or(Choice::Nowhere, Choice::Direct),
+    match standing.relay {
+        true if standing.kinds.has(PathKind::Relay) => Choice::Relay,
+        true => Choice::Nowhere,
+        false => guess.map_or(Choice::Nowhere, Choice::Direct),
     }
 }
 
@@ -180,7 +179,7 @@ mod tests {
             current,
             since: Timestamp::default(),
             relay: true,
-            rule: Rule::Any,
+            kinds: PathKinds::ALL,
             fault: None,
             guess: None,
             barred: Timestamp::default(),
@@ -223,6 +222,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forbidden_is_left_at_once_for_what_is_allowed() {
+        const PEER_RELAY: &str = "127.1.0.9:1";
+        let by = |at| Choice::Direct(route(at));
+        let both = [(PEER_RELAY, fresh(40)), (V4, fresh(9))];
+        let without = |current, kind| {
+            let kinds = PathKinds::ALL.without(PathKinds::from(kind));
+            choose(&Standing { kinds, since: NOW, ..standing(current) }, &both)
+        };
+        assert_eq!(without(by(V4), PathKind::Direct), by(PEER_RELAY));
+        assert_eq!(without(by(PEER_RELAY), PathKind::PeerRelay), by(V4));
+        assert_eq!(without(by(V4), PathKind::Relay), by(V4));
+        let only = |kind: PathKind, ways: &[(&str, Evidence)]| {
+            choose(&Standing { kinds: kind.into(), ..standing(by(V4)) }, ways)
+        };
+        assert_eq!(only(PathKind::Relay, &both), Choice::Relay);
+        assert_eq!(only(PathKind::PeerRelay, &[(V4, fresh(9))]), Choice::Nowhere);
+        assert_eq!(only(PathKind::Direct, &[]), Choice::Nowhere);
+        let alone = Standing { relay: false, kinds: PathKind::Relay.into(), ..standing(by(V4)) };
+        assert_eq!(choose(&alone, &both), Choice::Nowhere);
+    }
+
+    #[test]
     fn a_way_is_kept_unless_another_is_clearly_better_for_long() {
         let on_v4 = standing(Choice::Direct(route(V4)));
         assert_eq!(choose(&on_v4, &[(V4, fresh(30)), (V6, fresh(25))]), on_v4.current);
@@ -240,7 +261,7 @@ mod tests {
         (0..3).for_each(|_| dead.asked(Timestamp::default()));
         assert_eq!(choose(&on_v4, &[(V4, dead)]), Choice::Relay);
         assert_eq!(choose(&on_v4, &[(V4, dead), (V6, fresh(90))]), Choice::Direct(route(V6)));
-        let only = Standing { rule: Rule::Direct, ..on_v4 };
+        let only = Standing { kinds: PathKind::Direct.into(), ..on_v4 };
         assert_eq!(choose(&only, &[(V4, dead)]), Choice::Nowhere);
         let alone = Standing { relay: false, ..on_v4 };
         assert_eq!(choose(&alone, &[(V4, dead)]), on_v4.current, "there is nothing else");
@@ -256,7 +277,7 @@ mod tests {
         assert_eq!(choose(&from_relay, &[(V4, lossy)]), Choice::Relay);
         let barred = Standing { barred: NOW + FRESH, ..from_relay };
         assert_eq!(choose(&barred, &[(V4, fresh(20))]), Choice::Relay);
-        let relayed = Standing { rule: Rule::Relay, ..from_relay };
+        let relayed = Standing { kinds: PathKind::Relay.into(), ..from_relay };
         assert_eq!(choose(&relayed, &[(V4, fresh(20))]), Choice::Relay);
     }
 

@@ -40,7 +40,8 @@ fn idle_peers_cost_nothing_and_active_ones_little() {
     let start = Timestamp::from_epoch(Duration::from_secs(1000));
     for number in 0..KNOWN {
         let [high, low] = number.to_be_bytes();
-        let theirs = Theirs { at: vec![([192, 0, high, low], 7).into()], relay: true };
+        let theirs =
+            Theirs { at: vec![([192, 0, high, low], 7).into()], relay: true, ..Theirs::default() };
         paths.set(id(number), theirs, start);
     }
     while paths.poll_action().is_some() {}

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
+use proto::control::PathKinds;
+
 use crate::{
     Diagnostic, GroupName, HostName, PortRange, Prefix, Protocols, TagName, UserName, parse,
     prefix::{mapped, spanning, unmapped},
@@ -12,6 +14,8 @@ use crate::{
 pub const MAX_DOCUMENT_BYTES: usize = 32 << 20;
 /// The most rules of a document: the kernel keeps a counter for each.
 pub const MAX_RULES: usize = 131_072;
+/// The most rules of `paths`.
+pub const MAX_PATH_RULES: usize = 1_024;
 /// The most sources, destinations or port ranges in one list.
 pub const MAX_SELECTORS: usize = 1_024;
 /// The most members of a group, or owners of a tag.
@@ -25,6 +29,7 @@ pub struct Document {
     pub(crate) tag_owners: BTreeMap<TagName, Vec<Owner>>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) relays: Vec<RelayGrant>,
+    pub(crate) paths: Vec<PathRule>,
     pub(crate) tests: Vec<Test>,
 }
 
@@ -37,6 +42,20 @@ pub struct RelayGrant {
     pub sources: Vec<Selector>,
     /// The nodes that may relay them.
     pub relays: Vec<Selector>,
+}
+
+/// One entry of `paths`: by which kinds of path the packets of two nodes may go, of which one is among
+/// the sources and one among the destinations. Of several, the first decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathRule {
+    /// The line on which the rule begins.
+    pub line: u32,
+    /// The nodes of one end.
+    pub sources: Vec<Selector>,
+    /// The nodes of the other.
+    pub destinations: Vec<Selector>,
+    /// The kinds that are allowed: one or more.
+    pub kinds: PathKinds,
 }
 
 /// One entry of `acls` or of `grants`.
@@ -196,6 +215,12 @@ impl Document {
         &self.relays
     }
 
+    /// The rules of paths, in order.
+    #[must_use]
+    pub fn paths(&self) -> &[PathRule] {
+        &self.paths
+    }
+
     /// The groups, each with its users.
     #[must_use]
     pub const fn groups(&self) -> &BTreeMap<GroupName, Vec<UserName>> {
@@ -220,11 +245,12 @@ impl Document {
         &self.tests
     }
 
-    /// Whether some rule names users, groups, tags or autogroups of nodes, or nodes relay: then what it
-    /// means depends on the nodes.
+    /// Whether some rule names users, groups, tags or autogroups of nodes, or is of relaying or of paths:
+    /// then what it means depends on the nodes.
     #[must_use]
     pub fn names_nodes(&self) -> bool {
         !self.relays.is_empty()
+            || !self.paths.is_empty()
             || self.rules.iter().any(|rule| {
                 let destinations = rule.destinations.iter().map(|to| &to.selector);
                 rule.sources.iter().chain(destinations).any(Selector::names_nodes)

@@ -58,13 +58,13 @@ pub use diagnostic::{Diagnostic, render};
 pub use difference::{Change, Direction, difference};
 pub use document::{
     Action, AddressRange, Autogroup, Destination, Document, Expectation, MAX_DOCUMENT_BYTES,
-    MAX_MEMBERS, MAX_RULES, MAX_SELECTORS, Owner, Packet, RelayGrant, Rule, Selector, Service,
-    Test,
+    MAX_MEMBERS, MAX_PATH_RULES, MAX_RULES, MAX_SELECTORS, Owner, Packet, PathRule, RelayGrant,
+    Rule, Selector, Service, Test,
 };
 pub use filter::{Filter, FilterRule, ProtocolPorts, RuleId};
 pub use names::{GroupName, HostName, NodeName, TagName, UserName};
 pub use nodes::{MAX_NODES, MAX_NODES_BYTES, Node, NodeClash, NodeIdentity, Nodes};
-pub use plan::Plan;
+pub use plan::{PathChange, Plan, RelayChange};
 pub use ports::{PortPrefix, PortRange};
 pub use prefix::Prefix;
 pub use protocol::{Protocols, has_ports};

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use crate::{
-    Action, Autogroup, Document, NodeIdentity, Nodes, Packet, Rule, Selector, internet::is_public,
-    protocol::has_ports,
+    Action, Autogroup, Document, Node, NodeIdentity, Nodes, Packet, PathRule, Rule, Selector,
+    internet::is_public, protocol::has_ports,
 };
 
 impl Document {
@@ -17,6 +17,20 @@ impl Document {
             let speaks = |rule: &Rule| rule.action == action && self.speaks(rule, nodes, packet);
             self.rules().iter().position(speaks)
         })
+    }
+
+    /// The rule of paths that decides between two nodes: the first that has one among its sources and
+    /// the other among its destinations.
+    #[must_use]
+    pub fn path_rule(&self, nodes: &Nodes, one: &Node, other: &Node) -> Option<&PathRule> {
+        let among = |selectors: &[Selector], node: &Node| {
+            let picks = |at: &IpAddr| selectors.iter().any(|one| self.picks(one, nodes, *at));
+            node.addresses.iter().any(picks)
+        };
+        let joins = |rule: &&PathRule, from, to| {
+            among(&rule.sources, from) && among(&rule.destinations, to)
+        };
+        self.paths.iter().find(|rule| joins(rule, one, other) || joins(rule, other, one))
     }
 
     fn speaks(&self, rule: &Rule, nodes: &Nodes, packet: &Packet) -> bool {

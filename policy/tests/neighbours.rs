@@ -97,3 +97,36 @@ fn a_grant_of_relaying_is_between_its_sources_and_its_relays() {
     assert_eq!(behind, "");
     assert_eq!(grants(r#"{ "src": ["*"], "dst": ["*"], "ip": ["*"] }"#), "");
 }
+
+#[test]
+fn what_changes_in_relaying_is_told_by_relay() {
+    let plan = |grants: &str| {
+        let text = format!(
+            r#"{{ "tagOwners": {{ "tag:web": [], "tag:db": [] }}, "grants": [{grants}] }}"#
+        );
+        Plan::new(Document::parse(&text).unwrap(), &Nodes::parse(NODES).unwrap())
+    };
+    let relay = r#""app": { "nearwire/relay": [] }"#;
+    let old = plan(&format!(r#"{{ "src": ["*"], "dst": ["tag:web"], {relay} }}"#));
+    let new = plan(&format!(r#"{{ "src": ["alice@x"], "dst": ["tag:web", "tag:db"], {relay} }}"#));
+    let told = |old: &Plan, new: &Plan| {
+        let changes = old.relay_changes(new).into_iter().map(|change| {
+            let clients: Vec<_> = change.clients.iter().map(NodeName::as_str).collect();
+            format!("{:?} {}: {}", change.direction, change.relay, clients.join(" "))
+        });
+        changes.collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(told(&old, &new), "Gained db: laptop phone; Lost web: db");
+    assert_eq!(told(&new, &old), "Gained web: db; Lost db: laptop phone");
+    assert_eq!(told(&old, &old), "");
+    let between = |plan: &Plan, one, other| {
+        let [one, other] = [one, other].map(|name| NodeName::parse(name).unwrap());
+        let relays = plan.relays_between(&one, &other);
+        relays.into_iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(between(&new, "laptop", "phone"), "db web");
+    assert_eq!(
+        (between(&new, "laptop", "db"), between(&old, "laptop", "db")),
+        ("".into(), "web".into())
+    );
+}

@@ -51,6 +51,14 @@ fn nodes(count: usize) -> Nodes {
 }
 
 fn document(count: usize, rules: impl Iterator<Item = String>) -> Document {
+    with_paths(count, rules, std::iter::empty())
+}
+
+fn with_paths(
+    count: usize,
+    rules: impl Iterator<Item = String>,
+    paths: impl Iterator<Item = String>,
+) -> Document {
     let mut text = String::from("{ \"groups\": {\n");
     for group in 0..100 {
         let users: Vec<String> = (0..count)
@@ -66,6 +74,11 @@ fn document(count: usize, rules: impl Iterator<Item = String>) -> Document {
     }
     text.push_str("}, \"acls\": [\n");
     for rule in rules {
+        text.push_str(&rule);
+        text.push_str(",\n");
+    }
+    text.push_str("], \"paths\": [\n");
+    for rule in paths {
         text.push_str(&rule);
         text.push_str(",\n");
     }
@@ -169,6 +182,31 @@ fn one_change_among_many() {
     let filters =
         || changed.iter().map(|name| plan.filter(name).unwrap().flows().len()).sum::<usize>();
     assert!(timed("change", "its filters", filters) > changed.len());
+}
+
+/// Each node asks of each other, as where a netmap is made.
+#[test]
+fn a_thousand_rules_of_paths() {
+    let count = scaled(10_000);
+    let nodes = nodes(count);
+    let rule = |rule: usize| {
+        let (group, tag, kind) = (rule % 100, rule / 10, ["direct", "relay"][rule % 2]);
+        format!(
+            "{{ \"src\": [\"group:g{group}\"], \"dst\": [\"tag:t{tag}\"], \"use\": [{kind:?}] }}"
+        )
+    };
+    let mut plan = Plan::new(document(count, std::iter::empty()), &nodes);
+    let document = with_paths(count, std::iter::empty(), (0..1_000).map(rule));
+    let changed = timed("paths", "a thousand rules", || plan.set_document(document));
+    assert!(changed.len() > count / 2, "{}", changed.len());
+    let (mut limited, every) = (0, count / scaled(100).max(1));
+    timed("paths", "of a hundred nodes", || {
+        for one in nodes.iter().step_by(every) {
+            let kinds = nodes.iter().map(|other| plan.path_kinds(&one.name, &other.name));
+            limited += kinds.filter(|kinds| !kinds.is_all()).count();
+        }
+    });
+    assert!(limited > count / 10, "{limited}");
 }
 
 #[test]

@@ -48,6 +48,9 @@ fn show(peer: &PeerStatus, report: &PathReport) {
         });
         println!("pinged every {} s while it is quiet{why}", seconds(pause));
     }
+    if report.stuck > 0 {
+        println!("dropped for want of a way that is allowed: {} packets", report.stuck);
+    }
     if !report.active {
         println!("there is no traffic, so no direct way is looked for");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::Timestamp;
 use ipnet::IpNet;
-use proto::control::{Netmap, NodeId, Peer, RegionId, Relay};
+use proto::control::{Netmap, NodeId, PathKind, Peer, RegionId, Relay};
 use proto::key::PublicKey;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -144,7 +144,9 @@ impl Links {
                 *former = Some(std::mem::replace(current, peer.key));
             }
             let keys = [Some(peer.key), peer.next_key, *former].into_iter().flatten().collect();
-            peers.insert(number, RelayPeer { keys, home: peer.home });
+            let kinds = netmap.path_kinds(&peer.id);
+            let calls_only = !kinds.has(PathKind::Relay) && kinds.has(PathKind::PeerRelay);
+            peers.insert(number, RelayPeer { keys, home: peer.home, calls_only });
         }
         let peer_relays = peer_relays(netmap);
         let pairs = peers_by_relays(netmap, &peer_relays);
@@ -226,7 +228,8 @@ fn peers_by_relays(
     netmap: &Netmap,
     relays: &BTreeMap<NodeId, Vec<Relay>>,
 ) -> BTreeSet<(NodeId, NodeId)> {
-    let with_probes = netmap.peers.values().filter(|peer| peer.disco.is_some());
+    let may = |peer: &&Peer| netmap.path_kinds(&peer.id).has(PathKind::PeerRelay);
+    let with_probes = netmap.peers.values().filter(|peer| peer.disco.is_some()).filter(may);
     let by = |to: NodeId| relays.keys().filter(move |by| **by != to).map(move |by| (to, *by));
     with_probes.flat_map(|peer| by(peer.id)).collect()
 }

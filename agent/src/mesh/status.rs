@@ -87,6 +87,9 @@ pub(crate) struct PeerStatus {
     pub(crate) online: bool,
     /// `direct`, `peer-relay`, `relay` or `none`.
     pub(crate) path: String,
+    /// The kinds of path that alone are allowed, and who says so; nothing if all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limited: Option<String>,
     /// Where packets for it go, if directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) endpoint: Option<SocketAddr>,
@@ -112,6 +115,11 @@ pub(crate) struct PeerStatus {
 impl PeerStatus {
     /// The way to it, for people to read.
     pub(crate) fn way(&self) -> String {
+        let limited = self.limited.as_ref().map(|limited| format!(" ({limited})"));
+        self.plain_way() + &limited.unwrap_or_default()
+    }
+
+    fn plain_way(&self) -> String {
         if let Some(name) = &self.peer_relay {
             return format!("peer relay {name}");
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use proto::control::{Netmap, Peer, Snapshot};
+use proto::control::{Netmap, Peer, PeerPaths, Snapshot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -65,6 +65,11 @@ impl Store {
             peers: netmap.peers.values().collect(),
             regions: netmap.regions.clone(),
             relaying: netmap.relaying.values().copied().collect(),
+            paths: netmap
+                .paths
+                .iter()
+                .map(|(peer, kinds)| PeerPaths { peer: *peer, kinds: *kinds })
+                .collect(),
             ticket: netmap.ticket.clone(),
             filter: &netmap.filter,
             dns: netmap.dns.clone(),

@@ -4,7 +4,7 @@ mod view;
 
 use axum::Json;
 use axum::extract::State;
-use policy::{Nodes, compile_with, difference};
+use policy::{Nodes, Plan, compile_with, difference};
 use serde_json::json;
 
 use super::caller::Caller;
@@ -17,8 +17,8 @@ use crate::core::scope::Scope;
 use crate::problem::Problem;
 use crate::store::{KeptNetwork, PolicyVersion};
 use view::{
-    Accepted, ChangeView, DiffQuery, Differences, NewPolicy, PolicyView, RollBack, TriedPolicy,
-    Versions, VersionsQuery,
+    Accepted, DiffQuery, Differences, NewPolicy, PolicyView, RollBack, TriedPolicy, Versions,
+    VersionsQuery,
 };
 
 /// To compile may take a while, during which others want to be served.
@@ -33,14 +33,20 @@ fn accept(text: &str, nodes: &Nodes) -> Result<policy::Document, Problem> {
         .map_err(|refusal| Problem::refused(refusal.to_string(), refusal.details(text)))
 }
 
-fn changes(old: &str, new: &policy::Document, nodes: &Nodes) -> Result<Vec<ChangeView>, Problem> {
+fn changes(old: &str, new: &policy::Document, nodes: &Nodes) -> Result<Differences, Problem> {
     let unread = |reason: String| Problem::refused(reason, Vec::new());
     let old = policy::Document::parse(old)
         .map_err(|_| unread("the version to compare with is not readable any more".to_owned()))?;
     let compile = |document: &policy::Document| {
         compile_with(document, nodes).map_err(|error| unread(error.to_string()))
     };
-    Ok(difference(&compile(&old)?, &compile(new)?).into_iter().map(Into::into).collect())
+    let flows = difference(&compile(&old)?, &compile(new)?);
+    let [old, new] = [&old, new].map(|document| Plan::new(document.clone(), nodes));
+    Ok(Differences {
+        changes: flows.into_iter().map(Into::into).collect(),
+        relaying: old.relay_changes(&new).into_iter().map(Into::into).collect(),
+        paths: old.path_changes(&new).into_iter().map(Into::into).collect(),
+    })
 }
 
 /// The policy in force
@@ -177,7 +183,7 @@ pub(super) async fn diff(
     aside(move || {
         let unread = |_| Problem::refused("the new version is not readable any more", Vec::new());
         let new = policy::Document::parse(&new).map_err(unread)?;
-        Ok(Json(Differences { changes: changes(&old, &new, &nodes)? }))
+        Ok(Json(changes(&old, &new, &nodes)?))
     })
     .await
 }

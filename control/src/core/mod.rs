@@ -10,6 +10,7 @@ pub mod key_lifetime;
 pub mod label;
 pub mod lockout;
 pub mod node;
+mod pairs;
 pub mod peer_set;
 pub mod policy_text;
 pub mod rate;

@@ -1,6 +1,7 @@
 //! One network as it is at a revision, and whom each change of it concerns.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use policy::{Document, NodeName, Nodes, Plan};
 use proto::control::{Dns, Network, NodeId, Region};
@@ -40,6 +41,8 @@ pub(super) struct Seat {
     pub(super) changed: u64,
     /// What its peers hear.
     pub(super) as_peer: Box<RawValue>,
+    /// What those hear that may not send to it directly, once that was asked for.
+    pub(super) without_endpoints: OnceLock<Box<RawValue>>,
 }
 
 /// One thing that is another now.
@@ -344,7 +347,8 @@ impl Tenant {
         } else {
             self.offering.remove(&id);
         }
-        self.nodes.insert(id, Seat { slot, node, changed, as_peer });
+        let without_endpoints = OnceLock::new();
+        self.nodes.insert(id, Seat { slot, node, changed, as_peer, without_endpoints });
         Ok(())
     }
 

@@ -1,8 +1,12 @@
 //! What one node is told: everything at first, then what it does not know yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod peers;
 
-use proto::control::{Delta, End, EndReason, Frame, Me, NodeId, RelayTicket, Relaying, Snapshot};
+use std::collections::BTreeMap;
+
+use proto::control::{
+    Delta, End, EndReason, Frame, Me, NodeId, PathKinds, RelayTicket, Relaying, Snapshot,
+};
 use proto::ticket::{ControlKeyId, SigningKey, Ticket, UnixSeconds, VerifyingKey};
 use serde_json::value::RawValue;
 
@@ -11,6 +15,7 @@ use super::node::Node;
 use super::peer_set::PeerSet;
 use super::tenant::{Due, Tenant, Unwritable};
 use super::ticket_keys::TicketKeys;
+use peers::{paths, peers, relaying};
 
 /// How long a relay ticket is good, in seconds.
 pub const TICKET_LASTS: u64 = 3600;
@@ -38,6 +43,8 @@ pub struct Told {
     peers: PeerSet,
     me: Me,
     relaying: BTreeMap<NodeId, Relaying>,
+    /// Of the peers with which not every kind of path is allowed.
+    paths: BTreeMap<NodeId, PathKinds>,
     filter: Known,
     ticket_until: UnixSeconds,
     /// By which key the node proves itself, as its ticket has it.
@@ -123,29 +130,34 @@ fn snapshot(
     let written = tenant.written(&filter)?;
     let me = node.as_me(tenant.plan(), tenant.key_lifetime(), || tickets.public());
     let ticket = node.is_served().then(|| tickets.at(now).issue(tenant, node, now));
-    let mut known = BTreeMap::new();
-    let relaying = relaying(tenant, node.id, &mut known, &Due::everything());
+    let heard = seats.iter().map(|seat| tenant.heard(seat, tenant.hides(node.id, seat.node.id)));
+    let heard = heard.collect::<Result<_, _>>()?;
+    let mut told = Told {
+        revision: tenant.revision(),
+        peers,
+        me: me.clone(),
+        relaying: BTreeMap::new(),
+        paths: BTreeMap::new(),
+        filter: Known::Here(filter),
+        ticket_until: ticket_end(node, now),
+        identity: node.node_key,
+    };
+    let due = Due::everything();
+    let relaying = relaying(tenant, node.id, &mut told.relaying, &due);
+    let paths = paths(tenant, node.id, &mut told, &due);
     let snapshot = Snapshot {
         revision: tenant.revision(),
         network: tenant.network().clone(),
-        me: me.clone(),
-        peers: seats.iter().map(|seat| &*seat.as_peer).collect(),
+        me,
+        peers: heard,
         regions: tenant.regions().to_vec(),
         relaying,
+        paths,
         ticket,
         filter: &*written,
         dns: tenant.dns(),
     };
     let frame = Frame { snapshot: Some(snapshot), delta: None, end: None };
-    let told = Told {
-        revision: tenant.revision(),
-        peers,
-        me,
-        relaying: known,
-        filter: Known::Here(filter),
-        ticket_until: ticket_end(node, now),
-        identity: node.node_key,
-    };
     Ok((tenant_line(tenant, &frame)?, told))
 }
 
@@ -157,8 +169,9 @@ fn delta(
     tickets: &TicketKeys,
     now: UnixSeconds,
 ) -> Result<Option<Vec<u8>>, Unwritable> {
-    let (peers, gone) = peers(tenant, node.id, told, due);
+    let (peers, gone) = peers(tenant, node.id, told, due)?;
     let relaying = relaying(tenant, node.id, &mut told.relaying, due);
+    let paths = paths(tenant, node.id, told, due);
     let me = node.as_me(tenant.plan(), tenant.key_lifetime(), || tickets.public());
     let me_changed = me != told.me;
     let (filter, filter_edit) = match due.all || due.filter {
@@ -182,6 +195,7 @@ fn delta(
         && filter_edit.is_none()
         && !regions
         && relaying.is_empty()
+        && paths.is_empty()
         && !network
         && ticket.is_none();
     if nothing {
@@ -201,6 +215,7 @@ fn delta(
         me: me_changed.then(|| me.clone()),
         regions: regions.then(|| tenant.regions().to_vec()),
         relaying,
+        paths,
         ticket,
         filter: filter.as_deref(),
         filter_edit: filter_edit.as_deref(),
@@ -209,76 +224,6 @@ fn delta(
     (told.me, told.identity) = (me, node.node_key);
     let frame = Frame { snapshot: None, delta: Some(delta), end: None::<End> };
     tenant_line(tenant, &frame).map(Some)
-}
-
-/// The peers that it has to hear of, and those that are none any more.
-fn peers<'t>(
-    tenant: &'t Tenant,
-    id: NodeId,
-    told: &mut Told,
-    due: &Due,
-) -> (Vec<&'t RawValue>, Vec<NodeId>) {
-    let (mut news, mut gone) = (Vec::new(), Vec::new());
-    if !due.all {
-        for (peer, is_peer) in &due.peers {
-            match tenant.seat_of(*peer).filter(|_| *is_peer) {
-                Some(seat) => {
-                    if told.peers.insert(seat.slot) || seat.changed > told.revision {
-                        news.push(&*seat.as_peer);
-                    }
-                }
-                // Whom it never heard of, it does not hear to be gone.
-                None => {
-                    if tenant.slot_of(*peer).is_some_and(|slot| told.peers.remove(slot)) {
-                        gone.push(*peer);
-                    }
-                }
-            }
-        }
-        return (news, gone);
-    }
-    let neighbours = tenant.neighbours(id);
-    let known: Vec<_> = told.peers.iter().collect();
-    for slot in known {
-        if let Some(peer) = tenant.owner_of(slot)
-            && (!neighbours.contains(&peer) || tenant.seat_of(peer).is_none())
-        {
-            told.peers.remove(slot);
-            gone.push(peer);
-        }
-    }
-    for seat in neighbours.iter().filter_map(|peer| tenant.seat_of(*peer)) {
-        if told.peers.insert(seat.slot) || seat.changed > told.revision {
-            news.push(&*seat.as_peer);
-        }
-    }
-    (news, gone)
-}
-
-/// The peers with which it is otherwise than it knows in the way of relaying.
-fn relaying(
-    tenant: &Tenant,
-    id: NodeId,
-    known: &mut BTreeMap<NodeId, Relaying>,
-    due: &Due,
-) -> Vec<Relaying> {
-    let mut peers: BTreeSet<NodeId> = due.peers.keys().copied().collect();
-    if due.all {
-        peers.extend(tenant.relay_partners(id));
-        peers.extend(known.keys());
-    }
-    let mut news = Vec::new();
-    for peer in peers {
-        let now = tenant.relaying(id, peer);
-        let before = match now.is_nothing() {
-            true => known.remove(&peer),
-            false => known.insert(peer, now),
-        };
-        if before.map_or(!now.is_nothing(), |before| before != now) {
-            news.push(now);
-        }
-    }
-    news
 }
 
 /// The filter or what has changed of it, if anything has.

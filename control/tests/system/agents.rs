@@ -1,6 +1,8 @@
 //! The routes of nodes at their edges, by who has a session.
 
-use proto::control::{ChallengeResponse, EndReason, SessionRequest, SessionResponse};
+use proto::control::{
+    ChallengeResponse, EndReason, PathKind, PathKinds, SessionRequest, SessionResponse,
+};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -18,6 +20,44 @@ async fn token(scene: &Scene, node: &Agent, seed: u16) -> String {
     let answer = SessionRequest::answer(node.id(), asked.challenge, &signing_key(seed));
     let session = ask("session", serde_json::to_value(answer).unwrap()).await;
     serde_json::from_slice::<SessionResponse>(&session).unwrap().token
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_changes_between_nodes_is_told_before_it_counts_and_reaches_them() {
+    for database in Database::each().await {
+        let scene = Scene::start(&database).await;
+        scene.network("home").await;
+        scene.policy("home", OPEN).await;
+        let key = scene.key("home", json!({ "tags": ["tag:web"], "reusable": true })).await;
+        let mut one = Agent::join(scene.client(), &key, 1).await;
+        let two = Agent::join(scene.client(), &key, 2).await;
+        let other = two.id();
+        one.until("its peer", |netmap| netmap.peers.contains_key(&other)).await;
+        let rules = r#"{ "paths": [{ "src": ["*"], "dst": ["*"], "use": ["relay"] }], "grants": [
+            { "src": ["*"], "dst": ["*"], "app": { "nearwire/relay": [] } }],"#;
+        let text = OPEN.replacen('{', rules, 1);
+        let path = "/networks/home/policy";
+        let tried = Some(json!({ "text": &text }));
+        let tried = scene.ask(Method::POST, &format!("{path}/check"), tried).await;
+        let mut ids = [one.id().to_string(), other.to_string()];
+        ids.sort();
+        let all = json!(["direct", "peer-relay", "relay"]);
+        let paths = json!([{ "nodes": ids, "others": ids, "old": all, "new": ["relay"] }]);
+        assert_eq!((&tried["paths"], &tried["changes"]), (&paths, &json!([])));
+        let relays = ids.each_ref().map(|relay| {
+            let clients: Vec<_> = ids.iter().filter(|id| *id != relay).collect();
+            json!({ "gained": true, "relay": relay, "clients": clients })
+        });
+        assert_eq!(tried["relaying"], json!(relays));
+        scene.policy("home", &text).await;
+        let only = PathKinds::from(PathKind::Relay);
+        one.until("its paths", |netmap| netmap.path_kinds(&other) == only).await;
+        scene.policy("home", OPEN).await;
+        one.until("any path", |netmap| netmap.path_kinds(&other).is_all()).await;
+        let diff = scene.ask(Method::GET, &format!("{path}/diff?from=3&to=4"), None).await;
+        assert_eq!((&diff["paths"][0]["old"], &diff["paths"][0]["new"]), (&json!(["relay"]), &all));
+        assert_eq!(diff["relaying"][0]["gained"], false, "{diff}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod clock;
 mod commands;
 mod fleet;
+mod forced;
 mod hostile;
 mod lanes;
 mod lasting;

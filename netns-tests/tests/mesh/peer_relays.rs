@@ -181,6 +181,31 @@ fn a_grant_that_is_taken_back_ends_it_without_a_loss() -> Result<()> {
 }
 
 #[test]
+fn a_node_that_relays_is_the_only_way_where_the_policy_says_so() -> Result<()> {
+    let scene = Scene::new("mesh-peer-relay-only")?;
+    let only = |text: &str| {
+        let paths = r#"{ "src": ["tag:node"], "dst": ["tag:node"], "use": ["peer-relay"] }"#;
+        text.replacen('{', &format!("{{ \"paths\": [{paths}],"), 1)
+    };
+    let pinger = scene.pinger()?;
+    scene.wait_for_path("peer-relay");
+    scene.hub.policy(&only(GRANTED))?;
+    pinger.wait_for_more(20, LONG)?;
+    scene.wait_for_path("peer-relay");
+    // Without one there is no way, though a relay is there; and one is found without a packet by that.
+    scene.hub.policy(&only(NOT_GRANTED))?;
+    scene.wait_for_path("none");
+    scene.hub.policy(&only(GRANTED))?;
+    scene.wait_for_path("peer-relay");
+    pinger.wait_for_more(20, LONG)?;
+    let forbidden = only(GRANTED).replace("\"peer-relay\"", "\"direct\", \"relay\"");
+    scene.hub.policy(&forbidden)?;
+    scene.wait_for_path("relay");
+    pinger.wait_for_more(20, LONG)?;
+    Ok(())
+}
+
+#[test]
 fn a_relay_that_dies_costs_what_was_under_way() -> Result<()> {
     let mut scene = Scene::new("mesh-peer-relay-dies")?;
     let pinger = scene.pinger()?;

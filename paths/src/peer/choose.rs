@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use engine::Timestamp;
+use proto::control::PathKind;
 
 use super::{Peer, World};
 use crate::agents::Action;
@@ -27,9 +28,9 @@ impl Peer {
             current: self.choice,
             since: self.since,
             relay: self.theirs.relay,
-            rule: world.own.rule,
+            kinds: self.kinds(world.own),
             fault: self.tunnel_fault(now),
-            guess: self.candidates.iter().map(|(route, _)| route).find(|route| !route.is_relayed()),
+            guess: self.guess(world),
             barred: self.barred,
         };
         let Verdict { choice, fault } = select(&standing, self.candidates.ways(), now);
@@ -65,6 +66,13 @@ impl Peer {
             self.keepalive.leave();
         }
         if in_doubt && fault == Fault::Died { Fault::Lapsed } else { fault }
+    }
+
+    /// Where the peer may be, though it has not answered there.
+    fn guess(&self, world: &World<'_>) -> Option<Route> {
+        let mut routes = self.candidates.iter().map(|(route, _)| route);
+        let may = self.kinds(world.own).has(PathKind::Direct);
+        routes.find(|route| may && !route.is_relayed())
     }
 
     /// A direct way had to be left.

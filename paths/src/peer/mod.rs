@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use engine::Timestamp;
 use ipnet::IpNet;
-use proto::control::NodeId;
+use proto::control::{NodeId, PathKind, PathKinds};
 use proto::probe::{PingId, Probe, Received};
 use rand::RngCore;
 
@@ -47,7 +47,7 @@ pub struct Own {
     pub hard: bool,
     /// The networks of the mesh: nobody is reached through itself.
     pub inside: Vec<IpNet>,
-    /// What ways may be chosen.
+    /// What ways it is set to use.
     pub rule: Rule,
     /// The longest IP packet that an interface of it sends, if not 1500 bytes.
     pub mtu: Option<u16>,
@@ -60,6 +60,8 @@ pub struct Theirs {
     pub at: Vec<SocketAddr>,
     /// Whether a relay takes packets for it.
     pub relay: bool,
+    /// By which kinds of path the network's policy lets packets go, to it and from it.
+    pub kinds: PathKinds,
 }
 
 /// What the engine has counted of a peer so far.
@@ -71,6 +73,8 @@ pub struct Observed {
     pub received: u64,
     /// Messages that came, and that were to come.
     pub messages: Received,
+    /// Packets of the host for which there was no way.
+    pub stuck: u64,
 }
 
 /// What a peer's agent acts with.
@@ -96,6 +100,8 @@ impl World<'_> {
 pub(crate) struct Peer {
     id: NodeId,
     theirs: Theirs,
+    /// The nodes by which its packets can be relayed.
+    relayed_by: Vec<SocketAddr>,
     pub(crate) candidates: Candidates,
     book: Book,
     pub(crate) choice: Choice,
@@ -145,6 +151,7 @@ impl Peer {
         Self {
             id,
             theirs: Theirs::default(),
+            relayed_by: Vec::new(),
             candidates: Candidates::default(),
             book: Book::default(),
             choice: Choice::Nowhere,
@@ -185,7 +192,11 @@ impl Peer {
             theirs.at.iter().copied().filter(|at| is_sensible(*at, inside)).collect();
         let news = self.candidates.name(Origin::Told, &named, self.choice.route(), world.now);
         let relay_changed = self.theirs.relay != theirs.relay;
+        let obeys = self.theirs.kinds == theirs.kinds;
         self.theirs = theirs;
+        if !obeys {
+            self.obey(world);
+        }
         if news && self.is_active(world.now) {
             self.search.begin(world.now);
         }
@@ -197,12 +208,48 @@ impl Peer {
 
     /// By these nodes its packets can be relayed now. One that is new is asked as soon as it is worth it.
     pub(crate) fn set_relays(&mut self, by: &[SocketAddr], world: &mut World<'_>) {
-        let by = if world.own.rule == Rule::Any { by } else { &[] };
+        self.relayed_by = by.to_vec();
+        self.take_relays(world);
+        self.choose(world);
+    }
+
+    fn take_relays(&mut self, world: &World<'_>) {
+        let may = self.kinds(world.own).has(PathKind::PeerRelay);
+        let by: &[SocketAddr] = if may { &self.relayed_by } else { &[] };
         let news = self.candidates.relayed(by, world.now);
         if news && self.is_active(world.now) && !self.choice.is_direct() {
             self.search.begin(world.now);
         }
+    }
+
+    /// The kinds of path that both the policy and this node's settings allow.
+    pub(crate) fn kinds(&self, own: &Own) -> PathKinds {
+        self.theirs.kinds.and(own.rule.kinds())
+    }
+
+    /// The kinds of path that the policy allows.
+    pub(crate) const fn policy(&self) -> PathKinds {
+        self.theirs.kinds
+    }
+
+    /// Packets for which there was no way.
+    pub(crate) const fn stuck(&self) -> u64 {
+        self.observed.stuck
+    }
+
+    /// Other kinds of path are allowed: what is forbidden is left in this moment, and what is allowed is looked
+    /// for.
+    pub(crate) fn obey(&mut self, world: &mut World<'_>) {
+        self.take_relays(world);
+        if self.is_active(world.now) && !self.choice.is_direct() {
+            self.search.begin(world.now);
+        }
         self.choose(world);
+        if !self.kinds(world.own).has(PathKind::Direct) {
+            self.called_at.clear();
+            self.end_birthday(world);
+            self.close_silent_spares(Duration::ZERO, world);
+        }
     }
 
     /// This node's network is another.
@@ -250,7 +297,8 @@ impl Peer {
     /// Takes what the engine has counted.
     pub(crate) fn observe(&mut self, observed: Observed, now: Timestamp) {
         let before = std::mem::replace(&mut self.observed, observed);
-        if observed.sent > before.sent || observed.received > before.received {
+        let tried = observed.sent > before.sent || observed.stuck > before.stuck;
+        if tried || observed.received > before.received {
             if !self.is_busy(now) {
                 if observed.received > before.received {
                     self.keepalive.touch(now);
@@ -314,6 +362,9 @@ impl Peer {
     /// Asks whether it is there. What has never answered is asked within bounds only: a peer may name
     /// any address.
     fn ping(&mut self, route: Route, world: &mut World<'_>) {
+        if !self.kinds(world.own).has(route.kind()) {
+            return;
+        }
         let known = self.candidates.evidence(&route);
         let proven = known.as_ref().is_some_and(|evidence| evidence.answered > 0);
         if !proven && !self.guesses.take(world.now) {

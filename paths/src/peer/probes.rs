@@ -1,5 +1,8 @@
 //! What a peer's probes do.
 
+use std::net::SocketAddr;
+
+use proto::control::PathKind;
 use proto::probe::{Call, PingId, Pong, Probe, Received};
 
 use super::time::STALL;
@@ -8,7 +11,7 @@ use crate::agents::Action;
 use crate::candidates::{Origin, is_sensible};
 use crate::evidence::Evidence;
 use crate::refusal::Refusal;
-use crate::route::{Choice, Route, Rule, SocketId, Via};
+use crate::route::{Choice, Route, SocketId, Via};
 use crate::select::FRESH;
 
 impl Peer {
@@ -18,7 +21,13 @@ impl Peer {
         probe: &Probe,
         world: &mut World<'_>,
     ) -> Result<(), Refusal> {
-        if world.own.rule == Rule::Relay {
+        let kinds = self.kinds(world.own);
+        let allowed = match via {
+            Via::Direct(route) => kinds.has(route.kind()),
+            // A call is about other ways than the one that it comes by.
+            Via::Relay => kinds.has(PathKind::Direct) || kinds.has(PathKind::PeerRelay),
+        };
+        if !allowed {
             return Err(Refusal::Forbidden);
         }
         match (via, probe) {
@@ -126,10 +135,10 @@ impl Peer {
         if !self.calls.take(world.now) {
             return Err(Refusal::TooMany);
         }
-        let inside = &world.own.inside;
-        let named: Vec<_> = call.at.iter().copied().filter(|at| is_sensible(*at, inside)).collect();
-        let mapped: Vec<_> =
-            call.mapped.into_iter().filter(|at| is_sensible(*at, inside)).collect();
+        let (own, may) = (world.own, self.kinds(world.own).has(PathKind::Direct));
+        let is_sensible = |at: &SocketAddr| may && is_sensible(*at, &own.inside);
+        let named: Vec<_> = call.at.iter().copied().filter(is_sensible).collect();
+        let mapped: Vec<_> = call.mapped.into_iter().filter(is_sensible).collect();
         let used = self.choice.route();
         self.candidates.name(Origin::Called, &named, used, world.now);
         self.candidates.name(Origin::Mapped, &mapped, used, world.now);
@@ -154,7 +163,11 @@ impl Peer {
         if self.theirs.relay {
             world.counters.calls += 1;
             let Own { at, mapped, hard, .. } = world.own;
-            let call = Call { hard: *hard, answers, at: at.clone(), mapped: *mapped };
+            // Who may not send here directly is not told where this is.
+            let call = match self.kinds(world.own).has(PathKind::Direct) {
+                true => Call { hard: *hard, answers, at: at.clone(), mapped: *mapped },
+                false => Call { answers, ..Call::default() },
+            };
             self.send(Via::Relay, Probe::Call(call), world);
         }
     }

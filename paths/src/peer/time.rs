@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use engine::Timestamp;
+use proto::control::PathKind;
 
 use super::{CALLED, IDLE, Peer, World};
 use crate::agents::Action;
 use crate::birthday::SPARES;
-use crate::route::{Choice, Route, Rule, SocketId};
+use crate::route::{Choice, Route, SocketId};
 
 /// How often the way in use is pinged while there is traffic, and one by a node that relays else: no NAT
 /// need be kept open for that. See `keepalive` for direct ways.
@@ -108,10 +109,11 @@ impl Peer {
         if self.mtu_at().is_some() {
             self.look_at_mtu(world);
         }
-        if world.own.rule == Rule::Relay {
-            self.search.stop();
-        } else {
+        let kinds = self.kinds(world.own);
+        if kinds.has(PathKind::Direct) || kinds.has(PathKind::PeerRelay) {
             self.look_for_ways(world);
+        } else {
+            self.search.stop();
         }
     }
 
@@ -120,9 +122,10 @@ impl Peer {
         if let Some(round) = self.search.due(world.rng, now) {
             let route = self.choice.route();
             let known = route.and_then(|route| self.candidates.get(&route));
-            let is_direct = self.choice.is_direct()
+            let may_be_direct = self.kinds(world.own).has(PathKind::Direct);
+            let is_best = (self.choice.is_direct() || !may_be_direct)
                 && known.is_some_and(|known| known.evidence.heard.is_some());
-            if is_direct {
+            if is_best {
                 // There may be a better one; the peer need not be called for that.
                 self.search.found(now);
             } else {
@@ -173,7 +176,10 @@ impl Peer {
         self.search.stop();
         self.book.clear();
         self.keepalive.rest();
-        if self.theirs.relay && self.choice.route().is_some() && world.own.rule != Rule::Direct {
+        if self.theirs.relay
+            && self.choice.route().is_some()
+            && self.kinds(world.own).has(PathKind::Relay)
+        {
             self.turn_to(Choice::Relay, world);
             self.search.stop();
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use engine::Timestamp;
 use paths::{Choice, Rule, SocketId};
+use proto::control::{PathKind, PathKinds};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -368,6 +369,53 @@ fn what_is_forbidden_is_not_used() {
     world.set_rule(0, Rule::Relay);
     assert_eq!(world.hosts[0].choice, Choice::Relay);
     assert_eq!(lost(&mut world), 0);
+}
+
+/// The policy changes while packets are under way.
+#[test]
+fn what_the_policy_forbids_is_left_at_once_and_nothing_is_sent_there_any_more() {
+    let mut tested = 0;
+    for seed in 0..20 {
+        // By the ports of a hard NAT a way is found almost always.
+        let (nat, hard): (&[Kind], bool) = match seed % 3 {
+            0 => (&[], false),
+            1 => (&[Kind::FullCone], false),
+            _ => (&[Kind::Symmetric], true),
+        };
+        let mut world = pair(nat, &[Kind::PortRestricted], seed);
+        world.run(secs(20), Some(EVERY));
+        let direct = |world: &World| world.hosts.iter().all(|host| host.direct().is_some());
+        assert!(hard || direct(&world), "{}", told(&world));
+        if !direct(&world) {
+            continue;
+        }
+        tested += 1;
+        world.set_kinds(PathKind::Relay.into());
+        assert!(world.hosts.iter().all(|host| host.choice == Choice::Relay));
+        let probes = world.hosts.each_ref().map(|host| host.probes);
+        world.run(secs(30), Some(EVERY));
+        assert_eq!(world.hosts.each_ref().map(|host| host.probes), probes, "seed {seed}");
+        assert!(world.hosts.iter().all(|host| host.choice == Choice::Relay));
+        assert_eq!((world.sockets(0), world.sockets(1)), (1, 1));
+        world.set_kinds(PathKinds::ALL);
+        world.run(secs(20), Some(EVERY));
+        assert!(hard || direct(&world), "{}", told(&world));
+        assert!(hard || lost(&mut world) == 0, "seed {seed}");
+        // What is left is a kind that there is not: packets go nowhere, and that is known.
+        world.set_kinds(PathKind::PeerRelay.into());
+        assert!(world.hosts.iter().all(|host| host.choice == Choice::Nowhere));
+        world.run(secs(5), Some(EVERY));
+        let id = world.hosts[1].id;
+        let explained = world.hosts[0].paths.explain(&id, world.now).unwrap();
+        assert!(explained.stuck > 0 && explained.active);
+        assert_eq!(explained.allowed.to_string(), "peer-relay only, by the network's policy");
+        // Without a packet by the relay a direct way is found where there is one.
+        world.set_kinds(PathKind::Direct.into());
+        assert!(world.hosts.iter().all(|host| host.choice != Choice::Relay));
+        world.run(secs(20), Some(EVERY));
+        assert!(hard || direct(&world), "{}", told(&world));
+    }
+    assert!(tested >= 14, "{tested}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::Timestamp;
 use paths::{Action, Choice, Observed, Own, Paths, Route, Rule, SocketId, Theirs, Via};
-use proto::control::NodeId;
+use proto::control::{NodeId, PathKinds};
 use proto::probe::{Probe, Received};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -90,6 +90,8 @@ pub(crate) struct World {
     /// Nodes that may relay, and how much the hosts want it.
     pub(crate) lanes: Vec<Lane>,
     detours: [Detour; 2],
+    /// What the policy allows.
+    pub(crate) kinds: PathKinds,
     rng: SmallRng,
     queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
     arrivals: BTreeMap<u64, Arrival>,
@@ -136,6 +138,7 @@ impl World {
             link,
             lanes: Vec::new(),
             detours: [Detour::default(); 2],
+            kinds: PathKinds::ALL,
             rng: SmallRng::seed_from_u64(seed),
             queue: BinaryHeap::new(),
             arrivals: BTreeMap::new(),
@@ -158,9 +161,16 @@ impl World {
             let own = Own { at: at.clone(), hard: host.is_hard(), ..Own::default() };
             host.paths.set_own(own, self.now);
             let id = host.id;
-            self.hosts[1 - me].paths.set(id, Theirs { at, relay: true }, self.now);
+            let theirs = Theirs { at, relay: true, kinds: self.kinds };
+            self.hosts[1 - me].paths.set(id, theirs, self.now);
         }
         self.act();
+    }
+
+    /// The policy is another.
+    pub(crate) fn set_kinds(&mut self, kinds: PathKinds) {
+        self.kinds = kinds;
+        self.tell();
     }
 
     pub(crate) fn set_rule(&mut self, me: usize, rule: Rule) {
@@ -344,7 +354,11 @@ impl World {
         host.sent += 1;
         host.counted.sent += 100;
         let via = match host.choice {
-            Choice::Nowhere => return,
+            Choice::Nowhere => {
+                host.counted.sent -= 100;
+                host.counted.stuck += 1;
+                return;
+            }
             Choice::Relay => Via::Relay,
             Choice::Direct(route) => Via::Direct(route),
         };

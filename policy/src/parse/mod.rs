@@ -3,6 +3,7 @@
 mod app;
 mod definitions;
 mod expectations;
+mod paths;
 mod rules;
 pub(crate) mod selector;
 
@@ -37,8 +38,8 @@ pub(crate) fn document(text: &str) -> Result<Document, Vec<Diagnostic>> {
 }
 
 fn sections<'a>(reader: &mut Reader<'a>, object: &Object<'a>) -> Document {
-    let names = ["groups", "hosts", "tagOwners", "acls", "grants", "tests"];
-    let [groups, hosts, tag_owners, acls, grants, tests] =
+    let names = ["groups", "hosts", "tagOwners", "acls", "grants", "paths", "tests"];
+    let [groups, hosts, tag_owners, acls, grants, paths, tests] =
         reader.fields(object, names, REFUSED_SECTIONS);
     if acls.is_none() && grants.is_none() {
         reader.refuse(
@@ -48,6 +49,7 @@ fn sections<'a>(reader: &mut Reader<'a>, object: &Object<'a>) -> Document {
     }
     let defined = definitions::read(reader, groups, hosts, tag_owners);
     let rules::Read { rules, relays } = rules::read(reader, &defined, acls, grants);
+    let paths = paths::read(reader, &defined, paths);
     let tests = expectations::read(reader, &defined, tests);
     Document {
         groups: defined.groups,
@@ -55,6 +57,7 @@ fn sections<'a>(reader: &mut Reader<'a>, object: &Object<'a>) -> Document {
         tag_owners: defined.tag_owners,
         rules,
         relays,
+        paths,
         tests,
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use super::{
     Autogroup, Grant, Plan, Planned, grants_of,
     parties::{Difference, GrantId, NodeChange, PartyId},
+    paths::PathRules,
     roster::{Slot, picked_by},
 };
 use crate::{Document, Node, NodeClash, NodeIdentity, NodeName, Nodes, Rule, RuleId, Selector};
@@ -52,7 +53,9 @@ impl Plan {
             self.roster.remove(slot);
         }
         if let Some(node) = &new {
-            change.nodes.insert(self.roster.insert(node.clone()));
+            let slot = self.roster.insert(node.clone());
+            self.paths.set(slot, node);
+            change.nodes.insert(slot);
             if let NodeIdentity::User(user) = &node.identity {
                 self.let_reach_own(&Selector::User(user.clone()), &mut dirty);
             }
@@ -91,7 +94,7 @@ impl Plan {
     }
 
     /// Puts another document in force. Rules that it shares with the one before keep their ids.
-    /// Gives the nodes whose filters may be others now; all others have the same.
+    /// Gives the nodes whose filters, or paths to others, may be others now; all else have the same.
     pub fn set_document(&mut self, document: Document) -> BTreeSet<NodeName> {
         let changed = changed_names(&self.document, &document);
         let kept = self.kept_rules(&document, &changed);
@@ -104,6 +107,10 @@ impl Plan {
         self.parties.renamed(&concerned, &self.document, &document);
         self.document = document;
         self.refresh(concerned, &mut dirty);
+
+        let paths = PathRules::new(&self.document, &self.roster);
+        dirty.extend(paths.concerned(&self.paths, &self.roster));
+        self.paths = paths;
 
         for (position, kept) in (0u32..).zip(kept) {
             let id = kept.unwrap_or_else(|| {

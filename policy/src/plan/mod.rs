@@ -10,6 +10,7 @@ mod change;
 mod draft;
 mod neighbours;
 mod parties;
+mod paths;
 mod prefix_index;
 mod relays;
 mod roster;
@@ -25,6 +26,9 @@ use crate::{
 };
 use draft::Draft;
 use parties::{GrantId, Parties, PartyId};
+pub use paths::PathChange;
+use paths::PathRules;
+pub use relays::RelayChange;
 use roster::{Roster, Slot};
 
 /// See the module.
@@ -38,6 +42,7 @@ pub struct Plan {
     /// The rules of the document, in its order.
     order: Vec<RuleId>,
     services: ServiceLists,
+    paths: PathRules,
 }
 
 /// From one party to services of another.
@@ -95,6 +100,7 @@ impl Plan {
             rules: Vec::new(),
             order: Vec::new(),
             services: ServiceLists::default(),
+            paths: PathRules::none(),
         };
         plan.set_document(document);
         plan

@@ -189,6 +189,22 @@ impl World {
         )
     }
 
+    pub(crate) fn path_rule(&mut self) -> String {
+        let sources = self.several(2, Self::selector);
+        let destinations = self.several(2, Self::selector);
+        let kinds = ["direct", "peer-relay", "relay"].into_iter().filter(|_| self.chance(50));
+        let mut kinds: Vec<String> = kinds.map(str::to_owned).collect();
+        if kinds.is_empty() {
+            kinds.push("relay".to_owned());
+        }
+        format!(
+            "{{ \"src\": [{}], \"dst\": [{}], \"use\": [{}] }}",
+            quoted(sources),
+            quoted(destinations),
+            quoted(kinds)
+        )
+    }
+
     pub(crate) fn definitions(&mut self) -> String {
         let groups: Vec<String> = GROUPS
             .iter()
@@ -213,7 +229,7 @@ impl World {
         let definitions = self.definitions();
         let acls = (0..self.below(6)).map(|_| self.acl()).collect();
         let grants = (0..self.below(6)).map(|_| self.grant()).collect();
-        Sections { definitions, acls, grants }
+        Sections { definitions, acls, grants, paths: Vec::new() }
     }
 
     pub(crate) fn node(&mut self, free_of: &Nodes) -> Option<Node> {
@@ -274,6 +290,7 @@ pub(crate) struct Sections {
     pub(crate) definitions: String,
     pub(crate) acls: Vec<String>,
     pub(crate) grants: Vec<String>,
+    pub(crate) paths: Vec<String>,
 }
 
 impl Sections {
@@ -281,10 +298,11 @@ impl Sections {
         let list =
             |rules: &[String]| rules.iter().map(|rule| format!("\n  {rule},")).collect::<String>();
         format!(
-            "{{ {},\n\"acls\": [{}\n],\n\"grants\": [{}\n] }}",
+            "{{ {},\n\"acls\": [{}\n],\n\"grants\": [{}\n],\n\"paths\": [{}\n] }}",
             self.definitions,
             list(&self.acls),
-            list(&self.grants)
+            list(&self.grants),
+            list(&self.paths)
         )
     }
 

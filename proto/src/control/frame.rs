@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Dns, FilterEdit, MAX_FRAME, Malformed, Me, Network, NodeId, Peer, Region, RelayTicket,
-    Relaying, at_most,
+    Dns, FilterEdit, MAX_FRAME, Malformed, Me, Network, NodeId, Peer, PeerPaths, Region,
+    RelayTicket, Relaying, at_most,
 };
 
 /// A line. More than one part may be there, and none is a sign of life.
@@ -40,6 +40,9 @@ pub struct Snapshot<P = Peer, F = Box<RawValue>> {
     /// Which peers relay for it, and for which it may.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub relaying: Vec<Relaying>,
+    /// The peers with which the policy allows some kinds of path only.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PeerPaths>,
     /// The right to be served by them.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub ticket: Option<RelayTicket>,
@@ -74,6 +77,9 @@ pub struct Delta<P = Peer, F = Box<RawValue>, E = FilterEdit> {
     /// Peers with which it is otherwise in the way of relaying.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub relaying: Vec<Relaying>,
+    /// Peers with which the policy allows other kinds of path than before.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PeerPaths>,
     /// The ticket, if it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<RelayTicket>,

@@ -24,6 +24,7 @@ mod filter_edit;
 mod frame;
 mod netmap;
 mod node_id;
+mod path_kinds;
 mod relaying;
 mod report;
 mod revocation;
@@ -39,6 +40,7 @@ pub use netmap::{
     Dns, Me, Netmap, Network, OutOfStep, Peer, Region, RegionId, Relay, RelayTicket, Standing,
 };
 pub use node_id::{NodeId, NodeIdError};
+pub use path_kinds::{PathKind, PathKinds, PeerPaths};
 pub use relaying::{ControlKey, RelayOffer, Relaying};
 pub use report::{Applied, FlowEvent, FlowRecord, Report};
 pub use revocation::{RevocationFrame, Revoked};

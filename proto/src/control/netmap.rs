@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ControlKey, Delta, NodeId, RelayOffer, Relaying, Snapshot};
+use super::{ControlKey, Delta, NodeId, PathKinds, RelayOffer, Relaying, Snapshot};
 use crate::key::PublicKey;
 use crate::ticket::{NetworkId, SignedTicket, UnixSeconds};
 
@@ -181,6 +181,8 @@ pub struct Netmap {
     pub regions: Vec<Region>,
     /// Which peers relay for it, and for which it may.
     pub relaying: BTreeMap<NodeId, Relaying>,
+    /// By which kinds of path packets to some peers may go; to all others by any.
+    pub paths: BTreeMap<NodeId, PathKinds>,
     /// The right to be served by them; none while the node waits for approval.
     pub ticket: Option<RelayTicket>,
     /// What it has to enforce: a `policy::Filter`.
@@ -207,15 +209,32 @@ pub enum OutOfStep {
 
 impl From<Snapshot> for Netmap {
     fn from(snapshot: Snapshot) -> Self {
-        let Snapshot { revision, network, me, peers, regions, relaying, ticket, filter, dns } =
-            snapshot;
+        let Snapshot {
+            revision,
+            network,
+            me,
+            peers,
+            regions,
+            relaying,
+            paths,
+            ticket,
+            filter,
+            dns,
+        } = snapshot;
         let peers = peers.into_iter().map(|peer| (peer.id, peer)).collect();
         let relaying = relaying.into_iter().map(|relaying| (relaying.peer, relaying)).collect();
-        Self { revision, network, me, peers, regions, relaying, ticket, filter, dns }
+        let paths = paths.into_iter().map(|paths| (paths.peer, paths.kinds)).collect();
+        Self { revision, network, me, peers, regions, relaying, paths, ticket, filter, dns }
     }
 }
 
 impl Netmap {
+    /// By which kinds of path packets to a peer may go.
+    #[must_use]
+    pub fn path_kinds(&self, peer: &NodeId) -> PathKinds {
+        self.paths.get(peer).copied().unwrap_or_default()
+    }
+
     /// Takes over what has changed; if that fails, nothing.
     pub fn apply(&mut self, delta: Delta) -> Result<(), OutOfStep> {
         if delta.base != self.revision {
@@ -229,12 +248,20 @@ impl Netmap {
         for gone in &delta.gone {
             self.peers.remove(gone);
             self.relaying.remove(gone);
+            self.paths.remove(gone);
         }
         for relaying in delta.relaying {
             if relaying.is_nothing() {
                 self.relaying.remove(&relaying.peer);
             } else {
                 self.relaying.insert(relaying.peer, relaying);
+            }
+        }
+        for paths in delta.paths {
+            if paths.kinds.is_all() {
+                self.paths.remove(&paths.peer);
+            } else {
+                self.paths.insert(paths.peer, paths.kinds);
             }
         }
         self.peers.extend(delta.peers.into_iter().map(|peer| (peer.id, peer)));

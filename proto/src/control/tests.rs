@@ -129,6 +129,30 @@ fn a_snapshot_and_its_deltas_make_a_netmap() {
 }
 
 #[test]
+fn kinds_of_path_are_told_by_peer_and_taken_back() {
+    let id = |digit: char| format!("n{}", digit.to_string().repeat(32));
+    let mut snapshot = snapshot();
+    snapshot["paths"] = json!([{ "peer": id('2'), "use": ["relay", "pigeon"] }]);
+    let mut netmap = Netmap::from(frame(&json!({ "snapshot": snapshot })).snapshot.unwrap());
+    let kinds = |netmap: &Netmap| {
+        let kinds = netmap.peers.keys().map(|peer| netmap.path_kinds(peer).to_string());
+        kinds.collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(kinds(&netmap), "relay; direct or peer-relay or relay");
+    let tell = |netmap: &mut Netmap, paths: serde_json::Value| {
+        let (base, revision) = (netmap.revision, netmap.revision + 1);
+        let delta = json!({ "delta": { "base": base, "revision": revision, "paths": paths } });
+        netmap.apply(frame(&delta).delta.unwrap()).unwrap();
+    };
+    tell(&mut netmap, json!([{ "peer": id('3'), "use": ["relay", "direct"] }]));
+    assert_eq!(kinds(&netmap), "relay; direct or relay");
+    let all = serde_json::to_value(PathKinds::ALL).unwrap();
+    assert_eq!(all, json!(["direct", "peer-relay", "relay"]));
+    tell(&mut netmap, json!([{ "peer": id('2'), "use": all }, { "peer": id('3'), "use": [] }]));
+    assert_eq!(kinds(&netmap), "direct or peer-relay or relay; none");
+}
+
+#[test]
 fn a_filter_is_edited_by_its_sets_and_what_does_not_fit_changes_nothing() {
     let mut snapshot = snapshot();
     snapshot["filter"] = json!({ "rules": [1], "sets": [["a", "b"], ["c"], ["d"]], "flows": [] });

@@ -275,6 +275,7 @@ pub(crate) fn snapshot(revision: u64, nodes: &[(&str, u8)]) -> Snapshot {
         peers: nodes.iter().map(peer).collect(),
         regions: Vec::new(),
         relaying: Vec::new(),
+        paths: Vec::new(),
         ticket: None,
         filter: serde_json::value::to_raw_value(&()).expect("JSON"),
         dns: Dns { domain: "home.mesh".to_owned(), forward: BTreeMap::new() },

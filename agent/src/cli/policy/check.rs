@@ -40,11 +40,15 @@ impl Args {
         let (rules, groups) = (document.rules().len(), document.groups().len());
         let (hosts, tags) = (document.hosts().len(), document.tag_owners().len());
         let (tests, entries) = (document.tests().len(), compiled.table_entries());
-        let relays = document.relays().len();
+        let (relays, paths) = (document.relays().len(), document.paths().len());
+        let some = |count: usize, what: &str| match count {
+            0 => String::new(),
+            _ => format!("; {count} {what}"),
+        };
         if self.json {
             let summary = json!({
                 "file": policy.file, "valid": true, "errors": [], "warnings": warnings,
-                "rules": rules, "relays": relays, "groups": groups, "hosts": hosts, "tags": tags,
+                "rules": rules, "relays": relays, "paths": paths, "groups": groups, "hosts": hosts, "tags": tags,
                 "tests": tests, "nodes": nodes.len(), "table_entries": entries,
             });
             println!("{summary}");
@@ -52,10 +56,11 @@ impl Args {
             input::warn(&warnings);
             println!(
                 "{}: no errors; {rules} rules, {groups} groups, {hosts} hosts, {tags} tags, {tests} \
-                 tests; {entries} table entries between {} nodes{}",
+                 tests; {entries} table entries between {} nodes{}{}",
                 policy.file,
                 nodes.len(),
-                if relays > 0 { format!("; {relays} grants to relay") } else { String::new() }
+                some(relays, "grants to relay"),
+                some(paths, "rules of paths"),
             );
         }
         Ok(ExitCode::SUCCESS)

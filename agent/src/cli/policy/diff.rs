@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use policy::{Change, Direction, Document, Nodes, Plan, ProtocolPorts};
+use policy::{Change, Direction, Document, NodeName, Nodes, Plan, ProtocolPorts};
+use proto::control::PathKinds;
 use serde_json::{Value, json};
 
 use super::input;
@@ -20,6 +21,8 @@ allow the same. Each line is
   - SOURCES -> DESTINATIONS: SERVICES      the old document allows it, the new one does not
   + NODES -> RELAYS: relaying              by the new document they may be relayed by these, by the
                                            old one not; and the same with -
+  + NODES -> NODES: path direct            by the new document their packets may go by this kind of
+                                           path, either way; and the same with -
 
 Exit codes: 0 they are compared, 1 a file is refused or cannot be read.")]
 pub(in crate::cli) struct Args {
@@ -54,7 +57,7 @@ impl Args {
         }
         let names = Names::new([&old.document, &new.document], &nodes);
         let mut changes = named(&changes, &names);
-        changes.extend(relayed(&old.document, &new.document, &nodes));
+        changes.extend(between_nodes(&old.document, &new.document, &nodes));
         if self.json {
             let of = |direction: Direction| -> Vec<Value> {
                 let changes = changes.iter().filter(|change| change.0 == direction);
@@ -115,27 +118,29 @@ fn named(changes: &[Change], names: &Names) -> Vec<Named> {
     lines
 }
 
-/// Which nodes may be relayed by which, by one document and not by the other.
-fn relayed(old: &Document, new: &Document, nodes: &Nodes) -> Vec<Named> {
-    if old.relays().is_empty() && new.relays().is_empty() {
+/// Which nodes may be relayed by which, and by which kinds of path packets may go, by one document and not by
+/// the other.
+fn between_nodes(old: &Document, new: &Document, nodes: &Nodes) -> Vec<Named> {
+    let says = |document: &Document| document.relays().len() + document.paths().len() > 0;
+    if !says(old) && !says(new) {
         return Vec::new();
     }
-    let plans = [old, new].map(|document| Plan::new(document.clone(), nodes));
-    let mut between: BTreeMap<(Direction, String), Vec<String>> = BTreeMap::new();
-    for relay in nodes.iter().map(|node| &node.name) {
-        for client in nodes.iter().map(|node| &node.name) {
-            let direction = match plans.each_ref().map(|plan| plan.relays(relay, client)) {
-                [false, true] => Direction::Gained,
-                [true, false] => Direction::Lost,
-                _ => continue,
-            };
-            between.entry((direction, relay.to_string())).or_default().push(client.to_string());
-        }
-    }
-    let line = |((direction, relay), clients)| {
-        (direction, clients, vec![relay], vec!["relaying".to_owned()])
-    };
-    between.into_iter().map(line).collect()
+    let [old, new] = [old, new].map(|document| Plan::new(document.clone(), nodes));
+    let names = |names: &[NodeName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let relayed = old.relay_changes(&new).into_iter().map(|change| {
+        let what = vec!["relaying".to_owned()];
+        (change.direction, names(&change.clients), vec![change.relay.to_string()], what)
+    });
+    let paths = old.path_changes(&new).into_iter().flat_map(|change| {
+        let (gained, lost) = (change.new.without(change.old), change.old.without(change.new));
+        let line = |(direction, kinds): (_, PathKinds)| {
+            let what: Vec<_> = kinds.iter().map(|kind| format!("path {}", kind.label())).collect();
+            (direction, names(&change.nodes), names(&change.others), what)
+        };
+        let both = [(Direction::Gained, gained), (Direction::Lost, lost)];
+        both.into_iter().filter(|(_, kinds)| !kinds.is_none()).map(line).collect::<Vec<_>>()
+    });
+    relayed.chain(paths).collect()
 }
 
 /// The first few of a list; `--json` has them all.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use policy::{Action, Compiled, Entry, Packet, PortRange, ProtocolPorts, Query};
+use policy::{Action, Compiled, Entry, Nodes, Packet, Plan, PortRange, ProtocolPorts, Query};
+use proto::control::PathKinds;
 use serde_json::{Value, json};
 
 use super::input::{self, Policy};
@@ -72,18 +73,66 @@ impl Args {
         let packets = query.packets(&policy.document, &nodes)?;
         let compiled = policy.compile(&nodes)?;
         let warnings = policy.warnings(&nodes, self.nodes.is_some());
+        let plan = Plan::new(policy.document.clone(), &nodes);
+        let carried = |packet: &Packet| Carried::of(packet, &policy, &nodes, &plan);
         if self.json {
-            let flows: Vec<Value> =
-                packets.iter().map(|packet| to_json(packet, &compiled, &policy)).collect();
+            let flow = |packet: &Packet| {
+                let mut flow = to_json(packet, &compiled, &policy);
+                flow["carried"] = carried(packet).map_or(Value::Null, |carried| carried.to_json());
+                flow
+            };
+            let flows: Vec<Value> = packets.iter().map(flow).collect();
             println!("{}", json!({ "file": policy.file, "warnings": warnings, "flows": flows }));
         } else {
             input::warn(&warnings);
             let names = Names::new([&policy.document], &nodes);
             for packet in &packets {
                 println!("{}", told(packet, &compiled, &policy, &names));
+                if let Some(carried) = carried(packet) {
+                    println!("{}", carried.told());
+                }
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// How the packets of two nodes may be carried.
+struct Carried {
+    kinds: PathKinds,
+    /// The line of the rule that says so, and its text.
+    rule: Option<(u32, String)>,
+    /// The nodes that may relay for both.
+    relays: Vec<String>,
+}
+
+impl Carried {
+    /// Of a flow between nodes' own addresses.
+    fn of(packet: &Packet, policy: &Policy, nodes: &Nodes, plan: &Plan) -> Option<Self> {
+        let [one, other] = [packet.source, packet.destination].map(|at| nodes.with_address(at));
+        let (one, other) = one.zip(other).filter(|(one, other)| one.name != other.name)?;
+        let rule = policy.document.path_rule(nodes, one, other);
+        let relays = plan.relays_between(&one.name, &other.name);
+        Some(Self {
+            kinds: rule.map(|rule| rule.kinds).unwrap_or_default(),
+            rule: rule.map(|rule| (rule.line, policy.line(rule.line).to_owned())),
+            relays: relays.into_iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    fn told(&self) -> String {
+        let by = match &self.rule {
+            Some((line, text)) => format!("by the rule on line {line}: {text}"),
+            None => "no rule of paths speaks of them".to_owned(),
+        };
+        let relays =
+            if self.relays.is_empty() { "none".to_owned() } else { self.relays.join(", ") };
+        format!("    paths       {} ({by})\n    peer relays {relays}", self.kinds)
+    }
+
+    fn to_json(&self) -> Value {
+        let rule = self.rule.as_ref().map(|(line, text)| json!({ "line": line, "text": text }));
+        json!({ "paths": self.kinds, "rule": rule, "peer_relays": self.relays })
     }
 }
 

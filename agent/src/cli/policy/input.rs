@@ -63,8 +63,13 @@ impl Policy {
     /// Where a rule stands, and its first line.
     pub(super) fn rule(&self, index: policy::RuleIndex) -> (u32, &str) {
         let line = self.document.rules()[index.0 as usize].line;
+        (line, self.line(line))
+    }
+
+    /// A line, as far as it says something.
+    pub(super) fn line(&self, line: u32) -> &str {
         let text = self.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
-        (line, text.trim().trim_end_matches(','))
+        text.trim().trim_end_matches(',')
     }
 
     /// What the document needs and does not get; it means less than it says then.

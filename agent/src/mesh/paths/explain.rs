@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use paths::{Choice, Counters, Explained, Origin, Refusals};
+use paths::{Allowed, Choice, Counters, Explained, Origin, Refusals};
 use serde::{Deserialize, Serialize};
 
 /// How it stands with the ways to a peer.
@@ -33,6 +33,15 @@ pub(crate) struct PathReport {
     pub(crate) lapsed_ms: Option<u64>,
     /// Whether there is traffic; without, nothing is tried.
     pub(crate) active: bool,
+    /// The kinds that are allowed: `direct`, `peer-relay`, `relay`.
+    #[serde(default)]
+    pub(crate) allowed: Vec<String>,
+    /// Who forbids the others, if any are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limited: Option<String>,
+    /// Packets that were dropped, since there was no way that is allowed.
+    #[serde(default)]
+    pub(crate) stuck: u64,
     /// Every direct way, and those by peers that relay.
     pub(crate) routes: Vec<RouteReport>,
 }
@@ -53,6 +62,11 @@ pub(crate) struct RouteReport {
     pub(crate) pings: u32,
     pub(crate) pongs: u32,
     pub(crate) verdict: String,
+}
+
+/// What is allowed only, and who says so, for people to read; nothing where everything is.
+pub(crate) fn limited(allowed: Allowed) -> Option<String> {
+    (!allowed.kinds().is_all()).then(|| allowed.to_string())
 }
 
 impl PathReport {
@@ -91,6 +105,9 @@ impl PathReport {
             keepalive_ms: explained.pause.map(whole_ms),
             lapsed_ms: explained.lapsed.map(whole_ms),
             active: explained.active,
+            allowed: explained.allowed.kinds().iter().map(|kind| kind.label().to_owned()).collect(),
+            limited: limited(explained.allowed),
+            stuck: explained.stuck,
             routes: routes.collect(),
         }
     }

@@ -10,15 +10,15 @@ mod spares;
 use std::net::SocketAddr;
 
 use engine::{PathChange, Timestamp, Traffic};
-use paths::{Choice, Own, Rule};
-use proto::control::NodeId;
+use paths::{Choice, Own};
+use proto::control::{NodeId, PathKind, PathKinds};
 use proto::key::PublicKey;
 use tokio::sync::mpsc;
 
 use crate::io::udp::Length;
 use crate::mesh::nat64::Prefix;
 use crate::mesh::secret::Secret;
-pub(crate) use explain::{PathCounts, PathReport};
+pub(crate) use explain::{PathCounts, PathReport, limited};
 pub(crate) use plain::Observed;
 use plain::Plain;
 use probing::Probing;
@@ -40,6 +40,8 @@ pub(crate) struct PathPeer {
     pub(crate) endpoints: Vec<SocketAddr>,
     /// Where its relay takes packets.
     pub(crate) relay: Option<SocketAddr>,
+    /// By which kinds of path the network's policy lets packets go.
+    pub(crate) kinds: PathKinds,
 }
 
 /// What is to be done.
@@ -69,23 +71,29 @@ impl MeshPaths {
         if let Some(prefix) = self.probing.nat64 {
             peer.endpoints.iter_mut().for_each(|at| *at = prefix.reach(*at));
         }
-        let PathPeer { key, endpoints, relay, .. } = match self.probing.set(peer, now) {
-            Ok(change) => {
-                self.plain.remove(&id);
-                return change.into_iter().collect();
-            }
-            Err(peer) => *peer,
-        };
-        let (endpoints, relay) = match self.probing.paths.rule() {
-            Rule::Any => (endpoints, relay),
-            Rule::Relay => (Vec::new(), relay),
-            Rule::Direct => (endpoints, None),
-        };
-        let change = self.plain.set(id, key, endpoints, relay, now);
-        // Whatever it is heard from.
-        let held = relay.filter(|_| self.probing.paths.rule() == Rule::Relay);
-        let fits = PathChange::Fits(paths::usual_length());
-        change.into_iter().chain(held.map(PathChange::Hold)).chain([fits]).collect()
+        let PathPeer { key, mut endpoints, mut relay, kinds, .. } =
+            match self.probing.set(peer, now) {
+                Ok(changes) => {
+                    self.plain.remove(&id);
+                    return changes;
+                }
+                Err(peer) => *peer,
+            };
+        let kinds = kinds.and(self.probing.paths.rule().kinds());
+        let may_be_direct = kinds.has(PathKind::Direct);
+        if !may_be_direct {
+            endpoints.clear();
+        }
+        if !kinds.has(PathKind::Relay) {
+            relay = None;
+        }
+        let mut changes = Vec::from_iter(self.plain.set(id, key, endpoints, relay, now));
+        if !may_be_direct {
+            // Whatever it is heard from.
+            changes.push(relay.map_or(PathChange::Nowhere, PathChange::Hold));
+        }
+        changes.push(PathChange::Fits(paths::usual_length()));
+        changes
     }
 
     /// Keeps those peers that still are.
@@ -161,6 +169,11 @@ impl MeshPaths {
     /// The WireGuard port is this.
     pub(crate) const fn set_port(&mut self, port: u16) {
         self.probing.spares.engine = port;
+    }
+
+    /// Whether packets of some peer find no way before one is looked for.
+    pub(crate) fn begins_nowhere(&self) -> bool {
+        self.probing.begins_nowhere()
     }
 
     /// When [`Self::handle_timeout`] is due.

@@ -1,12 +1,12 @@
 //! Probes: sealed and opened, each for the peer that it is of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use engine::{PathChange, Timestamp, Traffic};
 use paths::{Action, Choice, Observed, Paths, Refusal, Refusals, Route, SocketId, Theirs, Via};
-use proto::control::NodeId;
+use proto::control::{NodeId, PathKind};
 use proto::key::PublicKey;
 use proto::probe::{NONCE_LEN, Nonce, Probe, ProbeError, ProbeSecret, Sealer, sender};
 use rand::rngs::OsRng;
@@ -28,6 +28,8 @@ pub(super) struct Probing {
     secret: ProbeSecret,
     pub(super) paths: Paths,
     peers: BTreeMap<NodeId, Known>,
+    /// Those to which the policy lets no packets go by a relay.
+    unrelayed: BTreeSet<NodeId>,
     owners: Owners,
     by_key: HashMap<PublicKey, NodeId>,
     by_relay: HashMap<SocketAddr, NodeId>,
@@ -54,6 +56,7 @@ impl Probing {
             secret: ProbeSecret::new(probe_key.private_key()),
             paths: Paths::new(Box::new(OsRng.unwrap_err())),
             peers: BTreeMap::new(),
+            unrelayed: BTreeSet::new(),
             owners: Owners::default(),
             by_key: HashMap::new(),
             by_relay: HashMap::new(),
@@ -83,7 +86,7 @@ impl Probing {
         &mut self,
         peer: PathPeer,
         now: Timestamp,
-    ) -> Result<Option<PathChange>, Box<PathPeer>> {
+    ) -> Result<Vec<PathChange>, Box<PathPeer>> {
         let before = self.take_out(&peer.id);
         let relay_before = before.as_ref().and_then(|known| known.relay);
         let key_before = before.as_ref().map(|known| known.sealer.theirs());
@@ -107,11 +110,27 @@ impl Probing {
         if let Some(relay) = peer.relay {
             self.by_relay.insert(relay, peer.id);
         }
-        let PathPeer { id, key, next_key, relay, .. } = peer;
+        let PathPeer { id, key, next_key, relay, kinds, .. } = peer;
         self.peers.insert(id, Known { key, next_key, sealer, relay });
-        let theirs = Theirs { at: peer.endpoints, relay: peer.relay.is_some() };
-        self.paths.set(peer.id, theirs, now);
-        Ok(peer.relay.filter(|relay| relay_before != Some(*relay)).map(PathChange::Relay))
+        if kinds.has(PathKind::Relay) {
+            self.unrelayed.remove(&id);
+        } else {
+            self.unrelayed.insert(id);
+        }
+        let theirs = Theirs { at: peer.endpoints, relay: relay.is_some(), kinds };
+        self.paths.set(id, theirs, now);
+        let at_relay = relay.filter(|relay| relay_before != Some(*relay)).map(PathChange::Relay);
+        // The engine would use its relay, or from where it is heard.
+        let may_all = kinds.and(self.paths.rule().kinds()).is_all();
+        let nowhere = !may_all && self.paths.choice(&id) == Some(Choice::Nowhere);
+        let nowhere = nowhere.then_some(PathChange::Nowhere);
+        Ok(at_relay.into_iter().chain(nowhere).collect())
+    }
+
+    /// Whether packets of some peer find no way before one is looked for: no relay may take them.
+    pub(super) fn begins_nowhere(&self) -> bool {
+        let any = !self.peers.is_empty() && !self.paths.rule().kinds().has(PathKind::Relay);
+        any || !self.unrelayed.is_empty()
     }
 
     /// By these addresses packets for a peer reach others that relay now.
@@ -133,6 +152,7 @@ impl Probing {
 
     fn take_out(&mut self, id: &NodeId) -> Option<Known> {
         let gone = self.peers.remove(id)?;
+        self.unrelayed.remove(id);
         for key in [Some(gone.key), gone.next_key].into_iter().flatten() {
             if self.by_key.get(&key) == Some(id) {
                 self.by_key.remove(&key);
@@ -157,6 +177,7 @@ impl Probing {
                 sent: traffic.tx_bytes,
                 received: traffic.rx_bytes,
                 messages: traffic.messages,
+                stuck: traffic.stuck,
             };
             self.paths.observe(id, observed, now);
         }
@@ -293,6 +314,7 @@ fn nonce() -> Nonce {
 
 #[cfg(test)]
 mod tests {
+    use proto::control::PathKinds;
     use proto::key::PrivateKey;
     use proto::probe::{Call, PingId, Received};
 
@@ -310,6 +332,7 @@ mod tests {
             probe_key: Some(probe_key),
             endpoints: Vec::new(),
             relay: Some(([127, 1, 0, key], 9).into()),
+            kinds: PathKinds::ALL,
         }
     }
 
@@ -345,6 +368,7 @@ mod tests {
             tx_bytes: 0,
             rx_bytes: u64::from(arrived),
             messages: Received { expected: arrived, arrived },
+            stuck: 0,
         };
         probing.observe(&[arrived(2, 7)], NOW);
         assert_eq!(told(&mut probing, &sealer, 1), 7);

@@ -215,7 +215,8 @@ impl Task {
                             match send(&self.plan, clients, lanes, peer, batch) {
                                 Sent::By(way) => {
                                     let peer = self.plan.ways.get(&peer).map_or(peer, |way| way.to);
-                                    if self.busy.note(peer, &batch) {
+                                    let calls_only = self.plan.calls_only(peer);
+                                    if self.busy.note(peer, &batch) || calls_only {
                                         self.by_peers.note(peer, &self.plan);
                                     }
                                     say_way(&self.ways, peer, way);
@@ -359,7 +360,7 @@ impl Task {
         let (busy, by_peers) = (&mut self.busy, &mut self.by_peers);
         client.take(incoming, &mut self.lanes, |from, batch| {
             if let Some((peer, way)) = numbers.find(place, &from) {
-                if busy.note(peer, &batch) && peer == way {
+                if (busy.note(peer, &batch) || plan.calls_only(peer)) && peer == way {
                     by_peers.note(peer, plan);
                 }
                 port.deliver(way, batch, plan.engine);
@@ -390,7 +391,7 @@ impl Task {
         let mut changed = false;
         let mut deliver = |(place, from): (Place, PublicKey), batch: Batch<'_>| {
             if let Some((peer, way)) = numbers.find(place, &from) {
-                if busy.note(peer, &batch) && peer == way {
+                if (busy.note(peer, &batch) || plan.calls_only(peer)) && peer == way {
                     by_peers.note(peer, plan);
                 }
                 port.deliver(way, batch, plan.engine);

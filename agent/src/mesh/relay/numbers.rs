@@ -53,7 +53,10 @@ mod tests {
         let (key, relay) = (PublicKey::from([7; 32]), NodeId([1; 16]));
         let (peer, by) = (PeerNumber(3), PeerNumber(9));
         let plan = Plan {
-            peers: BTreeMap::from([(peer, RelayPeer { keys: vec![key], home: None })]),
+            peers: BTreeMap::from([(
+                peer,
+                RelayPeer { keys: vec![key], home: None, calls_only: false },
+            )]),
             ways: BTreeMap::from([(by, Way { to: peer, by: relay })]),
             ..Plan::default()
         };

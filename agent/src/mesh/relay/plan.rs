@@ -34,6 +34,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether no packets of a peer may go by regions' relays, though some may by peers that relay.
+    pub(super) fn calls_only(&self, peer: PeerNumber) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.calls_only)
+    }
+
     /// The relays of a place.
     pub(super) fn relays(&self, place: Place) -> Option<&[Relay]> {
         match place {
@@ -86,6 +91,9 @@ pub(crate) struct RelayPeer {
     /// Its key, then others that mean it too.
     pub(crate) keys: Vec<PublicKey>,
     pub(crate) home: Option<RegionId>,
+    /// Its packets may go by peers that relay and not by regions' relays: calls by these tell that there are
+    /// some.
+    pub(crate) calls_only: bool,
 }
 
 /// How the node stands with the relays of its home region.

@@ -38,7 +38,11 @@ pub(super) fn send(
     let client =
         plan.tickets.first().and_then(|(key, _)| clients.get_mut(&(Place::Peer(way.by), *key)));
     let sent = to.zip(client).is_some_and(|(to, client)| client.send_by_lane(*to, batch, lanes));
-    if sent { Sent::ByPeer } else { send_by_region(plan, clients, lanes, way.to, batch) }
+    match sent {
+        true => Sent::ByPeer,
+        false if plan.calls_only(way.to) => Sent::Nowhere,
+        false => send_by_region(plan, clients, lanes, way.to, batch),
+    }
 }
 
 /// Sends packets to a peer's home region, or to where the peer is while that does not serve.

@@ -247,7 +247,8 @@ impl Mesh {
         self.ask_relays().await;
         self.ask_router(now).await;
         self.settle_home().await;
-        let begins_elsewhere = self.links.home().is_none();
+        // What begins by no relay is seen by nobody else.
+        let begins_elsewhere = self.links.home().is_none() || self.paths.begins_nowhere();
         if !self.paths.is_awake(now) && (begins_elsewhere || now - self.looked >= IDLE_LOOK) {
             self.count_traffic().await;
         }

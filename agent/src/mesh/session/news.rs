@@ -104,6 +104,7 @@ impl Mesh {
                     probe_key: peer.disco,
                     endpoints: peer.endpoints.clone(),
                     relay,
+                    kinds: netmap.path_kinds(&peer.id),
                 },
                 now,
             );

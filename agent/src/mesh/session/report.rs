@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use engine::Timestamp;
-use paths::Choice;
+use paths::{Allowed, Choice};
 use proto::control::{Netmap, NodeId, Peer, RegionId};
 use tokio::sync::oneshot;
 
@@ -11,6 +11,7 @@ use super::{Link, Mesh, client};
 use crate::io::clock;
 use crate::mesh::PathReport;
 use crate::mesh::netcheck::{Checks, NetReport};
+use crate::mesh::paths::limited;
 use crate::mesh::status::{PeerStatus, Status};
 
 /// What a peer is called.
@@ -126,6 +127,10 @@ impl Mesh {
                 key: peer.key.to_string(),
                 online: peer.online,
                 path: path.to_owned(),
+                limited: limited(Allowed {
+                    policy: netmap.path_kinds(&peer.id),
+                    own: self.keys.settings().path,
+                }),
                 endpoint: choice
                     .and_then(Choice::route)
                     .map_or(endpoint, |route| Some(route.to))

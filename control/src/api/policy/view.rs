@@ -1,6 +1,7 @@
 //! What is said of policies.
 
-use policy::Direction;
+use policy::{Direction, NodeName};
+use proto::control::PathKinds;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -68,7 +69,8 @@ pub(in crate::api) struct Accepted {
     /// Tests of the document, which all hold
     pub(in crate::api) tests: usize,
     /// What it allows and what is in force does not, and the other way round
-    pub(in crate::api) changes: Vec<ChangeView>,
+    #[serde(flatten)]
+    pub(in crate::api) changes: Differences,
 }
 
 /// A version to go back to
@@ -90,10 +92,38 @@ pub(in crate::api) struct ChangeView {
     services: Vec<String>,
 }
 
-/// What differs between two versions
+/// What differs between two policies
 #[derive(Serialize, ToSchema)]
 pub(in crate::api) struct Differences {
+    /// Flows
     pub(in crate::api) changes: Vec<ChangeView>,
+    /// Nodes that relay for others
+    pub(in crate::api) relaying: Vec<RelayingView>,
+    /// Kinds of path that packets may take
+    pub(in crate::api) paths: Vec<PathsView>,
+}
+
+/// Nodes for which another may relay by one policy and not by the other
+#[derive(Serialize, ToSchema)]
+pub(in crate::api) struct RelayingView {
+    /// Whether it may now, or not any more
+    gained: bool,
+    /// The id of the node that relays
+    relay: String,
+    /// The ids of those for which
+    clients: Vec<String>,
+}
+
+/// Nodes whose packets may take other kinds of path, from each of the one list to each of the other and back
+#[derive(Serialize, ToSchema)]
+pub(in crate::api) struct PathsView {
+    /// Their ids
+    nodes: Vec<String>,
+    others: Vec<String>,
+    /// The kinds that were allowed: `direct`, `peer-relay`, `relay`
+    old: Vec<String>,
+    /// Those that are
+    new: Vec<String>,
 }
 
 /// Which versions
@@ -150,6 +180,32 @@ impl From<policy::Change> for ChangeView {
             sources: ranges(&change.sources),
             destinations: ranges(&change.destinations),
             services: change.services.iter().map(service).collect(),
+        }
+    }
+}
+
+fn ids(names: &[NodeName]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+impl From<policy::RelayChange> for RelayingView {
+    fn from(change: policy::RelayChange) -> Self {
+        Self {
+            gained: change.direction == Direction::Gained,
+            relay: change.relay.to_string(),
+            clients: ids(&change.clients),
+        }
+    }
+}
+
+impl From<policy::PathChange> for PathsView {
+    fn from(change: policy::PathChange) -> Self {
+        let labels = |kinds: PathKinds| kinds.iter().map(|kind| kind.label().to_owned()).collect();
+        Self {
+            nodes: ids(&change.nodes),
+            others: ids(&change.others),
+            old: labels(change.old),
+            new: labels(change.new),
         }
     }
 }

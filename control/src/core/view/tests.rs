@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use policy::Document;
 use proptest::prelude::*;
-use proto::control::{Netmap, Network, RegionId, RelayOffer, Standing};
+use proto::control::{Netmap, Network, PathKind, RegionId, RelayOffer, Standing};
 use proto::key::PublicKey;
 use proto::ticket::NetworkId;
 use zeroize::Zeroizing;
@@ -26,6 +26,10 @@ const RULES: [&str; 6] = [
 /// A grant to relay.
 const RELAYS: &str = r#"{ "src": ["tag:b", "alice@x"], "dst": ["tag:a", "tag:b"], "app": { "nearwire/relay": [] } }"#;
 
+/// Kinds of path between some.
+const PATHS: &str = r#"{ "src": ["tag:b"], "dst": ["alice@x"], "use": ["direct"] },
+    { "src": ["tag:a", "192.168.7.0/24"], "dst": ["tag:b", "alice@x"], "use": ["peer-relay", "relay"] }"#;
+
 fn tickets() -> TicketKeys {
     let key = SigningKey::from_seed(&Zeroizing::new([9; 32])).unwrap();
     TicketKeys::new([(UnixSeconds(0), TicketKey { id: ControlKeyId(1), key })]).unwrap()
@@ -36,7 +40,11 @@ fn document(rules: u8) -> Document {
     let acls: Vec<&str> = bits.map(|bit| RULES[bit]).collect();
     let tags = r#""tagOwners": { "tag:a": [], "tag:b": [] }"#;
     let relays = if rules >> RULES.len() & 1 == 1 { RELAYS } else { "" };
-    let text = format!("{{ {tags}, \"acls\": [{}], \"grants\": [{relays}] }}", acls.join(","));
+    let paths = if rules >> 7 & 1 == 1 { PATHS } else { "" };
+    let text = format!(
+        "{{ {tags}, \"acls\": [{}], \"grants\": [{relays}], \"paths\": [{paths}] }}",
+        acls.join(",")
+    );
     Document::parse(&text).unwrap()
 }
 
@@ -131,6 +139,12 @@ impl Agent {
         assert_eq!(have.peers, want.peers, "of {id}");
         assert_eq!(have.me, want.me);
         assert_eq!(have.relaying, want.relaying, "of {id}");
+        assert_eq!(have.paths, want.paths, "of {id}");
+        for (peer, paths) in &have.paths {
+            let tells = have.relaying.get(peer).is_some_and(|relaying| relaying.serves);
+            let hidden = have.peers[peer].endpoints.is_empty();
+            assert_eq!(hidden, !paths.has(PathKind::Direct) && !tells, "{peer} to {id}");
+        }
         let filters = [have, &want]
             .map(|netmap| serde_json::from_str::<policy::Filter>(netmap.filter.get()).unwrap());
         assert_eq!(filters[0], filters[1]);
@@ -151,7 +165,7 @@ proptest! {
     #[test]
     fn deltas_lead_to_what_a_snapshot_says(
         first in prop::collection::vec(any::<u8>(), 1..8),
-        rules in 0u8..128,
+        rules: u8,
         steps in prop::collection::vec((0u8..11, 0u8..10, any::<u8>(), any::<u16>()), 1..30),
     ) {
         let nodes: Vec<Node> = (0u8..).zip(&first).map(|(n, kind)| node(n, *kind)).collect();
@@ -166,7 +180,7 @@ proptest! {
         for (what, which, kind, listeners) in steps {
             let id = NodeId([which; 16]);
             let change = match what {
-                0 => Change::Policy(document(kind % 128)),
+                0 => Change::Policy(document(kind)),
                 1 => Change::Gone(id),
                 2 => Change::Regions(vec![proto::control::Region {
                     id: RegionId(kind.into()),
@@ -286,6 +300,57 @@ fn a_grant_makes_a_node_a_relay_if_it_offers_to_be_one() {
     tell(&mut tenant, &mut agents, Change::Node(Box::new(node(1, 4))));
     assert_eq!(knows(&agents[2]).0, [1]);
     assert_eq!(knows(&agents[1]), (vec![2], vec![client]));
+}
+
+#[test]
+fn who_may_not_be_reached_directly_is_named_without_its_endpoints() {
+    let id = |number: u8| NodeId([number; 16]);
+    // A server that offers to relay, another of each tag, and a user.
+    let mut tenant = tenant(vec![node(0, 4), node(1, 0), node(2, 1), node(3, 2)], 0b1);
+    let mut agents: [Agent; 4] = Default::default();
+    let listen = |tenant: &Tenant, agents: &mut [Agent; 4]| {
+        for (number, agent) in (0..).zip(agents) {
+            agent.listen(tenant, id(number));
+            agent.check(tenant, id(number));
+        }
+    };
+    let knows = |agent: &Agent| {
+        let netmap = agent.netmap.as_ref().unwrap();
+        let peers = netmap.peers.values().map(|peer| {
+            let hidden = if peer.endpoints.is_empty() { " hidden" } else { "" };
+            format!("{}{hidden}: {}", peer.id.0[0], netmap.path_kinds(&peer.id))
+        });
+        peers.collect::<Vec<_>>().join("; ")
+    };
+    listen(&tenant, &mut agents);
+    let any = "direct or peer-relay or relay";
+    assert_eq!(knows(&agents[3]), format!("0: {any}; 1: {any}; 2: {any}"));
+    let tell = |tenant: &mut Tenant, agents: &mut [Agent; 4], change| {
+        let dues = tenant.apply(tenant.revision() + 1, vec![change]).unwrap();
+        let told = dues.keys().map(|id| id.0[0]).collect::<Vec<_>>();
+        for (id, due) in dues {
+            agents[usize::from(id.0[0])].due.merge(due);
+        }
+        listen(tenant, agents);
+        told
+    };
+    tell(&mut tenant, &mut agents, Change::Policy(document(0b1000_0001)));
+    let relayed = "peer-relay or relay";
+    assert_eq!(knows(&agents[3]), format!("0 hidden: {relayed}; 1 hidden: {relayed}; 2: direct"));
+    assert_eq!(knows(&agents[1]), format!("0: {any}; 2 hidden: {relayed}; 3 hidden: {relayed}"));
+    // Where a relay is found its clients have to know.
+    tell(&mut tenant, &mut agents, Change::Policy(document(0b1100_0001)));
+    assert_eq!(knows(&agents[3]), format!("0: {relayed}; 1 hidden: {relayed}; 2: direct"));
+    // Another tag, other paths; and nobody hears of what does not concern it.
+    tell(&mut tenant, &mut agents, Change::Node(Box::new(node(2, 0))));
+    assert_eq!(
+        knows(&agents[3]),
+        format!("0: {relayed}; 1 hidden: {relayed}; 2 hidden: {relayed}")
+    );
+    let told = tell(&mut tenant, &mut agents, Change::Policy(document(0b1000_0001)));
+    assert_eq!(told, [0, 3], "the relay and whom it served");
+    tell(&mut tenant, &mut agents, Change::Policy(document(0b1)));
+    assert_eq!(knows(&agents[3]), format!("0: {any}; 1: {any}; 2: {any}"));
 }
 
 /// A tag whose nodes may all reach each other.
