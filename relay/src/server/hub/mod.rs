@@ -11,11 +11,11 @@ mod mesh;
 mod messages;
 mod outbox;
 mod stun;
+mod thread;
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,13 +23,12 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use proto::relay::{ClientFrame, Framing, Refusal, split_frame};
 use proto::ticket::UnixSeconds;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{mpsc, watch};
 
 use super::kernel_switch::KernelSwitch;
 use super::line::LineSender;
 use super::mesh::ToLine;
-use super::stun_sockets::{self, StunSockets};
+use super::stun_sockets::StunSockets;
 use super::udp::{Departure, Received, Udp};
 use super::xdp::XdpStatus;
 use crate::core::{
@@ -37,6 +36,7 @@ use crate::core::{
 };
 use handle::{Bell, Shared};
 use outbox::Outbox;
+use thread::{Ready, Thread};
 
 pub(super) use handle::{Ended, HubHandle};
 pub(super) use messages::{Join, Report, ToConnection, ToHub};
@@ -67,25 +67,10 @@ pub(super) struct Hub {
     ended: bool,
 }
 
-/// The hub's thread.
-struct Thread {
-    hub: Shared,
-    bell: Arc<Bell>,
-    /// The port of lanes and, if there is one, those of STUN alone, to wait for.
-    ports: Vec<OwnedFd>,
-}
-
 /// The sockets that are the hub's.
 pub(super) struct Ports {
     pub(super) lanes: Option<Udp>,
     pub(super) stun: StunSockets,
-}
-
-/// Which of them have something.
-#[derive(Clone, Copy, Default)]
-struct Ready {
-    lanes: bool,
-    stun: bool,
 }
 
 /// Starts the hub's thread. Must be called within a tokio runtime.
@@ -143,57 +128,6 @@ pub(super) fn start(
         })
         .context("starting the hub's thread")?;
     Ok(handle)
-}
-
-impl Thread {
-    fn run(&self) -> io::Result<()> {
-        let mut received = Received::new();
-        let mut ready = Ready::default();
-        loop {
-            let Ok(mut shared) = self.hub.lock() else {
-                return Err(io::Error::other("who spoke with it has panicked"));
-            };
-            let Some(hub) = shared.as_mut() else { return Ok(()) };
-            hub.round(ready, &mut received);
-            if hub.ended {
-                // Its lines and links close, and its port.
-                drop(shared.take());
-                return Ok(());
-            }
-            self.bell.sleeping.store(true, Ordering::SeqCst);
-            let left = hub.rest();
-            drop(shared);
-            ready = self.wait(left)?;
-        }
-    }
-
-    /// Waits until there is something to do; says which ports have something.
-    fn wait(&self, left: Option<Duration>) -> io::Result<Ready> {
-        let timeout = left.map(|left| Timespec {
-            tv_sec: left.as_secs().cast_signed(),
-            tv_nsec: left.subsec_nanos().into(),
-        });
-        let bell = &self.bell.file;
-        let mut all: [_; 2 + stun_sockets::MOST] = std::array::from_fn(|place| {
-            let port = place.checked_sub(1).and_then(|port| self.ports.get(port));
-            PollFd::new(port.unwrap_or(bell), PollFlags::IN)
-        });
-        let fds = &mut all[..=self.ports.len()];
-        match poll(fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut have = fds.iter().map(|fd| !fd.revents().is_empty());
-        let rung = have.next().unwrap_or(false);
-        let ready = Ready { lanes: have.next().unwrap_or(false), stun: have.any(|has| has) };
-        self.bell.sleeping.store(false, Ordering::SeqCst);
-        if rung {
-            let mut count = [0; 8];
-            // Nothing to read means that an earlier round has seen it.
-            let _ = rustix::io::read(bell, &mut count);
-        }
-        Ok(ready)
-    }
 }
 
 impl Hub {
