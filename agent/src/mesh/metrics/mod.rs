@@ -1,5 +1,6 @@
 //! The node's page for Prometheus, on request: `/metrics` over plain HTTP.
 
+mod numbers;
 mod relaying;
 
 use std::net::SocketAddr;
@@ -8,10 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +18,7 @@ use tokio::time::timeout;
 
 use super::rpc::{Call, Reply, Request};
 use super::status::{PeerStatus, Status};
+use numbers::{Number, Numbers};
 
 /// Scrapes at one time.
 const AT_ONCE: usize = 8;
@@ -112,7 +111,7 @@ fn page(status: Status) -> anyhow::Result<String> {
 struct Scraped(Status);
 
 impl Scraped {
-    fn gauges(&self) -> [(&'static str, &'static str, u64); 6] {
+    fn gauges(&self) -> [Number; 6] {
         let status = &self.0;
         let is = |holds: bool| u64::from(holds);
         let lives = |peer: &&PeerStatus| peer.handshake.is_some_and(|seconds| seconds < SESSION);
@@ -129,7 +128,7 @@ impl Scraped {
         ]
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 10] {
+    fn counters(&self) -> [Number; 10] {
         let peers = || self.0.peers.iter();
         let (flows, paths) = (&self.0.flows, &self.0.paths);
         [
@@ -162,60 +161,36 @@ impl Scraped {
 
 impl Collector for Scraped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let mut gauges = |name: &str, help: &str, label: &str, values: &[(&str, u64)]| {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (of, value) in values {
-                let gauge = ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX));
-                gauge.encode(family.encode_family(&[(label, *of)])?)?;
-            }
-            Ok::<_, std::fmt::Error>(())
-        };
-        gauges("peers", "Peers, by the path to them", "path", &self.paths())?;
-        if let Some(home) = &self.0.relay {
+        let status = &self.0;
+        let mut numbers = Numbers(&mut encoder);
+        numbers.gauges_by(("peers", "Peers, by the path to them", "path"), self.paths())?;
+        if let Some(home) = &status.relay {
             let help = "1 for what carries the connection to the home relay";
-            gauges("relay_connected", help, "carrier", &[(&home.carrier, 1)])?;
+            numbers.gauges_by(("relay_connected", help, "carrier"), [(&*home.carrier, 1)])?;
         }
-        if let Some(method) = &self.0.mapping.method {
+        if let Some(method) = &status.mapping.method {
             let help = "1 for what the router's mapping was granted by";
-            gauges("port_mapped", help, "method", &[(method, 1)])?;
+            numbers.gauges_by(("port_mapped", help, "method"), [(&**method, 1)])?;
         }
-        for (name, help, value) in self.gauges() {
-            let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(family)?;
-        }
-        for (name, help, value) in self.counters() {
-            let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(value).encode(family)?;
-        }
-        let mut counters = |name: &str, help: &str, label: &str, values: &[(&str, u64)]| {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (of, value) in values {
-                ConstCounter::new(*value).encode(family.encode_family(&[(label, *of)])?)?;
-            }
-            Ok::<_, std::fmt::Error>(())
-        };
-        let drops: Vec<_> =
-            self.0.drops.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
-        counters("dropped_packets", "Packets that were dropped, by the reason", "reason", &drops)?;
-        let paths = &self.0.paths;
+        numbers.gauges(self.gauges())?;
+        numbers.counters(self.counters())?;
+        let drops = status.drops.iter().map(|(reason, count)| (reason.as_str(), *count));
+        let help = "Packets that were dropped, by the reason";
+        numbers.counters_by(("dropped_packets", help, "reason"), drops)?;
+        let help = "Mappings that the router has granted or renewed";
         for (name, help, label, counts) in [
-            ("paths_found", "Direct ways that were taken", "origin", &paths.found),
-            (
-                "port_mappings",
-                "Mappings that the router has granted or renewed",
-                "method",
-                &self.0.mapping.granted,
-            ),
-            ("probes_refused", "Probes that were refused", "reason", &paths.refused),
+            ("paths_found", "Direct ways that were taken", "origin", &status.paths.found),
+            ("port_mappings", help, "method", &status.mapping.granted),
+            ("probes_refused", "Probes that were refused", "reason", &status.paths.refused),
         ] {
-            let counts: Vec<_> = counts.iter().map(|(of, count)| (of.as_str(), *count)).collect();
-            counters(name, help, label, &counts)?;
+            let counts = counts.iter().map(|(of, count)| (of.as_str(), *count));
+            numbers.counters_by((name, help, label), counts)?;
         }
-        let flows = &self.0.flows;
+        let flows = &status.flows;
         let events = [("start", flows.started), ("end", flows.ended), ("denied", flows.denied)];
-        counters("flow_events", "What became of flows", "event", &events)?;
-        match &self.0.peer_relay {
-            Some(relay) => relaying::encode(relay, &mut encoder),
+        numbers.counters_by(("flow_events", "What became of flows", "event"), events)?;
+        match &status.peer_relay {
+            Some(relay) => relaying::encode(relay, &mut numbers),
             None => Ok(()),
         }
     }

@@ -1,21 +1,13 @@
 //! What a node says that relays for others.
 
-use std::fmt;
-
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt::Error;
 
 use super::count;
+use super::numbers::Numbers;
 use crate::mesh::peer_relay::PeerRelayStatus;
 
-pub(super) fn encode(
-    relay: &PeerRelayStatus,
-    encoder: &mut DescriptorEncoder<'_>,
-) -> Result<(), fmt::Error> {
-    let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-    for (name, help, value) in [
+pub(super) fn encode(relay: &PeerRelayStatus, numbers: &mut Numbers<'_, '_>) -> Result<(), Error> {
+    numbers.gauges([
         ("peer_relay_up", "1 while this node relays for others", u64::from(relay.serves())),
         ("peer_relay_granted", "Nodes that the policy lets it relay for", count(relay.granted)),
         ("peer_relay_clients", "Those of them that are connected", count(relay.clients)),
@@ -23,33 +15,21 @@ pub(super) fn encode(
         ("peer_relay_lane_ends_bound", "Ends of lanes that have proven an address", {
             count(relay.bound)
         }),
-    ] {
-        gauge(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
-    }
-    for (name, help, value) in [
+    ])?;
+    numbers.counters([
         ("peer_relay_packets", "Packets relayed by lanes", relay.packets),
         ("peer_relay_bytes", "Their bytes", relay.bytes),
         ("peer_relay_kernel_packets", "Of the packets, those switched by the kernel", {
             relay.kernel_packets
         }),
-    ] {
-        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(value).encode(family)?;
-    }
-    let help = "1 for what switches lanes";
-    let mut family =
-        encoder.encode_descriptor("peer_relay_switch", help, None, MetricType::Gauge)?;
-    for (by, switches) in [
+    ])?;
+    let switches = [
         ("xdp", !relay.kernel.is_empty()),
         ("userspace", relay.serves() && relay.kernel.is_empty()),
-    ] {
-        gauge(switches.into()).encode(family.encode_family(&[("by", by)])?)?;
-    }
+    ];
+    let switches = switches.map(|(by, switches)| (by, switches.into()));
+    numbers.gauges_by(("peer_relay_switch", "1 for what switches lanes", "by"), switches)?;
     let help = "Connections of others that were refused, by reason";
-    let mut family =
-        encoder.encode_descriptor("peer_relay_refused", help, None, MetricType::Counter)?;
-    for (reason, count) in &relay.refused {
-        ConstCounter::new(*count).encode(family.encode_family(&[("reason", reason.as_str())])?)?;
-    }
-    Ok(())
+    let refused = relay.refused.iter().map(|(reason, count)| (reason.as_str(), *count));
+    numbers.counters_by(("peer_relay_refused", help, "reason"), refused)
 }
