@@ -8,10 +8,19 @@ use ipnet::IpNet;
 use paths::{Own, Rule};
 use proto::control::{MAX_ENDPOINTS, Netmap, Region, RegionId};
 use proto::probe::MAX_CALLED;
+use proto::stun::Transaction;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 
 use super::reflexive::Reflexive;
+
+/// The number of a question of STUN.
+pub(super) fn random_transaction() -> Transaction {
+    let mut transaction = [0; 12];
+    // Where there are no random numbers, answers may be confused, at worst.
+    let _ = OsRng.try_fill_bytes(&mut transaction);
+    transaction
+}
 
 /// See the module.
 pub(super) struct Whereabouts {
@@ -57,13 +66,7 @@ impl Whereabouts {
         regions: &[Region],
         now: Timestamp,
     ) -> Vec<(SocketAddr, Vec<u8>)> {
-        let random = || {
-            let mut transaction = [0; 12];
-            // Where there are no random numbers, answers may be confused, at worst.
-            let _ = OsRng.try_fill_bytes(&mut transaction);
-            transaction
-        };
-        self.reflexive.questions(regions, random, now)
+        self.reflexive.questions(regions, random_transaction, now)
     }
 
     /// Asks at once, if that was not done a moment ago.

@@ -3,14 +3,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use proto::stun::{self, Answer, Change, Transaction};
-use rand::TryRngCore as _;
-use rand::rngs::OsRng;
+use proto::stun::{self, Answer, Change};
 use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::io::divert::MARK;
+use crate::mesh::whereabouts::random_transaction;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -31,7 +30,7 @@ pub(super) async fn ask(
     from: SocketAddr,
     change: Option<Change>,
 ) -> std::io::Result<Option<Answer>> {
-    let transaction = random();
+    let transaction = random_transaction();
     let question = change.map_or_else(
         || stun::request(&transaction),
         |change| stun::request_from(&transaction, change),
@@ -53,11 +52,4 @@ pub(super) async fn ask(
         }
     }
     Ok(None)
-}
-
-pub(super) fn random() -> Transaction {
-    let mut transaction = [0; 12];
-    // Where there are no random numbers, one may be taken for another, at worst.
-    let _ = OsRng.try_fill_bytes(&mut transaction);
-    transaction
 }

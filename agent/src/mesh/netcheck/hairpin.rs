@@ -11,8 +11,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::ask::{ask, fresh_socket, random};
+use super::ask::{ask, fresh_socket};
 use crate::io::udp::Length;
+use crate::mesh::whereabouts::random_transaction;
 use crate::wg::SharedNode;
 
 /// How long a packet to one's own router and back may take.
@@ -50,7 +51,7 @@ impl Awaited {
         if self.waiting.len() >= 2 * AT_ONCE {
             self.waiting.clear();
         }
-        let transaction = random();
+        let transaction = random_transaction();
         let (say, came) = oneshot::channel();
         self.waiting.insert(transaction, say);
         (transaction, came)
