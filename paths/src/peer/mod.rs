@@ -227,6 +227,17 @@ impl Peer {
         self.theirs.kinds.and(own.rule.kinds())
     }
 
+    /// Whether other ways than the relay are looked for.
+    fn may_look(&self, own: &Own) -> bool {
+        let kinds = self.kinds(own);
+        kinds.has(PathKind::Direct) || kinds.has(PathKind::PeerRelay)
+    }
+
+    /// Whether this is the way in use, and NATs are to keep it open.
+    fn keeps_open(&self, route: Route) -> bool {
+        self.choice == Choice::Direct(route) && !route.is_relayed()
+    }
+
     /// The kinds of path that the policy allows.
     pub(crate) const fn policy(&self) -> PathKinds {
         self.theirs.kinds
@@ -379,7 +390,7 @@ impl Peer {
     fn ping_anyway(&mut self, route: Route, world: &mut World<'_>) {
         let id = world.ping_id();
         self.book.add(id, route, world.now);
-        if self.choice == Choice::Direct(route) && !route.is_relayed() {
+        if self.keeps_open(route) {
             self.keepalive.asked(world.now);
         }
         world.counters.pings += 1;

@@ -21,11 +21,10 @@ impl Peer {
         probe: &Probe,
         world: &mut World<'_>,
     ) -> Result<(), Refusal> {
-        let kinds = self.kinds(world.own);
         let allowed = match via {
-            Via::Direct(route) => kinds.has(route.kind()),
+            Via::Direct(route) => self.kinds(world.own).has(route.kind()),
             // A call is about other ways than the one that it comes by.
-            Via::Relay => kinds.has(PathKind::Direct) || kinds.has(PathKind::PeerRelay),
+            Via::Relay => self.may_look(world.own),
         };
         if !allowed {
             return Err(Refusal::Forbidden);
@@ -58,7 +57,7 @@ impl Peer {
         let seen = route.to;
         let received = self.observed.messages;
         self.send(Via::Direct(route), Probe::Pong(Pong { id, seen, received }), world);
-        if self.choice == Choice::Direct(route) && !route.is_relayed() {
+        if self.keeps_open(route) {
             self.keepalive.touch(world.now);
             self.keep_later(route, world.now);
         }

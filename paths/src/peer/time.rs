@@ -109,8 +109,7 @@ impl Peer {
         if self.mtu_at().is_some() {
             self.look_at_mtu(world);
         }
-        let kinds = self.kinds(world.own);
-        if kinds.has(PathKind::Direct) || kinds.has(PathKind::PeerRelay) {
+        if self.may_look(world.own) {
             self.look_for_ways(world);
         } else {
             self.search.stop();
