@@ -126,18 +126,23 @@ pub(super) fn take(held: &mut BytesMut, len: usize) -> Bytes {
     taken.freeze()
 }
 
+/// Appends a frame with its length.
+pub(super) fn framed_into(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = start_frame(bytes);
+    write(bytes);
+    finish_frame(bytes, start);
+}
+
 /// Appends a delivery as a frame with its length.
 pub(super) fn frame_into(delivery: &Delivery, bytes: &mut Vec<u8>) {
-    let start = start_frame(bytes);
-    match delivery {
+    framed_into(bytes, |bytes| match delivery {
         Delivery::Control(frame) => frame.write(bytes),
         Delivery::Packet(packet) => {
             if let Some(batch) = Batch::new(&packet.payload, packet.segment.into()) {
                 RelayFrame::Received(packet.from, batch).write(bytes);
             }
         }
-    }
-    finish_frame(bytes, start);
+    });
 }
 
 /// Writes all, in time; false if the stream is over.

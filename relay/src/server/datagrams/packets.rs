@@ -9,12 +9,12 @@ use std::mem;
 use std::pin::Pin;
 
 use bytes::{Buf as _, Bytes};
-use proto::relay::{Batch, finish_frame, start_frame};
+use proto::relay::Batch;
 use quinn::{Connection, SendDatagramError};
 
 use crate::core::{Packet, Queued};
 use crate::server::hub::{HubHandle, ToHub};
-use crate::server::stream::write_all;
+use crate::server::stream::{framed_into, write_all};
 
 /// What a datagram takes of quinn's room beside its bytes, at most.
 const DATAGRAM_COST: usize = 64;
@@ -199,12 +199,12 @@ pub(in crate::server) async fn write_long<P: Carried>(
     written: ToHub,
 ) {
     let mut bytes = Vec::new();
-    let start = start_frame(&mut bytes);
-    let packet = packets.packet();
-    if let Some(batch) = Batch::new(&packet.payload, packet.segment.into()) {
-        packets.write(batch, &mut bytes);
-    }
-    finish_frame(&mut bytes, start);
+    framed_into(&mut bytes, |bytes| {
+        let packet = packets.packet();
+        if let Some(batch) = Batch::new(&packet.payload, packet.segment.into()) {
+            packets.write(batch, bytes);
+        }
+    });
     if let Ok(mut stream) = connection.open_uni().await
         && write_all(&mut stream, &bytes).await
     {

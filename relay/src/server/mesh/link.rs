@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use proto::mesh::{MESH_DATA_HEADER_LEN, MeshFrame};
-use proto::relay::{Batch, Framing, finish_frame, split_frame, start_frame};
+use proto::relay::{Batch, Framing, split_frame};
 use quinn::{Connection, SendStream, VarInt};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +14,7 @@ use super::{LinkUp, Shared, ToLine, ToMesh};
 use crate::core::{Delivery, LinkId, Packet, Queued as _, Transit};
 use crate::server::datagrams::{self, Carried, Packets, write_long};
 use crate::server::hub::{HubHandle, ToHub};
-use crate::server::stream::{take, write_all};
+use crate::server::stream::{framed_into, take, write_all};
 
 /// What one read of a stream may bring.
 const READ: usize = 64 << 10;
@@ -153,9 +153,7 @@ async fn tell(
         packets.ahead(bytes);
         return true;
     }
-    let start = start_frame(&mut bytes);
-    frame.write(&mut bytes);
-    finish_frame(&mut bytes, start);
+    framed_into(&mut bytes, |bytes| frame.write(bytes));
     write_all(news, &bytes).await
 }
 
