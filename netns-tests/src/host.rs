@@ -199,6 +199,10 @@ impl Host {
             .with_context(|| format!("{}: cannot enter the namespace", self.name))
     }
 
+    pub(crate) fn namespace(&self) -> Arc<Namespace> {
+        Arc::clone(&self.namespace)
+    }
+
     /// Hands an IP packet to an interface as it is, however wrong, past the host's IP stack.
     ///
     /// # Errors

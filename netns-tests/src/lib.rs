@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod dialler;
 mod flood;
 mod host;
 mod impaired;
@@ -55,6 +56,7 @@ mod wait;
 pub mod wire;
 pub mod wireguard;
 
+pub use dialler::TcpDialler;
 pub use flood::{Delivery, Load, flood};
 pub use host::Host;
 pub use impaired::{Direction, ImpairedLink};

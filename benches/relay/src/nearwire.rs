@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use proto::key::PublicKey;
-use proto::relay::{ALPN, EXPORTER_LABEL, LaneOpened, UPGRADE, UPGRADE_PATH};
+use proto::relay::{ALPN, EXPORTER_LABEL, LaneOpened, upgrade_request};
 use proto::ticket::{ControlKeyId, NetworkId, SigningKey, Ticket, UnixSeconds};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint};
@@ -186,11 +186,7 @@ impl Node {
 }
 
 async fn upgrade(stream: &mut tokio_rustls::client::TlsStream<TcpStream>) -> Result<()> {
-    let request = format!(
-        "GET {UPGRADE_PATH} HTTP/1.1\r\nHost: relay.test\r\nConnection: Upgrade\r\n\
-         Upgrade: {UPGRADE}\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
+    stream.write_all(upgrade_request("relay.test").as_bytes()).await?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);

@@ -7,7 +7,7 @@ use netns_tests::{Arrivals, Pace, SteadyDatagrams, SteadyStream, wait_until};
 use rustix::process::Signal;
 
 use super::gaps::{millis, say};
-use super::node::Node;
+use super::node::{Node, Way};
 use super::relays::{PATIENCE, Region};
 use super::tunnel::Tunnel;
 
@@ -17,17 +17,27 @@ const GAP: Duration = Duration::from_millis(100);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_by_signal_costs_no_connection() -> Result<()> {
     let region = Region::start("drain")?;
-    drained(&region, false, |region| region.relays[0].process.signal(Signal::TERM)).await
+    drained(&region, Way::Quic, false, by_signal).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_on_tls_go_elsewhere_too() -> Result<()> {
+    let region = Region::start("drain")?;
+    drained(&region, Way::Tls, false, by_signal).await
+}
+
+fn by_signal(region: &Region) -> Result<()> {
+    region.relays[0].process.signal(Signal::TERM)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn packets_of_a_lane_go_on_without_it() -> Result<()> {
     let region = Region::start("drain")?;
-    drained(&region, true, |region| {
+    drained(&region, Way::Quic, true, |region| {
         let status = region.status(0)?;
         let packets = status.pointer("/counters/lane_packets").and_then(|packets| packets.as_u64());
         ensure!(packets.is_some_and(|packets| packets > 500), "{status}");
-        region.relays[0].process.signal(Signal::TERM)
+        by_signal(region)
     })
     .await
 }
@@ -35,7 +45,7 @@ async fn packets_of_a_lane_go_on_without_it() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_by_command_does_the_same() -> Result<()> {
     let region = Region::start("drain")?;
-    drained(&region, false, |region| {
+    drained(&region, Way::Quic, false, |region| {
         let said = region.operate(0, "drain")?;
         ensure!(said.contains("ends in 2000 ms"), "{said}");
         Ok(())
@@ -44,10 +54,15 @@ async fn a_drain_by_command_does_the_same() -> Result<()> {
 }
 
 /// Two nodes at one relay, which ends: each goes to another.
-async fn drained(region: &Region, lane: bool, drain: impl Fn(&Region) -> Result<()>) -> Result<()> {
+async fn drained(
+    region: &Region,
+    way: Way,
+    lane: bool,
+    drain: impl Fn(&Region) -> Result<()>,
+) -> Result<()> {
     let (a, b) = (region.host("a", 11)?, region.host("b", 12)?);
-    let mut one = Node::at_first(&a, 1, 11, &region.places(&[0, 1, 2])).await?;
-    let mut two = Node::at_first(&b, 1, 12, &region.places(&[0, 2, 1])).await?;
+    let mut one = Node::at_first(&a, way, (1, 11), &region.places(&[0, 1, 2])).await?;
+    let mut two = Node::at_first(&b, way, (1, 12), &region.places(&[0, 2, 1])).await?;
     if lane {
         one.opens_lane(12).await?;
         two.has_lane().await?;

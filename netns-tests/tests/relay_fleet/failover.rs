@@ -7,7 +7,7 @@ use netns_tests::{Pace, SteadyDatagrams, SteadyStream};
 use rustix::process::Signal;
 
 use super::gaps::{millis, say};
-use super::node::Node;
+use super::node::{Node, Way};
 use super::relays::{PATIENCE, Region};
 use super::tunnel::Tunnel;
 
@@ -16,10 +16,19 @@ const BACK: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_relays_nodes_are_back_through_another() -> Result<()> {
+    killed(Way::Quic).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_are_those_on_tls() -> Result<()> {
+    killed(Way::Tls).await
+}
+
+async fn killed(way: Way) -> Result<()> {
     let region = Region::start("failover")?;
     let (a, b) = (region.host("a", 11)?, region.host("b", 12)?);
-    let one = Node::at_first(&a, 1, 11, &region.places(&[0, 1, 2])).await?;
-    let two = Node::at_first(&b, 1, 12, &region.places(&[1, 2, 0])).await?;
+    let one = Node::at_first(&a, way, (1, 11), &region.places(&[0, 1, 2])).await?;
+    let two = Node::at_first(&b, way, (1, 12), &region.places(&[1, 2, 0])).await?;
     let (mut one, _two) = (Tunnel::new(&a, 11, one)?, Tunnel::new(&b, 12, two)?);
     let stream = SteadyStream::start(&a, &b, "10.9.0.12:80".parse()?)?;
     let there = SteadyDatagrams::start(&a, &b, "10.9.0.12:53".parse()?, Pace::SLOW)?;
@@ -47,8 +56,8 @@ const BUSY: Duration = Duration::from_secs(1);
 async fn a_relay_that_stands_still_is_noticed_and_comes_back() -> Result<()> {
     let region = Region::start("stopped")?;
     let (a, b) = (region.host("a", 11)?, region.host("b", 12)?);
-    let mut one = Node::at_first(&a, 1, 11, &region.places(&[0])).await?;
-    let mut two = Node::at_first(&b, 1, 12, &region.places(&[1])).await?;
+    let mut one = Node::at_first(&a, Way::Quic, (1, 11), &region.places(&[0])).await?;
+    let mut two = Node::at_first(&b, Way::Quic, (1, 12), &region.places(&[1])).await?;
     one.reaches(&mut two).await?;
     let stopped = Instant::now();
     region.relays[1].process.signal(Signal::STOP)?;

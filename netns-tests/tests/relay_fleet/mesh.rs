@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
-use super::node::Node;
+use super::node::{Node, Way};
 use super::relays::Region;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -11,8 +11,8 @@ async fn any_node_reaches_any_and_relays_join_and_leave() -> Result<()> {
     let region = Region::start("mesh")?;
     let hosts = [region.host("a", 11)?, region.host("b", 12)?, region.host("c", 13)?];
     let mut nodes = Vec::new();
-    for (at, number) in [(0, 11), (1, 12), (2, 13)] {
-        let mut node = Node::start(&hosts[at], 1, number, region.places(&[at]))?;
+    for (at, number, way) in [(0, 11, Way::Quic), (1, 12, Way::Tls), (2, 13, Way::Tls)] {
+        let mut node = Node::start(&hosts[at], way, (1, number), region.places(&[at]))?;
         node.at_home(0).await?;
         nodes.push(node);
     }
@@ -31,7 +31,7 @@ async fn any_node_reaches_any_and_relays_join_and_leave() -> Result<()> {
             break;
         }
     }
-    let mut stranger = Node::start(&hosts[0], 2, 14, region.places(&[0]))?;
+    let mut stranger = Node::start(&hosts[0], Way::Quic, (2, 14), region.places(&[0]))?;
     stranger.at_home(0).await?;
     stranger.misses(12).await?;
 

@@ -1,21 +1,43 @@
-//! A node: `Homing` with QUIC around it, on a task of its own.
+//! A node: `Homing` with connections around it, on a task of its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use netns_tests::{Host, udp_socket};
+use netns_tests::{Host, TcpDialler, udp_socket};
 use proto::key::PublicKey;
 use relay_client::{Action, ConnectionId, Event, Homing, LaneEvent, Path};
 use tokio::sync::{mpsc, watch};
 
-use super::connect::{Incoming, Line, run};
+use super::connect::{Dialler, Incoming, Line, run};
 use super::lanes::{Datagram, Lanes};
 use super::relays::{PATIENCE, Place, node_key};
 
 /// Packets to send: to whom, and their bytes.
 pub(crate) type Sender = mpsc::UnboundedSender<(PublicKey, Vec<u8>)>;
+
+/// How a node connects to relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Quic,
+    Tls,
+}
+
+impl Way {
+    fn dialler(self, host: &Host) -> Result<Dialler> {
+        if self == Self::Tls {
+            return Ok(Dialler::Tls(TcpDialler::new(host)));
+        }
+        let endpoint = quinn::Endpoint::new(
+            quinn::EndpointConfig::default(),
+            None,
+            udp_socket(host, "0.0.0.0:0".parse()?)?,
+            Arc::new(quinn::TokioRuntime),
+        )?;
+        Ok(Dialler::Quic(endpoint))
+    }
+}
 
 /// A node that runs as long as this is held.
 pub(crate) struct Node {
@@ -37,7 +59,7 @@ impl Drop for Node {
 
 struct Shell {
     who: (u8, u8),
-    endpoint: quinn::Endpoint,
+    dialler: Dialler,
     places: Vec<Place>,
     homing: Homing,
     lines: HashMap<ConnectionId, Line>,
@@ -54,14 +76,12 @@ struct Shell {
 impl Node {
     /// Starts a node of a network on a host; it prefers the relays in their order. Must be called within
     /// a runtime.
-    pub(crate) fn start(host: &Host, network: u8, number: u8, places: Vec<Place>) -> Result<Self> {
-        let socket = udp_socket(host, "0.0.0.0:0".parse()?)?;
-        let endpoint = quinn::Endpoint::new(
-            quinn::EndpointConfig::default(),
-            None,
-            socket,
-            Arc::new(quinn::TokioRuntime),
-        )?;
+    pub(crate) fn start(
+        host: &Host,
+        way: Way,
+        (network, number): (u8, u8),
+        places: Vec<Place>,
+    ) -> Result<Self> {
         let (sender, outgoing) = mpsc::unbounded_channel();
         let (to_us, received) = mpsc::unbounded_channel();
         let (to_absent, absent) = mpsc::unbounded_channel();
@@ -73,7 +93,7 @@ impl Node {
         let random = u32::from(number).wrapping_mul(0x9e37_79b9);
         let shell = Shell {
             who: (network, number),
-            endpoint,
+            dialler: way.dialler(host)?,
             homing: Homing::new(places.len(), random, Instant::now()),
             places,
             lines: HashMap::new(),
@@ -93,13 +113,13 @@ impl Node {
     /// late that a node takes the next: then it starts anew.
     pub(crate) async fn at_first(
         host: &Host,
-        network: u8,
-        number: u8,
+        way: Way,
+        (network, number): (u8, u8),
         places: &[Place],
     ) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            let mut node = Self::start(host, network, number, places.to_vec())?;
+            let mut node = Self::start(host, way, (network, number), places.to_vec())?;
             let home = tokio::time::timeout(PATIENCE, node.home.wait_for(Option::is_some)).await;
             if home.is_ok_and(|home| home.is_ok_and(|home| *home == Some(0))) {
                 return Ok(node);
@@ -201,8 +221,8 @@ impl Shell {
             match action {
                 Action::Connect(id, relay) => {
                     self.relays.insert(id, relay.0);
-                    let (endpoint, place) = (self.endpoint.clone(), self.places[relay.0].clone());
-                    tokio::spawn(run(endpoint, place, id, self.who, self.incoming.clone()));
+                    let (dialler, place) = (self.dialler.clone(), self.places[relay.0].clone());
+                    tokio::spawn(run(dialler, place, id, self.who, self.incoming.clone()));
                 }
                 Action::Home(id) => {
                     self.say(id, |line| line.session.home(true));

@@ -54,7 +54,7 @@ pub use client_frame::{ClientFrame, Proof};
 pub use refusal::{LaneRefused, Refusal};
 pub use relay_frame::{LaneOpened, MAX_LANE_ADDRESSES, RelayFrame, Welcome};
 pub use stream::{Framing, MAX_FRAME, finish_frame, split_frame, start_frame};
-pub use upgrade::Head;
+pub use upgrade::{Head, upgrade_request};
 
 use crate::ticket::SIGNATURE_LEN;
 
@@ -65,7 +65,7 @@ pub const ALPN: &[u8] = b"nearwire-relay/1";
 /// The protocol's name in an HTTP upgrade.
 pub const UPGRADE: &str = "nearwire-relay/1";
 /// The path of the HTTP upgrade.
-pub const UPGRADE_PATH: &str = "/relay";
+const UPGRADE_PATH: &str = "/relay";
 /// The label under which both ends export 32 bytes from their TLS session; the context is empty.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-nearwire-relay-1";
 /// What a data frame has in front of its payload: type, key and segment.

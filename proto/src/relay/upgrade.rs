@@ -7,6 +7,15 @@ const LONGEST: usize = 4 << 10;
 /// The most headers of a request.
 const MOST_HEADERS: usize = 32;
 
+/// The request of a node to the relay that has this name.
+#[must_use]
+pub fn upgrade_request(host: &str) -> String {
+    format!(
+        "GET {UPGRADE_PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\n\
+         Upgrade: {UPGRADE}\r\n\r\n"
+    )
+}
+
 /// What a request's head is so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
@@ -54,6 +63,7 @@ mod tests {
     fn only_our_upgrade_is_one() {
         let whole = |text: &str| Head::parse(text.as_bytes());
         assert_eq!(whole(RIGHT), Head::Whole(true));
+        assert_eq!(whole(&upgrade_request("relay.test")), Head::Whole(true));
         assert_eq!(whole(&RIGHT.replace("/relay", "/")), Head::Whole(false));
         assert_eq!(whole(&RIGHT.replace("GET", "POST")), Head::Whole(false));
         assert_eq!(whole(&RIGHT.replace("Relay/1", "Relay/2")), Head::Whole(false));

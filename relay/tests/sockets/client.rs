@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::key::PublicKey;
-use proto::relay::{
-    ALPN, Batch, EXPORTER_LABEL, Framing, UPGRADE, UPGRADE_PATH, Welcome, split_frame,
-};
+use proto::relay::{ALPN, Batch, EXPORTER_LABEL, Framing, Welcome, split_frame, upgrade_request};
 use quinn::crypto::rustls::QuicClientConfig;
 use relay_client::{Event, Session, SessionError};
 use rustls::pki_types::ServerName;
@@ -246,11 +244,7 @@ fn owned(event: Event<'_>) -> Got {
 
 /// Asks by HTTP to speak the relay's protocol.
 pub(crate) async fn upgrade(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
-    let request = format!(
-        "GET {UPGRADE_PATH} HTTP/1.1\r\nHost: relay.test\r\nConnection: Upgrade\r\n\
-         Upgrade: {UPGRADE}\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.expect("asks");
+    stream.write_all(upgrade_request("relay.test").as_bytes()).await.expect("asks");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.expect("answers"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use proto::control::Relay;
 use proto::key::PublicKey;
-use proto::relay::{Batch, EXPORTER_LABEL, Framing, UPGRADE, UPGRADE_PATH, split_frame};
+use proto::relay::{Batch, EXPORTER_LABEL, Framing, split_frame, upgrade_request};
 use proto::ticket::SignedTicket;
 use quinn::crypto::rustls::QuicClientConfig;
 use relay_client::Session;
@@ -249,11 +249,7 @@ async fn tls(
         tokio_rustls::TlsConnector::from(Arc::new(trust::tls(&relay.certificates, false)?));
     let name = ServerName::try_from(relay.host.clone())?;
     let mut stream = connector.connect(name, tcp).await?;
-    let host = &relay.host;
-    let ask = format!(
-        "GET {UPGRADE_PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n"
-    );
-    stream.write_all(ask.as_bytes()).await?;
+    stream.write_all(upgrade_request(&relay.host).as_bytes()).await?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
