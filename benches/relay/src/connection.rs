@@ -9,6 +9,7 @@ use proto::key::PublicKey;
 use proto::relay::{
     Batch, ClientFrame, Framing, RelayFrame, finish_frame, split_frame, start_frame,
 };
+use relay_client::Session;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::iroh::{Incoming, SharedSink};
@@ -51,15 +52,19 @@ impl Sender {
             Self::Stream(writer, peer) => {
                 let mut frame = Vec::with_capacity(bytes.len() + 64);
                 let start = start_frame(&mut frame);
-                send_frame(*peer, bytes, segment)?.write(&mut frame);
+                let batch = Batch::new(bytes, segment).context("no batch")?;
+                ClientFrame::Send(*peer, batch).write(&mut frame);
                 finish_frame(&mut frame, start);
                 writer.write_all(&frame).await?;
                 writer.flush().await?;
             }
             Self::Quic(connection, peer, _) => {
-                let mut frame = Vec::with_capacity(bytes.len() + 64);
-                send_frame(*peer, bytes, segment)?.write(&mut frame);
-                connection.send_datagram_wait(frame.into()).await?;
+                let batch = Batch::new(bytes, segment).context("no batch")?;
+                let limit = connection.max_datagram_size().context("no datagrams")?;
+                let datagrams = Session::datagrams(*peer, &batch, limit);
+                for datagram in datagrams.context("too long for a datagram")? {
+                    connection.send_datagram_wait(datagram.into()).await?;
+                }
             }
             Self::Iroh(sink, peer) => {
                 let segment_size = u16::try_from(segment)?.try_into().ok();
@@ -71,10 +76,6 @@ impl Sender {
         }
         Ok(())
     }
-}
-
-fn send_frame(peer: PublicKey, bytes: &Bytes, segment: usize) -> Result<ClientFrame<'_>> {
-    Ok(ClientFrame::Send(peer, Batch::new(bytes, segment).context("no batch")?))
 }
 
 impl Receiver {

@@ -20,7 +20,7 @@ async fn a_killed_relays_nodes_are_back_through_another() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_are_those_on_tls() -> Result<()> {
+async fn a_killed_relays_nodes_on_tls_are_too() -> Result<()> {
     killed(Way::Tls).await
 }
 

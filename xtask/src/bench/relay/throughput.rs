@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::contestant::{COTURN, Contestant, IROH, IROH_TLS};
+use super::contestant::{COTURN, Contestant};
 use super::load::{Carried, Load};
 use super::scene::Scene;
 use super::{Bench, Found};
@@ -14,7 +14,7 @@ pub(super) const LARGE: u32 = 1_400;
 /// What a datagram of QUIC has room for on a path of 1,500 bytes.
 const LARGE_IN_QUIC: u32 = 1_300;
 const PAIRS: [u32; 2] = [1, 1_000];
-/// Segments of a batch of iroh's.
+/// Packets that a node sends at one time, where it does not send them one by one.
 const BATCH: u32 = 10;
 
 pub(super) fn measure_of(name: &str, load: Load) -> Measure {
@@ -44,13 +44,25 @@ pub(super) fn singles(sizes: &[u32]) -> impl Iterator<Item = Load> {
     sizes.iter().flat_map(move |&size| load(size))
 }
 
+fn batches(sizes: &[u32]) -> impl Iterator<Item = Load> {
+    singles(sizes).map(|load| Load { segments: BATCH, ..load })
+}
+
+/// Of many pairs, each with some packets at a time: with one pair they come so anyway.
+fn bursts(sizes: &[u32]) -> impl Iterator<Item = Load> {
+    batches(sizes).filter(|load| load.pairs > 1)
+}
+
 fn loads(contestant: Contestant) -> Vec<Load> {
-    let batches = singles(&[SMALL, LARGE]).map(|load| Load { segments: BATCH, ..load });
+    let (both, quic, all) = ([SMALL, LARGE], [SMALL, LARGE_IN_QUIC], [SMALL, LARGE_IN_QUIC, LARGE]);
     match contestant {
-        Contestant::Quic => singles(&[SMALL, LARGE_IN_QUIC]).collect(),
-        Contestant::Iroh => singles(&[SMALL, LARGE_IN_QUIC, LARGE]).chain(batches).collect(),
-        Contestant::IrohTls => singles(&[SMALL, LARGE_IN_QUIC, LARGE]).collect(),
-        _ => singles(&[SMALL, LARGE]).collect(),
+        Contestant::LaneXdp => singles(&both).collect(),
+        Contestant::Lane | Contestant::Coturn | Contestant::Tls => {
+            singles(&both).chain(bursts(&both)).collect()
+        }
+        Contestant::Quic => singles(&quic).chain(bursts(&quic)).collect(),
+        Contestant::Iroh => singles(&all).chain(batches(&all)).collect(),
+        Contestant::IrohTls => singles(&all).chain(bursts(&all)).collect(),
     }
 }
 
@@ -152,12 +164,12 @@ pub(super) fn beside_switch(bench: &Bench, ours: &Measure, load: Load) -> Vec<Ro
 
 fn beside(bench: &Bench, ours: &Measure, load: Load, others: &[Other]) -> Vec<Row> {
     let row = |(other, segments, reach): &Other| {
-        let theirs = measure_of(other.name(), Load { segments: *segments, ..load });
-        let name = match (*other, *segments) {
-            (Contestant::Coturn, _) => COTURN,
-            (Contestant::IrohTls, _) => IROH_TLS,
-            (_, 1) => IROH,
-            _ => "iroh-relay --dev, batches of 10",
+        // Never less at a time than ours.
+        let segments = load.segments.max(*segments);
+        let theirs = measure_of(other.name(), Load { segments, ..load });
+        let name = match other {
+            Contestant::Iroh if segments > load.segments => "iroh-relay --dev, batches of 10",
+            other => other.who(),
         };
         bench.samples.against(ours, name, &theirs, other.who(), reach.map(Reach::AtLeast))
     };
