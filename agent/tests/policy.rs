@@ -100,6 +100,16 @@ fn check_sums_up_or_names_every_error() {
     assert_eq!(refused["errors"][0]["line"], 9);
     assert_eq!(refused["errors"][0]["column"], 55);
     assert_eq!(refused["errors"].as_array().unwrap().len(), 2);
+    assert_eq!(refused["more_errors"], 0);
+    files.write(
+        "bad",
+        &POLICY.replace("\"group:dev\"]", &format!("{}\"?\"]", "\"?\",".repeat(199))),
+    );
+    let (_, _, err) = files.policy("check bad");
+    assert!(err.lines().count() < 310 && err.ends_with("and 300 more errors\n"), "{err}");
+    let (_, refused) = files.json("check bad");
+    let told = refused["errors"].as_array().unwrap().len();
+    assert_eq!((told, &refused["more_errors"]), (100, &300.into()));
 
     files.write("nodes", "{ \"nodes\": [ {} ] }");
     let (code, _, err) = files.policy("check policy --nodes nodes");

@@ -38,6 +38,7 @@ mod ends;
 mod excerpt;
 mod filter;
 mod internet;
+mod locator;
 mod meaning;
 mod names;
 mod nodes;
@@ -55,7 +56,7 @@ pub use compile::{
     Class, CompileError, Compiled, Entry, Identity, MAX_MEMBERSHIPS, MAX_TABLE_ENTRIES, RuleIndex,
     compile, compile_with,
 };
-pub use diagnostic::{Diagnostic, render};
+pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, render, render_each};
 pub use difference::{Change, Direction, difference};
 pub use document::{
     Action, AddressRange, Autogroup, Destination, Document, Expectation, MAX_DOCUMENT_BYTES,

@@ -9,7 +9,7 @@ use jsonc_parser::{
     parse_to_ast,
 };
 
-use crate::{Diagnostic, Span, diagnostic::Locator};
+use crate::{Diagnostics, MAX_DIAGNOSTICS, Span, excerpt::shortened, locator::Locator};
 
 /// HuJSON: JSON with comments and trailing commas, and no other laxity.
 const HUJSON: ParseOptions = ParseOptions {
@@ -25,8 +25,8 @@ const HUJSON: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// What is wrong with a string, and at which byte of it.
-#[derive(Debug, PartialEq, Eq)]
+/// What is wrong with a string or a text, and at which byte of it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fault {
     pub(crate) at: usize,
     pub(crate) reason: String,
@@ -40,7 +40,10 @@ pub(crate) fn fault<T>(at: usize, reason: impl Into<String>) -> Result<T, Fault>
 /// A text that is being read, and what was found wrong with it so far.
 pub(crate) struct Reader<'a> {
     locator: Locator<'a>,
-    diagnostics: Vec<Diagnostic>,
+    /// Those that come first in the text, and some more.
+    faults: Vec<Fault>,
+    /// How many there are.
+    found: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -50,7 +53,7 @@ impl<'a> Reader<'a> {
         most_bytes: usize,
         if_empty: &str,
     ) -> (Self, Option<Object<'a>>) {
-        let mut reader = Self { locator: Locator::new(text), diagnostics: Vec::new() };
+        let mut reader = Self { locator: Locator::new(text), faults: Vec::new(), found: 0 };
         if text.len() > most_bytes {
             reader.refuse(0, format!("the file has {} bytes, more than {most_bytes}", text.len()));
             return (reader, None);
@@ -74,21 +77,32 @@ impl<'a> Reader<'a> {
     }
 
     /// The value, or all that is wrong with the text, in its order.
-    pub(crate) fn close<T>(mut self, value: T) -> Result<T, Vec<Diagnostic>> {
-        if self.diagnostics.is_empty() {
+    pub(crate) fn close<T>(mut self, value: T) -> Result<T, Diagnostics> {
+        if self.found == 0 {
             return Ok(value);
         }
-        self.diagnostics.sort();
-        Err(self.diagnostics)
+        self.keep_first();
+        let more = self.found - self.faults.len();
+        Err(Diagnostics::new(self.locator.diagnostics(self.faults), more))
     }
 
     pub(crate) fn refuse(&mut self, offset: usize, reason: impl Into<String>) {
-        self.diagnostics.push(self.locator.diagnostic(offset, reason));
+        self.found += 1;
+        self.faults.push(Fault { at: offset, reason: shortened(reason.into()) });
+        // Sections are not read in the order of the text, so the first may come last.
+        if self.faults.len() == 2 * MAX_DIAGNOSTICS {
+            self.keep_first();
+        }
+    }
+
+    fn keep_first(&mut self) {
+        self.faults.sort();
+        self.faults.truncate(MAX_DIAGNOSTICS);
     }
 
     /// How many errors there are so far.
     pub(crate) const fn faults(&self) -> usize {
-        self.diagnostics.len()
+        self.found
     }
 
     pub(crate) fn line(&self, offset: usize) -> u32 {

@@ -1,7 +1,7 @@
 //! No text makes a parser panic, and every error has a place in it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use policy::{Diagnostic, Document, Nodes};
+use policy::{Diagnostics, Document, Nodes};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 proptest! {
@@ -41,7 +41,7 @@ fn check(text: &str) {
 }
 
 /// Errors lie within the text, and can be shown.
-fn check_errors(text: &str, errors: Option<Vec<Diagnostic>>) {
+fn check_errors(text: &str, errors: Option<Diagnostics>) {
     let Some(errors) = errors else { return };
     assert!(!errors.is_empty());
     let lines = u32::try_from(text.matches('\n').count()).unwrap() + 1;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use policy::{CompileError, Compiled, Diagnostic, Document, Nodes, Span};
+use policy::{CompileError, Compiled, Diagnostics, Document, Nodes, Span};
 use serde_json::{Value, json};
 
 use crate::wg::NamedText;
@@ -22,7 +22,7 @@ struct Refused {
     what: &'static str,
     file: String,
     text: String,
-    diagnostics: Vec<Diagnostic>,
+    diagnostics: Diagnostics,
 }
 
 /// Reads a policy document.
@@ -125,7 +125,8 @@ impl Refused {
                 json!({ "line": place.line, "column": place.column, "reason": place.reason })
             })
             .collect();
-        json!({ "file": self.file, "valid": false, "errors": diagnostics })
+        let more = self.diagnostics.more();
+        json!({ "file": self.file, "valid": false, "errors": diagnostics, "more_errors": more })
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use policy::{Action, Compiled, Diagnostic, Document, Filter, NodeName, Nodes, Plan};
+use policy::{Action, Compiled, Diagnostics, Document, Filter, NodeName, Nodes, Plan};
 use serde::{Deserialize, Serialize};
 
 /// A file that was read, with its name for errors.
@@ -81,7 +81,7 @@ impl NamedText {
     fn parse<T>(
         &self,
         what: &str,
-        parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
+        parse: impl FnOnce(&str) -> Result<T, Diagnostics>,
     ) -> anyhow::Result<T> {
         parse(&self.text).map_err(|errors| {
             let shown = policy::render(&self.name, &self.text, &errors);
