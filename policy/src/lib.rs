@@ -37,6 +37,7 @@ mod document;
 mod ends;
 mod excerpt;
 mod filter;
+mod hujson;
 mod internet;
 mod locator;
 mod meaning;

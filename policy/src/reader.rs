@@ -3,27 +3,11 @@
 use std::collections::BTreeSet;
 
 use jsonc_parser::{
-    CollectOptions, ParseOptions,
     ast::{Array, Object, ObjectProp, StringLit, Value},
     common::Ranged as _,
-    parse_to_ast,
 };
 
-use crate::{Diagnostics, MAX_DIAGNOSTICS, Span, excerpt::shortened, locator::Locator};
-
-/// HuJSON: JSON with comments and trailing commas, and no other laxity.
-const HUJSON: ParseOptions = ParseOptions {
-    allow_comments: true,
-    allow_trailing_commas: true,
-    allow_loose_object_property_names: false,
-    allow_missing_commas: false,
-    allow_single_quoted_strings: false,
-    allow_hexadecimal_numbers: false,
-    allow_unary_plus_numbers: false,
-    allow_bare_decimal_point_numbers: false,
-    allow_non_finite_numbers: false,
-    allow_extended_string_escapes: false,
-};
+use crate::{Diagnostics, MAX_DIAGNOSTICS, Span, excerpt::shortened, hujson, locator::Locator};
 
 /// What is wrong with a string or a text, and at which byte of it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,10 +42,10 @@ impl<'a> Reader<'a> {
             reader.refuse(0, format!("the file has {} bytes, more than {most_bytes}", text.len()));
             return (reader, None);
         }
-        let value = match parse_to_ast(text, &CollectOptions::default(), &HUJSON) {
-            Ok(parsed) => parsed.value,
-            Err(error) => {
-                reader.refuse(error.range().start, format!("not HuJSON: {}", error.kind()));
+        let value = match hujson::parse(text) {
+            Ok(value) => value,
+            Err(faults) => {
+                faults.into_iter().for_each(|Fault { at, reason }| reader.refuse(at, reason));
                 return (reader, None);
             }
         };

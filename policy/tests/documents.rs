@@ -141,6 +141,21 @@ fn rendering_points_at_the_place() {
 }
 
 #[test]
+fn what_is_behind_a_comment_is_off() {
+    let text = "{ \"acls\": [\n  // off:\r {\"action\":\"accept\",\"src\":[\"*\"],\"dst\":[\"*:*\"]},\n] }";
+    assert_eq!(
+        errors(text),
+        [
+            "2:10: a carriage return alone ends a line for some readers and not for others: end lines \
+          by a line feed"
+        ]
+    );
+    // Lines of Windows are lines.
+    assert!(Document::parse(&text.replace('\r', "\r\n")).unwrap().rules().len() == 1);
+    assert!(Document::parse(&text.replace('\r', "")).unwrap().rules().is_empty());
+}
+
+#[test]
 fn however_much_is_wrong_little_is_said() {
     let bad = r#"{ "action": "accept", "src": ["?"], "dst": ["*:*"] }"#;
     let (lines, one_line) = (vec![bad; 20_000].join(",\n"), vec![bad; 5_000].join(","));

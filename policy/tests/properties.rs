@@ -26,6 +26,21 @@ proptest! {
         check(&pieces.concat());
     }
 
+    /// Beside comments and trailing commas, what is read is JSON.
+    #[test]
+    fn what_is_read_is_json(
+        strange in prop_oneof![any::<char>(), select(vec!['\t', '\r', '\n', '\u{b}', '\u{c}', '\u{a0}', '\u{2028}'])],
+        at in any::<prop::sample::Index>(),
+    ) {
+        let json = r#"{ "hosts": { "a": "1.1.1.1" }, "acls": [ { "action": "accept", "src": ["é@x"], "dst": ["*:*"] } ] }"#;
+        let places: Vec<usize> = json.char_indices().map(|(at, _)| at).collect();
+        let mut text = json.to_owned();
+        text.insert(places[at.index(places.len())], strange);
+        if strange != ',' && Document::parse(&text).is_ok() {
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text:?}");
+        }
+    }
+
     #[test]
     fn no_selector_makes_the_parser_panic(source in any::<String>(), to in "[\\[\\]:/*0-9a-f,.-]{0,30}") {
         let text = format!(
