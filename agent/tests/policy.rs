@@ -237,6 +237,17 @@ fn diff_names_who_gains_and_who_loses() {
             "- laptop, phone -> web1: tcp 80",
         ]
     );
+    // A host that moves is two: its name alone would be gained and lost at once.
+    files.write("moved", &POLICY.replace("10.0.0.9", "10.0.0.10"));
+    let (_, out, _) = files.policy("diff policy moved --nodes nodes");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "+ laptop, phone -> printer (10.0.0.10): icmp, tcp 9100, ipv6-icmp",
+            "- laptop, phone -> printer (10.0.0.9): icmp, tcp 9100, ipv6-icmp",
+        ]
+    );
     let (_, changes) = files.json("diff other policy --nodes nodes");
     assert_eq!(changes["gained"][0]["sources"], serde_json::json!(["laptop", "phone"]));
     assert_eq!(changes["lost"].as_array().unwrap().len(), 1);
