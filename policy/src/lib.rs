@@ -73,4 +73,4 @@ pub use ports::{PortPrefix, PortRange};
 pub use prefix::Prefix;
 pub use protocol::{Protocols, has_ports};
 pub use query::{Query, QueryError};
-pub use trial::{Failure, Outcome, try_tests};
+pub use trial::{Failure, Outcome, is_made_up, try_tests};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::input;
+use super::{absent, input};
 
 /// Read a policy document and say what is wrong with it; changes nothing
 #[derive(clap::Args)]
@@ -35,7 +35,10 @@ impl Args {
         let policy = input::policy(&self.file)?;
         let nodes = input::nodes(self.nodes.as_deref())?;
         let compiled = policy.compile(&nodes)?;
-        let warnings = policy.warnings(&nodes, self.nodes.is_some());
+        let mut warnings = policy.warnings(&nodes, self.nodes.is_some());
+        if self.nodes.is_some() {
+            warnings.extend(absent::warnings(&policy.document, &nodes));
+        }
         let document = &policy.document;
         let (rules, groups) = (document.rules().len(), document.groups().len());
         let (hosts, tags) = (document.hosts().len(), document.tag_owners().len());

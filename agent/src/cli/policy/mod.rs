@@ -1,5 +1,6 @@
 //! `nearwire policy`.
 
+mod absent;
 mod apply;
 mod check;
 mod diff;
