@@ -68,12 +68,12 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Some(Command::Check { config }) => Options::read(&config)
             .and_then(Options::check)
-            .with_context(|| format!("{} is not a good configuration", config.display()))
             .and_then(|checked| {
-                println!("{} is a good configuration", config.display());
-                println!("{}", runtime()?.block_on(foretell(&checked)));
+                let foretold = runtime()?.block_on(foretell(&checked))?;
+                println!("{} is a good configuration\n{foretold}", config.display());
                 Ok(())
-            }),
+            })
+            .with_context(|| format!("{} is not a good configuration", config.display())),
         Some(Command::Key { file }) => make_key(&file).map(|public| println!("{public}")),
         Some(Command::Status { admin, json }) => operator::status(&admin, json),
         Some(Command::Drain { admin }) => operator::drain(&admin),

@@ -51,7 +51,7 @@ impl Scene {
         let text = format!("name = \"{REGION}\"\n{}{}", relay(10, &public), relay(9, &ours));
         std::fs::write(&region, text).expect("a file");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let control = PublicKey::from([7; 32]).to_base64();
+        let control = PublicKey::from([9; 32]).to_base64();
         let options = Options {
             quic: Some(any),
             tls: Some(any),

@@ -18,6 +18,7 @@ mod mesh;
 mod metrics;
 mod quic;
 mod quic_runtime;
+mod readings;
 mod sources;
 mod stream;
 mod stun_sockets;
@@ -50,8 +51,8 @@ use control::ControlLine;
 use hub::HubHandle;
 use interfaces::Netlink;
 use kernel_switch::KernelSwitch;
+use readings::Readings;
 use stun_sockets::StunSockets;
-use tls::Identity;
 use xdp::XdpStatus;
 
 use crate::core::{Members, Settings};
@@ -91,7 +92,8 @@ impl Server {
     /// Opens all sockets and serves. Must be called within a tokio runtime.
     pub async fn start(config: Config) -> Result<Self> {
         io_limits::raise(config.settings.clients)?;
-        let identity = Identity::load(&config.identity).await?;
+        let Readings { identity, mesh, control } = Readings::of(&config).await?;
+        identity.make_place()?;
         let fingerprint = identity.fingerprint();
         let lanes = config.lanes.map(|at| udp::Udp::open(at, "lanes")).transpose()?;
         let lane_address = lanes.as_ref().map(udp::Udp::local_address).transpose()?;
@@ -117,17 +119,16 @@ impl Server {
         };
         let hub = hub::start(settings, hub::Ports { lanes, stun }, kernel, xdp)?;
         let mut tasks = JoinSet::new();
-        let mesh = match &config.mesh {
-            Some(mesh) => Some(mesh::start(mesh, hub.clone(), &mut tasks).await?),
+        let mesh = match config.mesh.as_ref().zip(mesh) {
+            Some((mesh, known)) => Some(mesh::start(mesh, known, hub.clone(), &mut tasks).await?),
             None => None,
         };
         let (door, gone) = Door::new(&config, hub.clone());
         let door = Arc::new(door);
         let tally = Arc::clone(&door.tally);
-        let control = match config.control {
-            Some(control) => {
+        let control = match config.control.zip(control) {
+            Some((control, client)) => {
                 let line = ControlLine::default();
-                let client = control::client(&control)?;
                 tasks.spawn(control::follow(client, control, line.clone(), hub.clone()));
                 Some(line)
             }
@@ -230,34 +231,26 @@ async fn in_kernel(
     (kernel, status, netlink)
 }
 
-/// Says what a relay with this configuration would do with lanes.
-pub async fn foretell(config: &Config) -> String {
-    let Some(lanes) = config.lanes else { return "there are no lanes".to_owned() };
+/// Reads all that this configuration names, as a relay does that starts, and says what one would do
+/// with lanes.
+pub async fn foretell(config: &Config) -> Result<String> {
+    Readings::of(config).await?;
+    let Some(lanes) = config.lanes else { return Ok("there are no lanes".to_owned()) };
     let planned = async {
         let interfaces = Netlink::open()?.interfaces().await?;
         let mut addresses = config.settings.lane_addresses.clone();
         if addresses.is_empty() {
             addresses.push(lanes);
         }
-        anyhow::Ok(xdp::plan(&config.xdp, &addresses, &interfaces))
+        anyhow::Ok(xdp::foretell(&config.xdp, &addresses, &interfaces, lanes.port()))
     };
-    let planned = planned.await.unwrap_or_else(|error| Err(format!("{error:#}")));
-    let planned = planned.and_then(|planned| match xdp::try_load(lanes.port()) {
-        Ok(()) => Ok(planned),
-        Err(error) => Err(xdp::reason(&error)),
-    });
-    let stun: String = config
-        .settings
-        .stun
-        .iter()
-        .map(|pair| format!("\nSTUN would tell askers what their NAT does, by {}", pair.other()))
-        .collect();
-    let switched = match planned {
-        Ok((names, why)) => format!(
-            "lanes would be switched by the kernel (XDP) on {} ({why}), in the driver where it can",
-            names.join(", ")
-        ),
-        Err(why) => format!("lanes would be switched in user space: {why}"),
+    let switched = match planned.await {
+        Ok(foretold) => foretold,
+        Err(error) => format!("lanes would be switched in user space: {error:#}"),
     };
-    switched + &stun
+    let stun =
+        config.settings.stun.iter().map(|pair| {
+            format!("\nSTUN would tell askers what their NAT does, by {}", pair.other())
+        });
+    Ok(switched + &stun.collect::<String>())
 }

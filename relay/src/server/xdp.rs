@@ -73,7 +73,7 @@ impl TryFrom<String> for XdpChoice {
 }
 
 /// The interfaces on which to switch, and why those; or why none.
-pub(super) fn plan(
+fn plan(
     choice: &XdpChoice,
     lane_addresses: &[SocketAddr],
     interfaces: &[Interface],
@@ -103,6 +103,38 @@ pub(super) fn plan(
     }
 }
 
+/// What an operator is told before a relay starts.
+pub(super) fn foretell(
+    choice: &XdpChoice,
+    lane_addresses: &[SocketAddr],
+    interfaces: &[Interface],
+    port: u16,
+) -> String {
+    let planned = plan(choice, lane_addresses, interfaces);
+    let planned = planned.and_then(|planned| match try_load(port) {
+        Ok(()) => Ok(planned),
+        Err(error) => Err(reason(&error)),
+    });
+    let (names, why) = match planned {
+        Ok(planned) => planned,
+        Err(why) => return format!("lanes would be switched in user space: {why}"),
+    };
+    let (there, absent): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| interfaces.iter().any(|at| at.name == *name));
+    let absent = absent.join(", ");
+    if there.is_empty() {
+        return format!("lanes would be switched in user space: there is no interface {absent}");
+    }
+    let mut foretold = format!(
+        "lanes would be switched by the kernel (XDP) on {} ({why}), in the driver where it can",
+        there.join(", ")
+    );
+    if !absent.is_empty() {
+        foretold.push_str(&format!("\nthere is no interface {absent} yet"));
+    }
+    foretold
+}
+
 /// What the kernel's table is to hold.
 fn options(settings: &Settings, port: u16) -> LaneOptions {
     let capacity = u32::try_from(2 * settings.lanes).unwrap_or(u32::MAX);
@@ -112,7 +144,7 @@ fn options(settings: &Settings, port: u16) -> LaneOptions {
 }
 
 /// Tries whether the kernel takes the program; nothing is attached.
-pub(super) fn try_load(port: u16) -> Result<(), dataplane::Error> {
+fn try_load(port: u16) -> Result<(), dataplane::Error> {
     let options = LaneOptions { capacity: 2, port, answers: Some(Stun::allowance()) };
     LaneSwitch::load(options).map(drop)
 }

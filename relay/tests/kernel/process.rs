@@ -79,7 +79,7 @@ fn check_foretells_where_lanes_are_switched() {
     let directory = std::env::temp_dir().join(format!("relay-foretell-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
     let file = directory.join("relay.toml");
-    let key = proto::key::PublicKey::from([7; 32]).to_base64();
+    let key = proto::key::PublicKey::from([9; 32]).to_base64();
     for (xdp, foretold) in
         [("auto", "by the kernel (XDP) on"), ("off", "in user space: `xdp` is off")]
     {
