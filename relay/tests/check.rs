@@ -115,3 +115,38 @@ fn an_interface_that_is_not_there_is_not_foretold() {
     assert!(good && said.contains("in user space"), "{said}");
     assert!(!said.contains("by the kernel"), "{said}");
 }
+
+#[test]
+fn flags_and_environment_count_as_they_do_at_a_start() {
+    let files = Files::new("environment");
+    files.write("relay.toml", &format!("{SELF_SIGNED}lanes = \"127.0.0.1:0\"\n"));
+    let (good, said) = files.relay(&["check", "relay.toml"], &[]);
+    assert!(!good && said.contains("names no key"), "{said}");
+    let (key, names) = (key(), "NEARWIRE_RELAY_CONTROL_KEYS");
+    for (words, environment) in [
+        (&["check", "relay.toml"][..], &[(names, &*key)][..]),
+        (&["check", "relay.toml", "--control-keys", &key], &[]),
+        (&["check"], &[(names, &key), ("NEARWIRE_RELAY_CONFIG", "relay.toml")]),
+        (&["check"], &[(names, &key), ("NEARWIRE_RELAY_SELF_SIGNED", "relay.test")]),
+    ] {
+        let (good, said) = files.relay(words, environment);
+        assert!(good && said.contains("is a good configuration"), "{words:?} gave {said}");
+    }
+    // A flag counts before the file, for better or worse.
+    let flags = ["check", "relay.toml", "--control-keys", &key, "--lanes", "0.0.0.0:0"];
+    let (good, said) = files.relay(&flags, &[]);
+    assert!(!good && said.contains("`lanes` is 0.0.0.0:0"), "{said}");
+}
+
+#[test]
+fn the_unit_checks_what_it_starts_and_starts_again() {
+    let unit = include_str!("../nearwire-relay.service");
+    let value = |key: &str| {
+        let line = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_else(|| panic!("no {key}")).to_owned()
+    };
+    let file = value("ExecStart").rsplit(' ').next().expect("a file").to_owned();
+    assert!(value("ExecStartPre").ends_with(&format!(" check {file}")));
+    // Five starts within ten seconds are the last, by systemd's own limit.
+    assert!(value("RestartSec").parse::<u32>().expect("seconds") >= 2);
+}
