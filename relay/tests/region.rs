@@ -199,5 +199,5 @@ async fn a_page_cannot_drain_a_relay() {
     assert!(ask("GET /healthz HTTP/1.1\r\n\r\n").await.contains("200 OK"));
     let got = ask("POST /drain HTTP/1.1\r\n\r\n").await;
     assert!(got.starts_with("HTTP/1.1 202 "), "{got}");
-    tokio::time::timeout(PATIENCE, scene.server.ended()).await.expect("it ends");
+    tokio::time::timeout(PATIENCE, scene.server.ended()).await.expect("it ends").expect("as told");
 }

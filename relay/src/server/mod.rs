@@ -41,6 +41,7 @@ use tokio::task::JoinSet;
 
 pub use config::{Config, ControlKeyText, Lines, Options};
 pub use control::ControlConfig;
+pub use hub::Failed;
 pub use mesh::{MeshConfig, make_key};
 pub use summary::Summary;
 pub use tls::IdentitySource;
@@ -186,15 +187,15 @@ impl Server {
         let _ = self.hub.tell(hub::ToHub::Serve(Box::new(members))).await;
     }
 
-    /// Waits until the relay has ended, because an operator has told it to.
-    pub async fn ended(&self) {
-        self.hub.clone().ended().await;
+    /// Waits until the relay has ended: because an operator has told it to, or it has failed.
+    pub async fn ended(&self) -> Result<(), Failed> {
+        self.hub.clone().ended().await
     }
 
     /// Tells the clients that the relay ends in `within`, and waits for that.
-    pub async fn drain(mut self, within: Duration) {
+    pub async fn drain(mut self, within: Duration) -> Result<(), Failed> {
         self.hub.drain(within).await;
-        self.hub.ended().await;
+        let ended = self.hub.ended().await;
         self.tasks.shutdown().await;
         // What is written last gets its chance; who does not read it has had its time.
         let _ = tokio::time::timeout(LAST_WORDS, self.gone.recv()).await;
@@ -202,6 +203,7 @@ impl Server {
             endpoint.close(quinn::VarInt::from_u32(0), b"drained");
             let _ = tokio::time::timeout(LAST_WORDS, endpoint.wait_idle()).await;
         }
+        ended
     }
 }
 
