@@ -54,7 +54,7 @@ use interfaces::Netlink;
 use kernel_switch::KernelSwitch;
 use readings::Readings;
 use stun_sockets::StunSockets;
-use xdp::XdpStatus;
+use xdp::{Wish, XdpStatus};
 
 use crate::core::{Members, Settings};
 
@@ -107,9 +107,9 @@ impl Server {
             let any = settings.lane_addresses.iter_mut().filter(|address| address.port() == 0);
             any.for_each(|address| address.set_port(bound.port()));
         }
-        let (kernel, xdp, netlink) = match lane_address {
+        let InKernel { switch, xdp, netlink, wish } = match lane_address {
             Some(bound) => in_kernel(&config.xdp, &settings, bound).await,
-            None => (None, XdpStatus::default(), None),
+            None => InKernel::default(),
         };
         if let Some(lanes) = lanes.as_ref().filter(|_| xdp.is_generic()) {
             lanes.keep_apart().context("having datagrams of lanes come one by one")?;
@@ -118,7 +118,7 @@ impl Server {
             Some(bound) => StunSockets::open(&settings.stun, bound)?,
             None => StunSockets::default(),
         };
-        let hub = hub::start(settings, hub::Ports { lanes, stun }, kernel, xdp)?;
+        let hub = hub::start(settings, hub::Ports { lanes, stun }, switch, xdp)?;
         let mut tasks = JoinSet::new();
         let mesh = match config.mesh.as_ref().zip(mesh) {
             Some((mesh, known)) => Some(mesh::start(mesh, known, hub.clone(), &mut tasks).await?),
@@ -157,7 +157,7 @@ impl Server {
         }
         tasks.spawn(tcp::serve(tcp, identity.tcp_config()?, door.clone()));
         if let Some(netlink) = netlink {
-            tasks.spawn(netlink.follow(hub.clone()));
+            tasks.spawn(netlink.follow(hub.clone(), wish));
         }
         if let Some(admin) = admin {
             let (certificate, drain_time) = (identity.current.clone(), config.drain_time);
@@ -207,30 +207,42 @@ impl Server {
     }
 }
 
-/// Has the kernel switch lanes, if it may and can; and who tells of changes then.
-async fn in_kernel(
-    choice: &XdpChoice,
-    settings: &Settings,
-    bound: SocketAddr,
-) -> (Option<KernelSwitch>, XdpStatus, Option<Netlink>) {
+/// What the kernel does with lanes: at the start, and when interfaces come.
+#[derive(Default)]
+struct InKernel {
+    switch: Option<KernelSwitch>,
+    xdp: XdpStatus,
+    /// Who tells of changes, if they matter.
+    netlink: Option<Netlink>,
+    wish: Option<Wish>,
+}
+
+/// Has the kernel switch lanes, if it may and can.
+async fn in_kernel(choice: &XdpChoice, settings: &Settings, bound: SocketAddr) -> InKernel {
     let known = async {
-        let mut netlink = Netlink::open()?;
+        let mut netlink = Netlink::open(*choice == XdpChoice::Auto)?;
         let interfaces = netlink.interfaces().await?;
         anyhow::Ok((netlink, interfaces))
     };
-    let (kernel, status, netlink) = match known.await {
+    let found = match known.await {
         Ok((netlink, interfaces)) => {
-            let (kernel, status) = xdp::attach(choice, settings, bound, &interfaces);
-            (kernel, status, Some(netlink))
+            let wish = Wish::new(choice, settings, bound);
+            let (hung, may_come) = match wish.load(&interfaces) {
+                Ok(kernel) => (xdp::hang(kernel, std::iter::empty(), &interfaces), true),
+                Err(refused) => (XdpStatus::default().without(refused.why), refused.may_come),
+            };
+            let (switch, xdp) = hung;
+            let wish = Some(wish).filter(|_| switch.is_none() && may_come);
+            let netlink = Some(netlink).filter(|_| switch.is_some() || wish.is_some());
+            InKernel { switch, xdp, netlink, wish }
         }
         Err(error) => {
-            let (kernel, status) = XdpStatus::default().without(format!("{error:#}"));
-            (kernel, status, None)
+            let (switch, xdp) = XdpStatus::default().without(format!("{error:#}"));
+            InKernel { switch, xdp, ..InKernel::default() }
         }
     };
-    status.tell();
-    let netlink = netlink.filter(|_| kernel.is_some());
-    (kernel, status, netlink)
+    found.xdp.tell();
+    found
 }
 
 /// Reads all that this configuration names, as a relay does that starts, and says what one would do
@@ -239,7 +251,7 @@ pub async fn foretell(config: &Config) -> Result<String> {
     Readings::of(config).await?;
     let Some(lanes) = config.lanes else { return Ok("there are no lanes".to_owned()) };
     let planned = async {
-        let interfaces = Netlink::open()?.interfaces().await?;
+        let interfaces = Netlink::open(false)?.interfaces().await?;
         let mut addresses = config.settings.lane_addresses.clone();
         if addresses.is_empty() {
             addresses.push(lanes);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::core::{Admitted, ClientId, Counters, Delivery, Members, MeshStatus, Totals, Way};
 use crate::server::interfaces::Interface;
-use crate::server::kernel_switch::KernelReport;
+use crate::server::kernel_switch::{KernelReport, KernelSwitch};
 use crate::server::line::LineSender;
 use crate::server::mesh::ToMesh;
 use crate::server::xdp::XdpStatus;
@@ -48,6 +48,8 @@ pub(in crate::server) enum ToHub {
     Report(oneshot::Sender<Report>),
     /// The host's interfaces have changed.
     Interfaces(Vec<Interface>),
+    /// They have, and the kernel may switch now.
+    Switch(Box<Offer>),
     /// The relay is to end.
     Drain(Duration),
 }
@@ -58,6 +60,14 @@ pub(in crate::server) struct Join {
     pub(in crate::server) way: Way,
     pub(in crate::server) line: LineSender,
     pub(in crate::server) reply: oneshot::Sender<Result<ClientId, Refusal>>,
+}
+
+/// A switch in the kernel that hangs nowhere yet, or why there is none.
+pub(in crate::server) struct Offer {
+    pub(in crate::server) kernel: Result<KernelSwitch, String>,
+    pub(in crate::server) interfaces: Vec<Interface>,
+    /// Whether it hangs somewhere now.
+    pub(in crate::server) reply: oneshot::Sender<bool>,
 }
 
 /// What the hub has counted.

@@ -40,7 +40,7 @@ use thread::{Ready, Thread};
 
 pub use handle::Failed;
 pub(super) use handle::{Ended, HubHandle};
-pub(super) use messages::{Join, Report, ToConnection, ToHub};
+pub(super) use messages::{Join, Offer, Report, ToConnection, ToHub};
 
 /// Messages that wait for the hub; who has more to say waits.
 const WAITING: usize = 4096;
@@ -219,6 +219,7 @@ impl Hub {
                 let _ = reply.send(self.report());
             }
             ToHub::Interfaces(interfaces) => self.follow(&interfaces),
+            ToHub::Switch(offer) => self.take_over(*offer),
             ToHub::Drain(within) => self.relay.drain(within, now.at, out),
         }
     }
