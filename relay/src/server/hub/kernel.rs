@@ -69,7 +69,7 @@ impl Hub {
         }
         let (totals, bound, xdp) = (self.relay.totals(), self.switch.len(), self.xdp.clone());
         let mesh = self.relay.mesh_status();
-        Report { totals, counters, bound, xdp, kernel, mesh }
+        Report { totals, counters, takes_lanes: self.udp.is_some(), bound, xdp, kernel, mesh }
     }
 
     /// Counts as its own what a kernel's switch has counted that is no more.

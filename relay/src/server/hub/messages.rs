@@ -74,6 +74,8 @@ pub(in crate::server) struct Offer {
 pub(in crate::server) struct Report {
     pub(in crate::server) totals: Totals,
     pub(in crate::server) counters: Counters,
+    /// Whether there is a port for lanes.
+    pub(in crate::server) takes_lanes: bool,
     /// Ends of lanes that are bound.
     pub(in crate::server) bound: usize,
     /// The region, if there is one.
