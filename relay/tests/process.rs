@@ -27,7 +27,7 @@ fn run(command: &mut Command) -> Running {
 }
 
 fn command(flags: &[&str]) -> Command {
-    let key = format!("1:{}", PublicKey::from([7; 32]).to_base64());
+    let key = format!("1:{}", PublicKey::from([9; 32]).to_base64());
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearwire-relay"));
     command.args(["--control-keys", &key, "--self-signed", "relay.test", "--drain-time", "300"]);
     command.args(["--quic", "127.0.0.1:0", "--tls", "127.0.0.1:0"]).args(flags);

@@ -3,6 +3,8 @@
 mod http;
 mod show;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result, ensure};
 
 /// Where the relay answers.
@@ -28,7 +30,8 @@ pub(crate) fn status(admin: &Admin, json: bool) -> Result<()> {
     }
     let status = serde_json::from_str(&answer.body)
         .with_context(|| format!("{} did not answer with JSON", admin.admin))?;
-    print!("{}", show::status(&status));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    print!("{}", show::status(&status, now.as_secs()));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What an operator says, in a file, in the environment or as flags; and what it comes to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,10 +14,14 @@ use super::xdp::XdpChoice;
 
 mod check;
 mod lines;
+mod ports;
 mod stun;
 
 pub use check::Config;
 pub use lines::Lines;
+
+/// Where QUIC and TLS are taken if nothing is said.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443);
 
 /// Every key of the configuration. A flag counts before the environment, that before the file.
 #[derive(Clone, Debug, Default, clap::Args, serde::Deserialize)]
@@ -171,6 +175,12 @@ impl FromStr for ControlKeyText {
         let (id, key) = text.split_once(':').ok_or_else(wrong)?;
         let bytes = BASE64_STANDARD.decode(key).map_err(|_| wrong())?;
         let key = VerifyingKey(bytes.try_into().map_err(|_| wrong())?);
+        if !key.is_sound() {
+            return Err(format!(
+                "{text} is no public key of Ed25519: copy what `nearwire-control admin relays \
+                 control-keys` prints"
+            ));
+        }
         Ok(Self { id: ControlKeyId(id.parse().map_err(|_| wrong())?), key })
     }
 }

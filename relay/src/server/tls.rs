@@ -45,7 +45,8 @@ impl Identity {
         let (there, source) = match source {
             IdentitySource::Files(files) => (Some(files.read()?), Source::Files(files.clone())),
             IdentitySource::Acme { acme, state } => {
-                let directory = Directory::open(state, acme, current.clone())?;
+                let directory = Directory::new(state, acme, current.clone());
+                acme::prepare(acme, &directory).await?;
                 (acme::load(&directory).await?, Source::Acme(acme.clone(), directory))
             }
             IdentitySource::SelfSigned(names) => {
@@ -58,6 +59,14 @@ impl Identity {
             current.set(there);
         }
         Ok(Self { current, source })
+    }
+
+    /// Makes the place where certificates are kept, if they are and it is not there.
+    pub(super) fn make_place(&self) -> Result<()> {
+        match &self.source {
+            Source::Acme(_, directory) => directory.make(),
+            Source::Files(_) | Source::Nothing => Ok(()),
+        }
     }
 
     /// The SHA-256 of the certificate, if there is one.

@@ -34,12 +34,13 @@ use super::xdp::XdpStatus;
 use crate::core::{
     ClientId, Command, Counters, LinkId, Made, Now, Output, Relay, Settings, Stun, Switch,
 };
-use handle::{Bell, Shared};
+use handle::{Bell, Shared, State};
 use outbox::Outbox;
 use thread::{Ready, Thread};
 
+pub use handle::Failed;
 pub(super) use handle::{Ended, HubHandle};
-pub(super) use messages::{Join, Report, ToConnection, ToHub};
+pub(super) use messages::{Join, Offer, Report, ToConnection, ToHub};
 
 /// Messages that wait for the hub; who has more to say waits.
 const WAITING: usize = 4096;
@@ -81,8 +82,8 @@ pub(super) fn start(
     xdp: XdpStatus,
 ) -> Result<HubHandle> {
     let bell = Arc::new(Bell::new().context("eventfd")?);
-    let (end, ended) = watch::channel(false);
-    let (ringer, until) = (bell.clone(), ended.clone());
+    let (end, state) = watch::channel(State::Runs);
+    let (ringer, until) = (bell.clone(), state.clone());
     tokio::spawn(async move { ringer.ring(until).await });
     let (messages, inbox) = mpsc::channel(WAITING);
     let mut seed = [0; 32];
@@ -115,16 +116,20 @@ pub(super) fn start(
         ended: false,
     };
     let hub: Shared = Arc::new(Mutex::new(Some(hub)));
-    let handle = HubHandle::new(hub.clone(), messages, bell.clone(), ended);
+    let handle = HubHandle::new(hub.clone(), messages, bell.clone(), state);
     let thread = Thread { hub, bell, ports };
     std::thread::Builder::new()
         .name("relay-hub".to_owned())
         .spawn(move || {
-            if let Err(error) = thread.run() {
-                tracing::error!(%error, "the hub has failed");
-            }
+            let ended = thread.run().map_or_else(
+                |error| {
+                    tracing::error!(%error, "the hub has failed");
+                    State::Failed
+                },
+                |()| State::Drained,
+            );
             // Whoever waited is gone if nobody hears it.
-            let _ = end.send(true);
+            let _ = end.send(ended);
         })
         .context("starting the hub's thread")?;
     Ok(handle)
@@ -214,6 +219,7 @@ impl Hub {
                 let _ = reply.send(self.report());
             }
             ToHub::Interfaces(interfaces) => self.follow(&interfaces),
+            ToHub::Switch(offer) => self.take_over(*offer),
             ToHub::Drain(within) => self.relay.drain(within, now.at, out),
         }
     }
