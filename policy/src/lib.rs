@@ -31,6 +31,7 @@
 
 mod address_set;
 mod compile;
+mod decide;
 mod diagnostic;
 mod difference;
 mod document;
@@ -54,6 +55,7 @@ pub use compile::{
     Class, CompileError, Compiled, Entry, Identity, MAX_MEMBERSHIPS, MAX_TABLE_ENTRIES, RuleIndex,
     compile, compile_with,
 };
+pub use decide::Decider;
 pub use diagnostic::{Diagnostic, render};
 pub use difference::{Change, Direction, difference};
 pub use document::{
