@@ -66,7 +66,7 @@ pub use document::{
 pub use filter::{Filter, FilterRule, ProtocolPorts, RuleId};
 pub use names::{GroupName, HostName, NodeName, TagName, UserName};
 pub use nodes::{MAX_NODES, MAX_NODES_BYTES, Node, NodeClash, NodeIdentity, Nodes};
-pub use plan::{PathChange, Plan, RelayChange};
+pub use plan::{PathChange, Plan, RelayChange, Unfit};
 pub use ports::{PortPrefix, PortRange};
 pub use prefix::Prefix;
 pub use protocol::{Protocols, has_ports};

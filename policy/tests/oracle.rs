@@ -45,6 +45,10 @@ fn check_world(seed: u64, packets: u64) {
         .filters()
         .map(|(name, filter)| {
             let compiled = filter.compile().unwrap();
+            if let Some(most) = plan.most_table_entries(name) {
+                let entries = compiled.table_entries();
+                assert!(entries <= most, "{entries} of {most}, seed {seed}: {name}");
+            }
             (name, (filter, compiled))
         })
         .collect();
