@@ -8,19 +8,22 @@ use std::{
     rc::Rc,
 };
 
-use super::{Grant, Plan, ServiceLists, parties::PartyId, roster::Slot};
+use super::{
+    Grant, Plan,
+    parties::{Parties, PartyId},
+    roster::Slot,
+};
 use crate::{
     AddressSet, CompileError, Filter, MAX_MEMBERSHIPS, MAX_TABLE_ENTRIES, NodeName, Prefix,
-    RuleIndex, compile::Partition,
+    ProtocolPorts, RuleIndex, compile::Partition, has_ports,
 };
 
 /// A set of no more than so many addresses, and of no prefixes, is counted by its addresses.
 const FEW: usize = 64;
 /// Larger ones too, the smallest first, as long as they are no more than so many together.
 const SOME: usize = 1_024;
-/// Into how many more prefixes of ports another claim cuts those that it lies in: each of its two ends
-/// one of at most 16 bits.
-const CUTS: usize = 32;
+/// Into how many more prefixes of ports the end of another range can cut one.
+const CUT: usize = 16;
 
 /// A node whose filter does not fit into its tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,21 +34,40 @@ pub struct Unfit {
     pub error: CompileError,
 }
 
-/// Sets that the filters of many nodes share, divided into disjoint ones.
-struct Shared {
-    prefixes: usize,
-    /// Into how many each was divided.
-    parts: HashMap<PartyId, usize>,
-    memberships: usize,
-}
-
 /// What was worked out for one node and serves the next.
 struct Estimates {
-    /// Of each party how many addresses it is, if it is nothing else.
-    addresses: HashMap<PartyId, Option<usize>>,
-    shared: HashMap<Vec<PartyId>, Option<Rc<Shared>>>,
-    /// For each list of services, the most entries that it takes between two addresses.
-    services: Vec<usize>,
+    parties: Vec<Option<Known>>,
+    divided: HashMap<Vec<PartyId>, Option<Rc<Divided>>>,
+    services: Vec<Ports>,
+    /// For each party how many single addresses are in it; zero between nodes.
+    singles: Vec<usize>,
+}
+
+/// What a list of services takes between two addresses.
+#[derive(Clone, Copy, Default)]
+struct Ports {
+    /// Entries, where no other rule speaks of any of these ports.
+    prefixes: usize,
+    /// Ranges that may cut those of other rules.
+    ranges: usize,
+    /// Those of more than one port, which others may cut.
+    wide: usize,
+}
+
+/// What is known of a party.
+struct Known {
+    /// How many addresses it is, if it is nothing else.
+    addresses: Option<usize>,
+    /// For each of them, the parties of more than a few that hold it.
+    within: Vec<PartyId>,
+}
+
+/// Sets that the filters of many nodes share, divided into disjoint ones.
+struct Divided {
+    prefixes: usize,
+    /// Into how many each was divided.
+    parts: Vec<usize>,
+    memberships: usize,
 }
 
 impl Plan {
@@ -53,7 +75,7 @@ impl Plan {
     /// one is compiled, that with the most in them, as long as it takes no more than half of the room.
     #[must_use]
     pub fn unfit(&self) -> Option<Unfit> {
-        let mut estimates = Estimates::new(&self.services);
+        let mut estimates = Estimates::new(self);
         let mut alike: HashMap<u64, Vec<(usize, usize, Slot)>> = HashMap::new();
         let hasher = RandomState::new();
         for (slot, seat) in self.roster.slots() {
@@ -98,7 +120,7 @@ impl Plan {
     /// only compiling tells, or if there is no such node.
     #[must_use]
     pub fn most_table_entries(&self, name: &NodeName) -> Option<usize> {
-        self.most_entries_of(self.roster.slot(name)?, &mut Estimates::new(&self.services))
+        self.most_entries_of(self.roster.slot(name)?, &mut Estimates::new(self))
     }
 
     fn most_entries_of(&self, slot: Slot, estimates: &mut Estimates) -> Option<usize> {
@@ -109,86 +131,148 @@ impl Plan {
         let addresses = own.prefixes().len();
         // No rule tells its addresses apart, if each names all of them or none.
         let whole = self.parties.touching(slot).all(|(_, part)| part == own);
-        let own_ids = if whole { 1 } else { addresses };
-        let mut entries = 0usize;
+        let own_parts = if whole { 1 } else { addresses };
+        let mut most = 0;
         for outward in [true, false] {
-            let others = || {
-                let parties = self.parties.touching(slot);
-                let grants = parties.flat_map(|(party, _)| self.parties.grants(*party));
-                let grants = grants.filter(|(_, is_source)| *is_source == outward);
-                let other = move |grant: &Grant| {
-                    let party = if outward { grant.destinations } else { grant.sources };
-                    (party, grant.services)
-                };
-                grants.filter_map(move |(grant, _)| self.grant(*grant).map(other))
-            };
-            let mut parties: Vec<(usize, PartyId)> = others()
-                .map(|(party, _)| (estimates.addresses(party, self.parties.set(party)), party))
-                .map(|(addresses, party)| (addresses.unwrap_or(usize::MAX), party))
-                .collect();
-            parties.sort_unstable();
-            parties.dedup();
-            let (mut single, mut some, mut large) = (addresses, 0usize, Vec::new());
-            for &(size, party) in &parties {
-                if size > FEW {
-                    some = some.saturating_add(size);
-                }
-                if size <= FEW || some <= SOME {
-                    single += size;
-                } else {
-                    large.push(party);
-                }
-            }
-            large.sort_unstable();
-            let shared = estimates.shared(large, |party| self.parties.set(party))?;
-            if shared.memberships + single * (parties.len() + 1) > MAX_MEMBERSHIPS {
+            let mut others: Vec<PartyId> =
+                self.granted(slot, outward).map(|(party, _)| party).collect();
+            others.sort_unstable();
+            others.dedup();
+            let (few, many) = estimates.split(&others, &self.parties);
+            let divided = estimates.divided(&many, &self.parties)?;
+            let size = |party: &PartyId| self.parties.set(*party).prefixes().len();
+            let single = addresses + few.iter().map(size).sum::<usize>();
+            if divided.memberships + single * (others.len() + 1) > MAX_MEMBERSHIPS {
                 return None;
             }
-            entries += shared.prefixes + single;
-            for (party, services) in others() {
-                // Each single address parts one from those that are otherwise like it.
-                let parts = match shared.parts.get(&party) {
-                    Some(parts) => parts + single,
-                    None => self.parties.set(party).prefixes().len(),
+            most += divided.prefixes + single;
+            // A single address parts one set of the many from those that are otherwise like it.
+            let singles = estimates.singles_in(&many, &few);
+            // Cuts are told by who cuts, or by who is cut by whatever there is, where that is less.
+            let ends =
+                2 * estimates.ranges(self.granted(slot, outward).map(|(_, services)| services));
+            let (mut cutting, mut being_cut) = (0, 0);
+            for (party, services) in self.granted(slot, outward) {
+                let parts = match many.binary_search(&party) {
+                    Ok(at) => divided.parts[at] + addresses + singles[at],
+                    Err(_) => size(&party),
                 };
-                entries += own_ids * parts * estimates.services[services as usize];
+                let Ports { prefixes, ranges, wide } = estimates.services[services as usize];
+                let pairs = own_parts * parts;
+                cutting += pairs * (prefixes + 2 * CUT * ranges);
+                being_cut += pairs * (prefixes + CUT * ends * wide);
             }
+            most += cutting.min(being_cut);
         }
-        Some(entries)
+        Some(most)
+    }
+
+    /// To whom a node may open flows, or who to it: party and services of each grant.
+    fn granted(&self, slot: Slot, outward: bool) -> impl Iterator<Item = (PartyId, u32)> {
+        let parties = self.parties.touching(slot);
+        let grants = parties.flat_map(|(party, _)| self.parties.grants(*party));
+        let grants = grants.filter(move |(_, is_source)| *is_source == outward);
+        let other = move |grant: &Grant| {
+            (if outward { grant.destinations } else { grant.sources }, grant.services)
+        };
+        grants.filter_map(move |(grant, _)| self.grant(*grant).map(other))
     }
 }
 
 impl Estimates {
-    fn new(services: &ServiceLists) -> Self {
-        let most = |range: &crate::ProtocolPorts| match range.ports {
-            crate::PortRange::ALL if !crate::has_ports(range.protocol) => 1,
-            ports => ports.prefixes().count() + CUTS,
-        };
-        let services = services.lists.iter().map(|list| list.iter().map(most).sum()).collect();
-        Self { addresses: HashMap::new(), shared: HashMap::new(), services }
+    fn new(plan: &Plan) -> Self {
+        let lists = plan.services.lists.iter();
+        Self {
+            parties: std::iter::repeat_with(|| None).take(plan.parties.count()).collect(),
+            divided: HashMap::new(),
+            services: lists.map(|list| Ports::new(list)).collect(),
+            singles: vec![0; plan.parties.count()],
+        }
     }
 
-    fn addresses(&mut self, party: PartyId, set: &AddressSet) -> Option<usize> {
-        let all = || set.prefixes().iter().all(Prefix::is_host).then_some(set.prefixes().len());
-        *self.addresses.entry(party).or_insert_with(all)
+    /// How many ranges of ports there are in these lists of services.
+    fn ranges(&self, services: impl Iterator<Item = u32>) -> usize {
+        let mut services: Vec<u32> = services.collect();
+        services.sort_unstable();
+        services.dedup();
+        services.into_iter().map(|list| self.services[list as usize].ranges).sum()
     }
 
-    /// What these sets are divided into; nothing if they overlap too much.
-    fn shared<'s>(
-        &mut self,
-        parties: Vec<PartyId>,
-        set: impl Fn(PartyId) -> &'s std::sync::Arc<AddressSet>,
-    ) -> Option<Rc<Shared>> {
-        let divide = |parties: &Vec<PartyId>| {
-            let members: Vec<(u32, &AddressSet)> =
-                (0..).zip(parties).map(|(number, party)| (number, &**set(*party))).collect();
-            let all = Partition::new(&members, parties.len(), MAX_MEMBERSHIPS).ok()?;
-            let parts = parties.iter().zip(&all.sets_of).map(|(party, sets)| (*party, sets.len()));
-            let prefixes: usize = members.iter().map(|(_, set)| set.prefixes().len()).sum();
-            let (parts, memberships) = (parts.collect(), prefixes * parties.len());
-            Some(Rc::new(Shared { prefixes: all.prefixes.len(), parts, memberships }))
+    /// The parties that are counted by their addresses, and the others, these in order.
+    fn split(&mut self, all: &[PartyId], parties: &Parties) -> (Vec<PartyId>, Vec<PartyId>) {
+        let size = |party: &PartyId| self.known(*party, parties).addresses.unwrap_or(usize::MAX);
+        let mut sized: Vec<(usize, PartyId)> =
+            all.iter().map(size).zip(all.iter().copied()).collect();
+        sized.sort_unstable();
+        let mut together = 0usize;
+        let too_many = |(size, _): &(usize, PartyId)| {
+            if *size > FEW {
+                together = together.saturating_add(*size);
+            }
+            together > SOME
         };
-        self.shared.entry(parties).or_insert_with_key(divide).clone()
+        let after = sized.iter().position(too_many).unwrap_or(sized.len());
+        let [few, mut many] = [&sized[..after], &sized[after..]]
+            .map(|sized| sized.iter().map(|(_, party)| *party).collect::<Vec<_>>());
+        many.sort_unstable();
+        (few, many)
+    }
+
+    fn known(&mut self, id: PartyId, parties: &Parties) -> &Known {
+        self.parties[id.0 as usize].get_or_insert_with(|| {
+            let prefixes = parties.set(id).prefixes();
+            if prefixes.len() > SOME || !prefixes.iter().all(Prefix::is_host) {
+                return Known { addresses: None, within: Vec::new() };
+            }
+            let more = |party: &PartyId| {
+                let prefixes = parties.set(*party).prefixes();
+                prefixes.len() > FEW || !prefixes.iter().all(Prefix::is_host)
+            };
+            let within = prefixes.iter().flat_map(|address| parties.over(*address)).filter(more);
+            Known { addresses: Some(prefixes.len()), within: within.collect() }
+        })
+    }
+
+    /// How many addresses of the few are in each of the many.
+    fn singles_in(&mut self, many: &[PartyId], few: &[PartyId]) -> Vec<usize> {
+        let known = few.iter().filter_map(|party| self.parties[party.0 as usize].as_ref());
+        let within = || known.clone().flat_map(|known| &known.within);
+        within().for_each(|party| self.singles[party.0 as usize] += 1);
+        let counted = many.iter().map(|party| self.singles[party.0 as usize]).collect();
+        within().for_each(|party| self.singles[party.0 as usize] = 0);
+        counted
+    }
+
+    /// What these are divided into; nothing if they overlap too much.
+    fn divided(&mut self, many: &[PartyId], parties: &Parties) -> Option<Rc<Divided>> {
+        if let Some(known) = self.divided.get(many) {
+            return known.clone();
+        }
+        let members: Vec<(u32, &AddressSet)> =
+            (0..).zip(many).map(|(number, party)| (number, &**parties.set(*party))).collect();
+        let all = Partition::new(&members, many.len(), MAX_MEMBERSHIPS).ok();
+        let named: usize = members.iter().map(|(_, set)| set.prefixes().len()).sum();
+        let divided = all.map(|all| {
+            let parts = all.sets_of.iter().map(Vec::len).collect();
+            let memberships = named * many.len();
+            Rc::new(Divided { prefixes: all.prefixes.len(), parts, memberships })
+        });
+        self.divided.insert(many.to_vec(), divided.clone());
+        divided
+    }
+}
+
+impl Ports {
+    fn new(services: &[ProtocolPorts]) -> Self {
+        let mut all = Self::default();
+        for ProtocolPorts { protocol, ports } in services {
+            all.prefixes += ports.prefixes().count();
+            if has_ports(*protocol) {
+                all.ranges += 1;
+                all.wide += usize::from(ports.first < ports.last);
+            }
+        }
+        all
     }
 }
 
