@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use policy::{CompileError, Compiled, Diagnostic, Document, Nodes};
+use anyhow::bail;
+use policy::{CompileError, Compiled, Diagnostic, Document, Nodes, Plan, Unfit};
 use serde_json::{Value, json};
 
 use crate::wg::NamedText;
@@ -43,21 +44,34 @@ pub(super) fn nodes(path: Option<&Path>) -> anyhow::Result<Nodes> {
 }
 
 impl Policy {
-    /// The tables of the document between the nodes.
-    pub(super) fn compile(&self, nodes: &Nodes) -> anyhow::Result<Compiled> {
-        policy::compile_with(&self.document, nodes).map_err(|error| {
-            let file = &self.file;
-            let place = match error {
-                CompileError::TooManyEntries { widest, .. } => {
-                    let (line, text) = self.rule(widest);
-                    format!("{file} cannot be compiled because of line {line}: {text}")
-                }
-                CompileError::TooManyMemberships { .. } | CompileError::TooManySets => {
-                    format!("{file} cannot be compiled")
-                }
-            };
-            anyhow::Error::new(error).context(place)
-        })
+    /// The tables for a gateway that enforces the document between all nodes; or why there are none.
+    pub(super) fn gateway(&self, plan: &Plan) -> Result<Compiled, String> {
+        plan.everything().compile().map_err(|error| self.too_large(error))
+    }
+
+    /// Whether each node can enforce what concerns it.
+    pub(super) fn fits(&self, plan: &Plan) -> anyhow::Result<()> {
+        match plan.unfit() {
+            None => Ok(()),
+            Some(Unfit { node, error }) => {
+                let (file, reason) = (&self.file, self.too_large(error));
+                bail!("{file} cannot be compiled for the node {node}: {reason}")
+            }
+        }
+    }
+
+    fn too_large(&self, error: CompileError) -> String {
+        match error {
+            CompileError::TooManyEntries { limit, widest } => {
+                let (line, text) = self.rule(widest);
+                format!(
+                    "it needs more than {limit} table entries, most of them because of line {line}: {text}"
+                )
+            }
+            CompileError::TooManyMemberships { .. } | CompileError::TooManySets => {
+                error.to_string()
+            }
+        }
     }
 
     /// Where a rule stands, and its first line.
