@@ -167,6 +167,37 @@ fn explain_says_what_decides_and_where() {
 }
 
 #[test]
+fn a_rule_of_several_lines_is_told_in_one() {
+    let files = Files::new("lines");
+    let spread = POLICY.replace(
+        r#"{ "action": "accept", "src": ["group:dev"], "dst": ["tag:web:22,80"], "proto": "tcp" },"#,
+        r#"{
+      // SSH and the web.
+      "action": "accept",
+      "src":    ["group:dev"],
+      "dst":    ["tag:web:22,80"],
+      "proto":  "tcp"
+    },"#,
+    );
+    files.write("spread", &spread);
+    let rule =
+        r#"{ "action": "accept", "src": ["group:dev"], "dst": ["tag:web:22,80"], "proto": "tcp" }"#;
+    let asked = "explain spread --nodes nodes laptop web1:22";
+    let (_, out, _) = files.policy(asked);
+    assert!(out.contains(&format!("by the rule on line 6: {rule}\n")), "{out}");
+    let (_, flows) = files.json(asked);
+    assert_eq!(flows["flows"][0]["rule"]["text"], rule);
+    files.write("failing", &spread.replace("[\"printer:22\"]", "[\"tag:web:80\"]"));
+    let (_, out, _) = files.policy("test failing --nodes nodes");
+    assert!(out.contains(&format!("the rule on line 6 decides: {rule}\n")), "{out}");
+
+    // A document in one line does not show all of itself.
+    files.write("flat", &POLICY.replace('\n', ""));
+    let (_, out, _) = files.policy(asked.replace("spread", "flat").as_str());
+    assert!(out.contains(&format!("by the rule on line 1: {rule}\n")), "{out}");
+}
+
+#[test]
 fn diff_names_who_gains_and_who_loses() {
     let files = Files::new("diff");
     let (code, out, _) = files.policy("diff policy policy --nodes nodes");

@@ -35,6 +35,7 @@ mod diagnostic;
 mod difference;
 mod document;
 mod ends;
+mod excerpt;
 mod filter;
 mod internet;
 mod meaning;
@@ -61,6 +62,7 @@ pub use document::{
     MAX_MEMBERS, MAX_PATH_RULES, MAX_RULES, MAX_SELECTORS, Owner, Packet, PathRule, RelayGrant,
     Rule, Selector, Service, Test,
 };
+pub use excerpt::Span;
 pub use filter::{Filter, FilterRule, ProtocolPorts, RuleId};
 pub use names::{GroupName, HostName, NodeName, TagName, UserName};
 pub use nodes::{MAX_NODES, MAX_NODES_BYTES, Node, NodeClash, NodeIdentity, Nodes};

@@ -9,7 +9,7 @@ use jsonc_parser::{
     parse_to_ast,
 };
 
-use crate::{Diagnostic, diagnostic::Locator};
+use crate::{Diagnostic, Span, diagnostic::Locator};
 
 /// HuJSON: JSON with comments and trailing commas, and no other laxity.
 const HUJSON: ParseOptions = ParseOptions {
@@ -93,6 +93,12 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn line(&self, offset: usize) -> u32 {
         self.locator.line(offset)
+    }
+
+    /// The line on which an object begins, and where all of it is.
+    pub(crate) fn place(&self, object: &Object<'a>) -> (u32, Span) {
+        let range = object.range;
+        (self.line(range.start), Span::new(range.start, range.end))
     }
 
     /// The values of the known keys; every other key, and a key given twice, is refused. `refused`

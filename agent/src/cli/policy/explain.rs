@@ -116,7 +116,7 @@ impl Carried {
         let relays = plan.relays_between(&one.name, &other.name);
         Some(Self {
             kinds: rule.map(|rule| rule.kinds).unwrap_or_default(),
-            rule: rule.map(|rule| (rule.line, policy.line(rule.line).to_owned())),
+            rule: rule.map(|rule| (rule.line, policy.excerpt(rule.span))),
             relays: relays.into_iter().map(ToString::to_string).collect(),
         })
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use policy::{CompileError, Compiled, Diagnostic, Document, Nodes};
+use policy::{CompileError, Compiled, Diagnostic, Document, Nodes, Span};
 use serde_json::{Value, json};
 
 use crate::wg::NamedText;
@@ -60,16 +60,15 @@ impl Policy {
         })
     }
 
-    /// Where a rule stands, and its first line.
-    pub(super) fn rule(&self, index: policy::RuleIndex) -> (u32, &str) {
-        let line = self.document.rules()[index.0 as usize].line;
-        (line, self.line(line))
+    /// The line on which a rule begins, and what it says.
+    pub(super) fn rule(&self, index: policy::RuleIndex) -> (u32, String) {
+        let rule = &self.document.rules()[index.0 as usize];
+        (rule.line, self.excerpt(rule.span))
     }
 
-    /// A line, as far as it says something.
-    pub(super) fn line(&self, line: u32) -> &str {
-        let text = self.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
-        text.trim().trim_end_matches(',')
+    /// A piece of it, on one line.
+    pub(super) fn excerpt(&self, span: Span) -> String {
+        span.excerpt(&self.text)
     }
 
     /// What the document needs and does not get; it means less than it says then.

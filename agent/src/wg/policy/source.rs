@@ -51,7 +51,7 @@ pub(super) enum Meaning {
 pub(super) struct RuleText {
     pub(super) place: RulePlace,
     pub(super) action: Action,
-    /// The line, trimmed.
+    /// What it says, on one line.
     pub(super) text: String,
 }
 
@@ -164,7 +164,6 @@ impl Prepared {
                  --nodes FILE"
             );
         }
-        let lines: Vec<&str> = file.text.lines().collect();
         let plan = Plan::new(document, &scope.nodes);
         let filter = match &scope.node {
             Some(name) => plan.filter(name).unwrap_or_default(),
@@ -176,8 +175,7 @@ impl Prepared {
             .iter()
             .filter_map(|&id| plan.rule(id))
             .map(|(_, rule)| {
-                let line = lines.get(rule.line.saturating_sub(1) as usize).unwrap_or(&"");
-                let text = line.trim().trim_end_matches(',').to_owned();
+                let text = rule.span.excerpt(&file.text);
                 RuleText { place: RulePlace::Line(rule.line), action: rule.action, text }
             })
             .collect();
@@ -203,5 +201,21 @@ impl Prepared {
             }
         }
         Ok(Self { compiled, rules, meaning: Meaning::Legend(legend) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_of_several_lines_is_one_text() {
+        let text = "{ \"acls\": [\n  {\n    \"action\": \"accept\", // all\n    \"src\": [\"*\"],\n    \
+                    \"dst\": [\"*:22\"]\n  }\n] }";
+        let file = NamedText { name: "policy".to_owned(), text: text.to_owned() };
+        let prepared = Prepared::new(&file, Scope::default()).unwrap();
+        let [rule] = prepared.rules.as_slice() else { panic!("one rule") };
+        assert_eq!(rule.place, RulePlace::Line(2));
+        assert_eq!(rule.text, r#"{ "action": "accept", "src": ["*"], "dst": ["*:22"] }"#);
     }
 }
