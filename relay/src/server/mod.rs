@@ -6,6 +6,7 @@
 
 mod admin;
 mod admission;
+mod certificate_age;
 mod config;
 mod control;
 mod datagrams;
@@ -48,6 +49,7 @@ pub use tls::IdentitySource;
 pub use xdp::XdpChoice;
 
 use admission::{Door, Tally};
+use certificate_age::Age;
 use control::ControlLine;
 use hub::HubHandle;
 use interfaces::Netlink;
@@ -245,11 +247,20 @@ async fn in_kernel(choice: &XdpChoice, settings: &Settings, bound: SocketAddr) -
     found
 }
 
-/// Reads all that this configuration names, as a relay does that starts, and says what one would do
-/// with lanes.
+/// Reads all that this configuration names, as a relay does that starts, and says what one would be
+/// like.
 pub async fn foretell(config: &Config) -> Result<String> {
-    Readings::of(config).await?;
-    let Some(lanes) = config.lanes else { return Ok("there are no lanes".to_owned()) };
+    let readings = Readings::of(config).await?;
+    let mut foretold = lanes_foretold(config).await;
+    let certificate = readings.identity.current.get();
+    if certificate.is_some_and(|certificate| Age::of(&certificate) == Age::Expired) {
+        foretold.push_str("\nthe certificate has expired: /healthz would answer 503");
+    }
+    Ok(foretold)
+}
+
+async fn lanes_foretold(config: &Config) -> String {
+    let Some(lanes) = config.lanes else { return "there are no lanes".to_owned() };
     let planned = async {
         let interfaces = Netlink::open(false)?.interfaces().await?;
         let mut addresses = config.settings.lane_addresses.clone();
@@ -266,5 +277,5 @@ pub async fn foretell(config: &Config) -> Result<String> {
         config.settings.stun.iter().map(|pair| {
             format!("\nSTUN would tell askers what their NAT does, by {}", pair.other())
         });
-    Ok(switched + &stun.collect::<String>())
+    switched + &stun.collect::<String>()
 }
