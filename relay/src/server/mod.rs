@@ -141,6 +141,9 @@ impl Server {
         let tcp = TcpListener::bind(config.tls)
             .await
             .with_context(|| format!("listening on {} for TLS (`tls`)", config.tls))?;
+        if let Some(admin) = config.admin.filter(|admin| !admin.ip().to_canonical().is_loopback()) {
+            tracing::warn!(%admin, "{}", config::OPEN_ADMIN);
+        }
         let admin = match config.admin {
             Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
                 format!("listening on {address} for metrics and status (`admin`)")
@@ -194,7 +197,8 @@ impl Server {
         self.hub.clone().ended().await
     }
 
-    /// Tells the clients that the relay ends in `within`, and waits for that.
+    /// Tells the clients that the relay ends in `within`, and waits until it does: when they have gone, or
+    /// it is time.
     pub async fn drain(mut self, within: Duration) -> Result<(), Failed> {
         self.hub.drain(within).await;
         let ended = self.hub.ended().await;
@@ -255,6 +259,9 @@ pub async fn foretell(config: &Config) -> Result<String> {
     let certificate = readings.identity.current.get();
     if certificate.is_some_and(|certificate| Age::of(&certificate) == Age::Expired) {
         foretold.push_str("\nthe certificate has expired: /healthz would answer 503");
+    }
+    if config.admin.is_some_and(|admin| !admin.ip().to_canonical().is_loopback()) {
+        foretold.push_str(&format!("\n{}", config::OPEN_ADMIN));
     }
     Ok(foretold)
 }
