@@ -131,16 +131,30 @@ fn run(config: Config) -> Result<()> {
             certificate_sha256 = server.fingerprint(),
             "serving"
         );
+        let mut told = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = told() => {}
             // Said to drain by its admin address, it has told its clients.
             ended = server.ended() => {
                 ended?;
                 return Ok(server.drain(drain_time).await?);
             }
         }
-        tracing::info!(milliseconds = drain_time.as_millis(), "telling clients, then ending");
-        Ok(server.drain(drain_time).await?)
+        tracing::info!(
+            milliseconds = drain_time.as_millis(),
+            "telling clients, and ending when they have gone or it is time"
+        );
+        tokio::select! {
+            drained = server.drain(drain_time) => Ok(drained?),
+            () = told() => {
+                tracing::warn!("told once more: ending at once");
+                Ok(())
+            }
+        }
     })
 }

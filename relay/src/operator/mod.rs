@@ -39,6 +39,7 @@ pub(crate) fn status(admin: &Admin, json: bool) -> Result<()> {
 pub(crate) fn drain(admin: &Admin) -> Result<()> {
     let answer = http::ask(&admin.admin, "POST", "/drain")?;
     ensure!(answer.code == 202, "{} answered {}: {}", admin.admin, answer.code, answer.body.trim());
-    println!("the relay tells its clients, and ends in {} ms", answer.body.trim());
+    let within = answer.body.trim();
+    println!("the relay tells its clients, and ends when they have gone, within {within} ms");
     Ok(())
 }

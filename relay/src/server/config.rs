@@ -20,6 +20,9 @@ mod stun;
 pub use check::Config;
 pub use lines::Lines;
 
+/// What an operator is told whose `admin` is no loopback address.
+pub(super) const OPEN_ADMIN: &str =
+    "whoever reaches `admin` sees the status and may end the relay: keep it from the world";
 /// Where QUIC and TLS are taken if nothing is said.
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443);
 
@@ -150,7 +153,7 @@ pub struct Options {
     /// Of them, those from one IPv4 address or IPv6 /64 (default: 64)
     #[arg(long, env = "NEARWIRE_RELAY_SOURCE_ADMISSIONS", value_name = "NUMBER")]
     pub source_admissions: Option<usize>,
-    /// Milliseconds from SIGTERM to the end (default: 5000)
+    /// Milliseconds from SIGTERM to the end, if clients stay so long (default: 5000)
     #[arg(long, env = "NEARWIRE_RELAY_DRAIN_TIME", value_name = "MILLISECONDS")]
     pub drain_time: Option<u32>,
     /// Where the keys of the file are, so that an error can say it.

@@ -6,6 +6,7 @@
 
 mod admin;
 mod admission;
+mod certificate_age;
 mod config;
 mod control;
 mod datagrams;
@@ -48,6 +49,7 @@ pub use tls::IdentitySource;
 pub use xdp::XdpChoice;
 
 use admission::{Door, Tally};
+use certificate_age::Age;
 use control::ControlLine;
 use hub::HubHandle;
 use interfaces::Netlink;
@@ -139,6 +141,9 @@ impl Server {
         let tcp = TcpListener::bind(config.tls)
             .await
             .with_context(|| format!("listening on {} for TLS (`tls`)", config.tls))?;
+        if let Some(admin) = config.admin.filter(|admin| !admin.ip().to_canonical().is_loopback()) {
+            tracing::warn!(%admin, "{}", config::OPEN_ADMIN);
+        }
         let admin = match config.admin {
             Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
                 format!("listening on {address} for metrics and status (`admin`)")
@@ -192,7 +197,8 @@ impl Server {
         self.hub.clone().ended().await
     }
 
-    /// Tells the clients that the relay ends in `within`, and waits for that.
+    /// Tells the clients that the relay ends in `within`, and waits until it does: when they have gone, or
+    /// it is time.
     pub async fn drain(mut self, within: Duration) -> Result<(), Failed> {
         self.hub.drain(within).await;
         let ended = self.hub.ended().await;
@@ -245,11 +251,23 @@ async fn in_kernel(choice: &XdpChoice, settings: &Settings, bound: SocketAddr) -
     found
 }
 
-/// Reads all that this configuration names, as a relay does that starts, and says what one would do
-/// with lanes.
+/// Reads all that this configuration names, as a relay does that starts, and says what one would be
+/// like.
 pub async fn foretell(config: &Config) -> Result<String> {
-    Readings::of(config).await?;
-    let Some(lanes) = config.lanes else { return Ok("there are no lanes".to_owned()) };
+    let readings = Readings::of(config).await?;
+    let mut foretold = lanes_foretold(config).await;
+    let certificate = readings.identity.current.get();
+    if certificate.is_some_and(|certificate| Age::of(&certificate) == Age::Expired) {
+        foretold.push_str("\nthe certificate has expired: /healthz would answer 503");
+    }
+    if config.admin.is_some_and(|admin| !admin.ip().to_canonical().is_loopback()) {
+        foretold.push_str(&format!("\n{}", config::OPEN_ADMIN));
+    }
+    Ok(foretold)
+}
+
+async fn lanes_foretold(config: &Config) -> String {
+    let Some(lanes) = config.lanes else { return "there are no lanes".to_owned() };
     let planned = async {
         let interfaces = Netlink::open(false)?.interfaces().await?;
         let mut addresses = config.settings.lane_addresses.clone();
@@ -266,5 +284,5 @@ pub async fn foretell(config: &Config) -> Result<String> {
         config.settings.stun.iter().map(|pair| {
             format!("\nSTUN would tell askers what their NAT does, by {}", pair.other())
         });
-    Ok(switched + &stun.collect::<String>())
+    switched + &stun.collect::<String>()
 }

@@ -9,6 +9,8 @@ use certificates::{ACME_TLS, Certificate, Current, Files, provider};
 use proto::relay::ALPN;
 use rustls::ServerConfig;
 
+use super::certificate_age;
+
 /// Where the certificate comes from.
 #[derive(Clone, Debug)]
 pub enum IdentitySource {
@@ -102,12 +104,15 @@ impl Identity {
         Ok(config)
     }
 
-    /// Keeps the certificate good, for ever.
+    /// Keeps the certificate good, and says so when it is not, for ever.
     pub(super) async fn keep(self) {
-        match self.source {
-            Source::Files(files) => files.follow(&self.current).await,
-            Source::Acme(acme, directory) => acme::keep(&self.current, &acme, directory).await,
-            Source::Nothing => {}
-        }
+        let replaced = async {
+            match self.source {
+                Source::Files(files) => files.follow(&self.current).await,
+                Source::Acme(acme, directory) => acme::keep(&self.current, &acme, directory).await,
+                Source::Nothing => {}
+            }
+        };
+        tokio::join!(replaced, certificate_age::watch(&self.current));
     }
 }

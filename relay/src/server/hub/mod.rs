@@ -47,6 +47,9 @@ const WAITING: usize = 4096;
 /// Messages of connections in a round, so that lanes have their turn soon.
 const MESSAGES: usize = 256;
 
+/// How long a relay that drains stays when its last client has gone: what that sent goes on to others.
+const LAST_PACKETS: Duration = Duration::from_millis(250);
+
 pub(super) struct Hub {
     relay: Relay,
     switch: Switch,
@@ -65,6 +68,9 @@ pub(super) struct Hub {
     now: Now,
     /// When its thread wakes by itself.
     wakes: Option<Instant>,
+    draining: bool,
+    /// When it ends, if no client is left for which to wait.
+    leaves: Option<Instant>,
     ended: bool,
 }
 
@@ -113,6 +119,8 @@ pub(super) fn start(
         out: Output::default(),
         now,
         wakes: None,
+        draining: false,
+        leaves: None,
         ended: false,
     };
     let hub: Shared = Arc::new(Mutex::new(Some(hub)));
@@ -160,7 +168,7 @@ impl Hub {
         if !self.inbox.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.wakes = self.relay.poll_timeout();
+        self.wakes = self.due();
         self.wakes.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -181,9 +189,13 @@ impl Hub {
         result
     }
 
+    fn due(&self) -> Option<Instant> {
+        [self.relay.poll_timeout(), self.leaves].into_iter().flatten().min()
+    }
+
     /// Whether its thread, which may sleep, has to do something before it wakes by itself.
     fn wants_its_thread(&self) -> bool {
-        let due = self.relay.poll_timeout();
+        let due = self.due();
         self.ended || due.is_some_and(|due| self.wakes.is_none_or(|wakes| due < wakes))
     }
 
@@ -220,7 +232,13 @@ impl Hub {
             }
             ToHub::Interfaces(interfaces) => self.follow(&interfaces),
             ToHub::Switch(offer) => self.take_over(*offer),
-            ToHub::Drain(within) => self.relay.drain(within, now.at, out),
+            ToHub::Drain(within) => {
+                self.relay.drain(within, now.at, out);
+                if !self.draining && self.lines.is_empty() {
+                    self.leaves = Some(now.at);
+                }
+                self.draining = true;
+            }
         }
     }
 
@@ -303,6 +321,10 @@ impl Hub {
         }
         // Their room is for the next.
         (self.out.commands, self.out.datagrams) = (commands, datagrams);
+        if self.draining && self.lines.is_empty() {
+            let leaves = *self.leaves.get_or_insert(self.now.at + LAST_PACKETS);
+            self.ended |= leaves <= self.now.at;
+        }
     }
 }
 
