@@ -31,6 +31,7 @@
 
 mod address_set;
 mod compile;
+mod decide;
 mod diagnostic;
 mod difference;
 mod document;
@@ -57,6 +58,7 @@ pub use compile::{
     Class, CompileError, Compiled, Entry, Identity, MAX_MEMBERSHIPS, MAX_TABLE_ENTRIES, RuleIndex,
     compile, compile_with,
 };
+pub use decide::Decider;
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, render, render_each};
 pub use difference::{Change, Direction, difference};
 pub use document::{
@@ -68,7 +70,7 @@ pub use excerpt::Span;
 pub use filter::{Filter, FilterRule, ProtocolPorts, RuleId};
 pub use names::{GroupName, HostName, NodeName, TagName, UserName};
 pub use nodes::{MAX_NODES, MAX_NODES_BYTES, Node, NodeClash, NodeIdentity, Nodes};
-pub use plan::{PathChange, Plan, RelayChange};
+pub use plan::{PathChange, Plan, RelayChange, Unfit};
 pub use ports::{PortPrefix, PortRange};
 pub use prefix::Prefix;
 pub use protocol::{Protocols, has_ports};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use policy::{CompileError, Compiled, Diagnostic, Diagnostics, Document, Nodes, Span};
+use policy::{CompileError, Compiled, Diagnostic, Diagnostics, Document, Nodes, Plan, Span, Unfit};
 use serde_json::{Value, json};
 
 use crate::wg::NamedText;
@@ -49,24 +49,39 @@ fn read(path: &Path, what: &str) -> Result<NamedText, Refused> {
 }
 
 impl Policy {
-    /// The tables of the document between the nodes.
-    pub(super) fn compile(&self, nodes: &Nodes) -> anyhow::Result<Compiled> {
-        policy::compile_with(&self.document, nodes).map_err(|error| {
-            let file = self.file.clone();
-            let (line, told) = match error {
-                CompileError::TooManyEntries { widest, .. } => {
-                    let (line, text) = self.rule(widest);
-                    let told = format!(
-                        "{file} cannot be compiled because of line {line}: {text}: {error}"
-                    );
-                    (Some(line), told)
-                }
-                CompileError::TooManyMemberships { .. } | CompileError::TooManySets => {
-                    (None, format!("{file} cannot be compiled: {error}"))
-                }
-            };
-            Refused::whole(file, line, told).into()
-        })
+    /// The tables for a gateway that enforces the document between all nodes; or why there are none.
+    pub(super) fn gateway(&self, plan: &Plan) -> Result<Compiled, String> {
+        plan.everything().compile().map_err(|error| self.too_large(error))
+    }
+
+    /// Whether each node can enforce what concerns it.
+    pub(super) fn fits(&self, plan: &Plan) -> anyhow::Result<()> {
+        match plan.unfit() {
+            None => Ok(()),
+            Some(Unfit { node, error }) => {
+                let line = match error {
+                    CompileError::TooManyEntries { widest, .. } => Some(self.rule(widest).0),
+                    CompileError::TooManyMemberships { .. } | CompileError::TooManySets => None,
+                };
+                let (file, reason) = (self.file.clone(), self.too_large(error));
+                let told = format!("{file} cannot be compiled for the node {node}: {reason}");
+                Err(Refused::whole(file, line, told).into())
+            }
+        }
+    }
+
+    fn too_large(&self, error: CompileError) -> String {
+        match error {
+            CompileError::TooManyEntries { limit, widest } => {
+                let (line, text) = self.rule(widest);
+                format!(
+                    "it needs more than {limit} table entries, most of them because of line {line}: {text}"
+                )
+            }
+            CompileError::TooManyMemberships { .. } | CompileError::TooManySets => {
+                error.to_string()
+            }
+        }
     }
 
     /// The line on which a rule begins, and what it says.

@@ -1,12 +1,18 @@
 //! From files to what can be enforced: a document, the nodes that its names mean, and the tables.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::str::Utf8Error;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use policy::{Action, Compiled, Diagnostics, Document, Filter, NodeName, Nodes, Plan};
+use policy::{
+    Action, Compiled, Diagnostics, Document, Filter, NodeName, Nodes, Packet, Plan, Query,
+};
 use serde::{Deserialize, Serialize};
+
+use super::legend::Legend;
 
 /// A file that was read, with its name for errors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,13 +30,21 @@ pub(crate) struct Scope {
     pub(crate) node: Option<NodeName>,
 }
 
-/// A document that can be put in force.
+/// What can be put in force.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) document: Document,
     pub(super) compiled: Compiled,
     pub(super) rules: Vec<RuleText>,
-    pub(super) scope: Scope,
+    pub(super) meaning: Meaning,
+}
+
+/// What names mean, and whose rules are enforced.
+#[derive(Debug)]
+pub(super) enum Meaning {
+    /// By a document that is here.
+    Document(Box<Document>, Scope),
+    /// By what a control plane tells of one.
+    Legend(Arc<Legend>),
 }
 
 /// A rule that is in force, as its document has it.
@@ -65,6 +79,35 @@ impl RulePlace {
         match self {
             Self::Line(_) => None,
             Self::Network(number) => Some(number),
+        }
+    }
+}
+
+impl Meaning {
+    /// The one node whose rules are enforced, if one was named.
+    pub(super) fn node(&self) -> Option<&str> {
+        match self {
+            Self::Document(_, scope) => scope.node.as_ref().map(NodeName::as_str),
+            Self::Legend(_) => None,
+        }
+    }
+
+    /// The first packets of the flows that are asked about.
+    pub(super) fn packets(&self, query: &Query) -> anyhow::Result<Vec<Packet>> {
+        Ok(match self {
+            Self::Document(document, scope) => query.packets(document, &scope.nodes)?,
+            Self::Legend(legend) => {
+                let [sources, destinations] = legend.ends(query)?;
+                query.packets_between(&sources, &destinations)?
+            }
+        })
+    }
+
+    /// What the node with this address is called.
+    pub(super) fn name_of(&self, address: IpAddr) -> Option<&str> {
+        match self {
+            Self::Document(_, scope) => Some(scope.nodes.with_address(address)?.name.as_str()),
+            Self::Legend(legend) => legend.name_of(address),
         }
     }
 }
@@ -151,11 +194,12 @@ impl Prepared {
                 RuleText { place: RulePlace::Line(rule.line), action: rule.action, text }
             })
             .collect();
-        Ok(Self { document: plan.document().clone(), compiled, rules, scope })
+        let document = Box::new(plan.document().clone());
+        Ok(Self { compiled, rules, meaning: Meaning::Document(document, scope) })
     }
 
     /// Compiles what somebody else has made of a document, whose text is not here.
-    pub(super) fn of_filter(filter: &Filter) -> anyhow::Result<Self> {
+    pub(super) fn of_filter(filter: &Filter, legend: Arc<Legend>) -> anyhow::Result<Self> {
         let compiled = filter.compile().context("the filter cannot be compiled")?;
         let mut rules: Vec<_> = filter
             .rules()
@@ -171,7 +215,7 @@ impl Prepared {
                 rule.action = flow.action;
             }
         }
-        Ok(Self { document: Document::default(), compiled, rules, scope: Scope::default() })
+        Ok(Self { compiled, rules, meaning: Meaning::Legend(legend) })
     }
 }
 
