@@ -194,6 +194,9 @@ fn explain_says_what_decides_and_where() {
         (&flow["rule"]["line"], &flow["identity_prefix"]),
         (&9.into(), &"100.64.0.3".into())
     );
+    files.write("open", r#"{ "acls": [ { "action": "accept", "src": ["*"], "dst": ["*:22"] } ] }"#);
+    let (_, out, _) = files.policy("explain open 10.0.0.1 10.0.0.2:22");
+    assert!(out.contains("source      identity 1 (by *)"), "{out}");
     for (words, reason) in [
         ("explain policy laptop web1:22", "neither \"hosts\" nor the nodes have laptop"),
         ("explain policy 10.0.0.1 10.0.0.2", "names no port"),
