@@ -151,7 +151,7 @@ fn is_accepted(rule: Option<usize>, policy: &Policy) -> bool {
     rule.is_some_and(|rule| policy.document.rules()[rule].action == Action::Accept)
 }
 
-fn rule_text(rule: usize, policy: &Policy) -> (u32, &str) {
+fn rule_text(rule: usize, policy: &Policy) -> (u32, String) {
     policy.rule(RuleIndex(u32::try_from(rule).unwrap_or(u32::MAX)))
 }
 
