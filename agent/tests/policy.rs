@@ -100,6 +100,16 @@ fn check_sums_up_or_names_every_error() {
     assert_eq!(refused["errors"][0]["line"], 9);
     assert_eq!(refused["errors"][0]["column"], 55);
     assert_eq!(refused["errors"].as_array().unwrap().len(), 2);
+    assert_eq!(refused["more_errors"], 0);
+    files.write(
+        "bad",
+        &POLICY.replace("\"group:dev\"]", &format!("{}\"?\"]", "\"?\",".repeat(199))),
+    );
+    let (_, _, err) = files.policy("check bad");
+    assert!(err.lines().count() < 310 && err.ends_with("and 300 more errors\n"), "{err}");
+    let (_, refused) = files.json("check bad");
+    let told = refused["errors"].as_array().unwrap().len();
+    assert_eq!((told, &refused["more_errors"]), (100, &300.into()));
 
     files.write("nodes", "{ \"nodes\": [ {} ] }");
     let (code, _, err) = files.policy("check policy --nodes nodes");
@@ -164,6 +174,37 @@ fn explain_says_what_decides_and_where() {
         assert_eq!(code, 1);
         assert!(err.contains(reason), "{words}: {err}");
     }
+}
+
+#[test]
+fn a_rule_of_several_lines_is_told_in_one() {
+    let files = Files::new("lines");
+    let spread = POLICY.replace(
+        r#"{ "action": "accept", "src": ["group:dev"], "dst": ["tag:web:22,80"], "proto": "tcp" },"#,
+        r#"{
+      // SSH and the web.
+      "action": "accept",
+      "src":    ["group:dev"],
+      "dst":    ["tag:web:22,80"],
+      "proto":  "tcp"
+    },"#,
+    );
+    files.write("spread", &spread);
+    let rule =
+        r#"{ "action": "accept", "src": ["group:dev"], "dst": ["tag:web:22,80"], "proto": "tcp" }"#;
+    let asked = "explain spread --nodes nodes laptop web1:22";
+    let (_, out, _) = files.policy(asked);
+    assert!(out.contains(&format!("by the rule on line 6: {rule}\n")), "{out}");
+    let (_, flows) = files.json(asked);
+    assert_eq!(flows["flows"][0]["rule"]["text"], rule);
+    files.write("failing", &spread.replace("[\"printer:22\"]", "[\"tag:web:80\"]"));
+    let (_, out, _) = files.policy("test failing --nodes nodes");
+    assert!(out.contains(&format!("the rule on line 6 decides: {rule}\n")), "{out}");
+
+    // A document in one line does not show all of itself.
+    files.write("flat", &POLICY.replace('\n', ""));
+    let (_, out, _) = files.policy(asked.replace("spread", "flat").as_str());
+    assert!(out.contains(&format!("by the rule on line 1: {rule}\n")), "{out}");
 }
 
 #[test]

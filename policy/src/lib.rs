@@ -36,8 +36,11 @@ mod diagnostic;
 mod difference;
 mod document;
 mod ends;
+mod excerpt;
 mod filter;
+mod hujson;
 mod internet;
+mod locator;
 mod meaning;
 mod names;
 mod nodes;
@@ -56,13 +59,14 @@ pub use compile::{
     compile, compile_with,
 };
 pub use decide::Decider;
-pub use diagnostic::{Diagnostic, render};
+pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, render, render_each};
 pub use difference::{Change, Direction, difference};
 pub use document::{
     Action, AddressRange, Autogroup, Destination, Document, Expectation, MAX_DOCUMENT_BYTES,
     MAX_MEMBERS, MAX_PATH_RULES, MAX_RULES, MAX_SELECTORS, Owner, Packet, PathRule, RelayGrant,
     Rule, Selector, Service, Test,
 };
+pub use excerpt::Span;
 pub use filter::{Filter, FilterRule, ProtocolPorts, RuleId};
 pub use names::{GroupName, HostName, NodeName, TagName, UserName};
 pub use nodes::{MAX_NODES, MAX_NODES_BYTES, Node, NodeClash, NodeIdentity, Nodes};

@@ -16,7 +16,7 @@ fn rule_errors(src: &str, dst: &str, rest: &str) -> Vec<String> {
         format!("{{\"acls\":[{{\"action\":\"accept\",\"src\":[{src}],\"dst\":[{dst}]{rest}}}]}}");
     match Document::parse(&text) {
         Ok(_) => Vec::new(),
-        Err(errors) => errors.into_iter().map(|error| error.reason).collect(),
+        Err(errors) => errors.iter().map(|error| error.reason.clone()).collect(),
     }
 }
 
@@ -138,6 +138,44 @@ fn rendering_points_at_the_place() {
         render("policy.hujson", text, &errors),
         "policy.hujson:2:10: \"acls\" is a list, not a number\n   \"acls\": 7 }\n           ^\n"
     );
+}
+
+#[test]
+fn what_is_behind_a_comment_is_off() {
+    let text = "{ \"acls\": [\n  // off:\r {\"action\":\"accept\",\"src\":[\"*\"],\"dst\":[\"*:*\"]},\n] }";
+    assert_eq!(
+        errors(text),
+        [
+            "2:10: a carriage return alone ends a line for some readers and not for others: end lines \
+          by a line feed"
+        ]
+    );
+    // Lines of Windows are lines.
+    assert!(Document::parse(&text.replace('\r', "\r\n")).unwrap().rules().len() == 1);
+    assert!(Document::parse(&text.replace('\r', "")).unwrap().rules().is_empty());
+}
+
+#[test]
+fn however_much_is_wrong_little_is_said() {
+    let bad = r#"{ "action": "accept", "src": ["?"], "dst": ["*:*"] }"#;
+    let (lines, one_line) = (vec![bad; 20_000].join(",\n"), vec![bad; 5_000].join(","));
+    for (rules, count) in [(&lines, 20_000), (&one_line, 5_000)] {
+        let text = format!("{{ \"acls\": [{rules}], \"groups\": {{ \"?\": [] }} }}");
+        let errors = Document::parse(&text).unwrap_err();
+        assert_eq!((errors.len(), errors.more()), (100, count - 99));
+        assert_eq!((errors[0].line, errors[0].column), (1, 43), "the first of the text");
+        let shown = render("policy", &text, &errors);
+        assert!(shown.len() < 40_000, "{} bytes", shown.len());
+        assert!(shown.ends_with(&format!("\nand {} more errors\n", count - 99)), "{shown}");
+    }
+    // Nor is a reason long that quotes what is, nor the line of a file that is refused whole.
+    let name = "?".repeat(1 << 20);
+    let text = format!("{{ \"acls\": [], \"hosts\": {{ \"{name}\": \"{name}\" }} }}");
+    let shown = render("policy", &text, &Document::parse(&text).unwrap_err());
+    assert!(shown.len() < 3_000 && shown.contains("use letters, digits"), "{shown}");
+    let text = "?".repeat((32 << 20) + 1);
+    let shown = render("policy", &text, &Document::parse(&text).unwrap_err());
+    assert!(shown.len() < 1_000 && shown.contains("more than 33554432"), "{shown}");
 }
 
 #[test]

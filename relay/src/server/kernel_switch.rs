@@ -74,6 +74,10 @@ impl KernelSwitch {
     /// Does what the relay says.
     pub(super) fn change(&mut self, change: SwitchChange) -> Result<(), Error> {
         match change {
+            SwitchChange::Client(place, rate, network) => {
+                self.switch.allow_client(place, rate, network)
+            }
+            SwitchChange::Network(place, rate) => self.switch.allow_network(place, rate),
             SwitchChange::Insert(id, entry) => {
                 let known = self.end(id).filter(|end| end.entry.from == entry.from);
                 let known = known.and_then(|end| end.way);

@@ -105,15 +105,18 @@ pub(super) fn plan(
 
 /// What the kernel's table is to hold.
 fn options(settings: &Settings, port: u16) -> LaneOptions {
-    let capacity = u32::try_from(2 * settings.lanes).unwrap_or(u32::MAX);
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let capacity = number(2 * settings.lanes);
+    // Who is gone keeps its lanes for a while.
+    let clients = number(settings.clients).saturating_add(capacity).saturating_add(1);
     // The kernel's program knows one address only.
     let answers = settings.stun.is_empty().then(Stun::allowance);
-    LaneOptions { capacity, port, answers }
+    LaneOptions { capacity, clients, port, answers }
 }
 
 /// Tries whether the kernel takes the program; nothing is attached.
 pub(super) fn try_load(port: u16) -> Result<(), dataplane::Error> {
-    let options = LaneOptions { capacity: 2, port, answers: Some(Stun::allowance()) };
+    let options = LaneOptions { capacity: 2, clients: 2, port, answers: Some(Stun::allowance()) };
     LaneSwitch::load(options).map(drop)
 }
 

@@ -11,8 +11,8 @@ use super::input;
 /// Read a policy document and say what is wrong with it; changes nothing
 #[derive(clap::Args)]
 #[command(after_help = "\
-Reads every error at once, each with its line and column. With --nodes, users, groups, tags and
-autogroups are looked up among these nodes:
+Says every error at once, each with its line and column; after a hundred, how many more. With --nodes,
+users, groups, tags and autogroups are looked up among these nodes:
 
   { \"nodes\": [
     { \"name\": \"laptop\", \"user\": \"alice@example.com\", \"addresses\": [\"100.64.0.1\", \"fd7a::1\"] },

@@ -119,7 +119,7 @@ impl Carried {
         let relays = plan.relays_between(&one.name, &other.name);
         Some(Self {
             kinds: rule.map(|rule| rule.kinds).unwrap_or_default(),
-            rule: rule.map(|rule| (rule.line, policy.line(rule.line).to_owned())),
+            rule: rule.map(|rule| (rule.line, policy.excerpt(rule.span))),
             relays: relays.into_iter().map(ToString::to_string).collect(),
         })
     }
@@ -150,7 +150,7 @@ fn is_accepted(rule: Option<usize>, policy: &Policy) -> bool {
     rule.is_some_and(|rule| policy.document.rules()[rule].action == Action::Accept)
 }
 
-fn rule_text(rule: usize, policy: &Policy) -> (u32, &str) {
+fn rule_text(rule: usize, policy: &Policy) -> (u32, String) {
     policy.rule(RuleIndex(u32::try_from(rule).unwrap_or(u32::MAX)))
 }
 

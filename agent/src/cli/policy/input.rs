@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use policy::{CompileError, Compiled, Diagnostic, Document, Nodes, Plan, Unfit};
+use policy::{CompileError, Compiled, Diagnostics, Document, Nodes, Plan, Span, Unfit};
 use serde_json::{Value, json};
 
 use crate::wg::NamedText;
@@ -23,7 +23,7 @@ struct Refused {
     what: &'static str,
     file: String,
     text: String,
-    diagnostics: Vec<Diagnostic>,
+    diagnostics: Diagnostics,
 }
 
 /// Reads a policy document.
@@ -74,16 +74,15 @@ impl Policy {
         }
     }
 
-    /// Where a rule stands, and its first line.
-    pub(super) fn rule(&self, index: policy::RuleIndex) -> (u32, &str) {
-        let line = self.document.rules()[index.0 as usize].line;
-        (line, self.line(line))
+    /// The line on which a rule begins, and what it says.
+    pub(super) fn rule(&self, index: policy::RuleIndex) -> (u32, String) {
+        let rule = &self.document.rules()[index.0 as usize];
+        (rule.line, self.excerpt(rule.span))
     }
 
-    /// A line, as far as it says something.
-    pub(super) fn line(&self, line: u32) -> &str {
-        let text = self.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
-        text.trim().trim_end_matches(',')
+    /// A piece of it, on one line.
+    pub(super) fn excerpt(&self, span: Span) -> String {
+        span.excerpt(&self.text)
     }
 
     /// What the document needs and does not get; it means less than it says then.
@@ -140,7 +139,8 @@ impl Refused {
                 json!({ "line": place.line, "column": place.column, "reason": place.reason })
             })
             .collect();
-        json!({ "file": self.file, "valid": false, "errors": diagnostics })
+        let more = self.diagnostics.more();
+        json!({ "file": self.file, "valid": false, "errors": diagnostics, "more_errors": more })
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use policy::{Action, Compiled, Diagnostic, Document, Filter, NodeName, Nodes, Plan};
+use policy::{Action, Compiled, Diagnostics, Document, Filter, NodeName, Nodes, Plan};
 use serde::{Deserialize, Serialize};
 
 /// A file that was read, with its name for errors.
@@ -37,7 +37,7 @@ pub(super) struct Prepared {
 pub(super) struct RuleText {
     pub(super) place: RulePlace,
     pub(super) action: Action,
-    /// The line, trimmed.
+    /// What it says, on one line.
     pub(super) text: String,
 }
 
@@ -81,7 +81,7 @@ impl NamedText {
     fn parse<T>(
         &self,
         what: &str,
-        parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
+        parse: impl FnOnce(&str) -> Result<T, Diagnostics>,
     ) -> anyhow::Result<T> {
         parse(&self.text).map_err(|errors| {
             let shown = policy::render(&self.name, &self.text, &errors);
@@ -121,7 +121,6 @@ impl Prepared {
                  --nodes FILE"
             );
         }
-        let lines: Vec<&str> = file.text.lines().collect();
         let plan = Plan::new(document, &scope.nodes);
         let filter = match &scope.node {
             Some(name) => plan.filter(name).unwrap_or_default(),
@@ -133,8 +132,7 @@ impl Prepared {
             .iter()
             .filter_map(|&id| plan.rule(id))
             .map(|(_, rule)| {
-                let line = lines.get(rule.line.saturating_sub(1) as usize).unwrap_or(&"");
-                let text = line.trim().trim_end_matches(',').to_owned();
+                let text = rule.span.excerpt(&file.text);
                 RuleText { place: RulePlace::Line(rule.line), action: rule.action, text }
             })
             .collect();
@@ -159,5 +157,21 @@ impl Prepared {
             }
         }
         Ok(Self { document: Document::default(), compiled, rules, scope: Scope::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_of_several_lines_is_one_text() {
+        let text = "{ \"acls\": [\n  {\n    \"action\": \"accept\", // all\n    \"src\": [\"*\"],\n    \
+                    \"dst\": [\"*:22\"]\n  }\n] }";
+        let file = NamedText { name: "policy".to_owned(), text: text.to_owned() };
+        let prepared = Prepared::new(&file, Scope::default()).unwrap();
+        let [rule] = prepared.rules.as_slice() else { panic!("one rule") };
+        assert_eq!(rule.place, RulePlace::Line(2));
+        assert_eq!(rule.text, r#"{ "action": "accept", "src": ["*"], "dst": ["*:22"] }"#);
     }
 }
