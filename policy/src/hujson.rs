@@ -102,6 +102,7 @@ fn strange(c: char, next: Option<char>, at: usize, within: Within) -> Option<Str
         '\u{feff}' if at == 0 => {
             "the file begins with a byte order mark: save it as UTF-8 without one".to_owned()
         }
+        '\0' => "a NUL: if the file is UTF-16, save it as UTF-8".to_owned(),
         _ if c.is_control() => format!("the control character {c:?} cannot stand here: remove it"),
         ' ' => return None,
         _ if within == Within::Nothing && c.is_whitespace() => {

@@ -100,7 +100,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The values of the known keys; every other key, and a key given twice, is refused. `refused`
-    /// says why of those that the language has and we do not.
+    /// says why of those that the language has and we do not. A key in other letters is refused too,
+    /// but read: what is wrong with its value is to be told at once.
     pub(crate) fn fields<'v, const N: usize>(
         &mut self,
         object: &'v Object<'a>,
@@ -116,12 +117,19 @@ impl<'a> Reader<'a> {
                     self.refuse(at, format!("{name:?} is given twice"));
                 }
                 Some(index) => fields[index] = Some(property),
-                None => match refused.iter().find(|(known, _)| *known == name) {
-                    Some((_, why)) => {
-                        self.refuse(at, format!("{name:?} is not supported: {why}"));
-                    }
-                    None => self.refuse(at, format!("unknown key {name:?}")),
-                },
+                None => {
+                    let is = |known: &str| known.eq_ignore_ascii_case(name);
+                    let why = refused.iter().find(|(known, _)| is(known));
+                    let reason = match (names.iter().position(|known| is(known)), why) {
+                        (Some(index), _) => {
+                            fields[index].get_or_insert(property);
+                            format!("unknown key {name:?}: write {:?}", names[index])
+                        }
+                        (None, Some((_, why))) => format!("{name:?} is not supported: {why}"),
+                        (None, None) => format!("unknown key {name:?}"),
+                    };
+                    self.refuse(at, reason);
+                }
             }
         }
         fields

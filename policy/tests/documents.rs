@@ -131,6 +131,29 @@ fn sections_that_are_not_ours_are_refused_by_name() {
 }
 
 #[test]
+fn keys_in_other_letters_are_refused_and_read() {
+    let text = r#"{
+  "Groups": { "group:dev": ["alice@x"] }, "Hosts": { "h": "10.0.0.1/8" },
+  "ACLs": [ { "Action": "accept", "Users": ["group:dev"], "src": ["group:dev", "group:ops"], "dst": ["h:*"] } ],
+  "SSH": []
+}"#;
+    assert_eq!(
+        errors(text),
+        [
+            "2:3: unknown key \"Groups\": write \"groups\"",
+            "2:43: unknown key \"Hosts\": write \"hosts\"",
+            "2:60: 10.0.0.1/8 has bits set beyond its length: write 10.0.0.0/8 for the prefix, or \
+             10.0.0.1 for the host",
+            "3:3: unknown key \"ACLs\": write \"acls\"",
+            "3:15: unknown key \"Action\": write \"action\"",
+            "3:35: \"Users\" is not supported: it is the old name of \"src\"",
+            "3:81: group:ops is not defined: add it to \"groups\"",
+            "4:3: \"SSH\" is not supported: nearwire does not serve SSH: accept port 22",
+        ]
+    );
+}
+
+#[test]
 fn rendering_points_at_the_place() {
     let text = "{\n\t\"acls\": 7 }";
     let errors = Document::parse(text).unwrap_err();

@@ -7,6 +7,8 @@ use crate::{Action, PortRange, ProtocolPorts, ports::first_claims};
 
 /// How often a rule may be held to a block: a few seconds.
 const MOST_STEPS: usize = 1 << 26;
+/// How many regions all blocks may name together: bounds the memory of those who tell of them.
+const MOST_NAMED: usize = 1 << 22;
 
 /// Each of these sources to each of these destinations.
 pub(super) struct Block {
@@ -23,11 +25,12 @@ pub(super) struct Blocks<'a> {
     to: &'a Regions,
     found: Vec<Block>,
     steps: usize,
+    named: usize,
 }
 
 impl<'a> Blocks<'a> {
     pub(super) const fn new(said: &'a [Said], from: &'a Regions, to: &'a Regions) -> Self {
-        Self { said, from, to, found: Vec::new(), steps: 0 }
+        Self { said, from, to, found: Vec::new(), steps: 0, named: 0 }
     }
 
     pub(super) fn find(mut self) -> Result<Vec<Block>, DifferenceError> {
@@ -43,7 +46,7 @@ impl<'a> Blocks<'a> {
         said: &[&Said],
     ) -> Result<(), DifferenceError> {
         self.steps += said.len();
-        if self.steps > MOST_STEPS {
+        if self.steps > MOST_STEPS || self.named > MOST_NAMED {
             return Err(DifferenceError::TooManyPlaces);
         }
         let (mut parts_from, mut parts_to, mut changed) = (false, false, false);
@@ -77,6 +80,7 @@ impl<'a> Blocks<'a> {
                 (Direction::Lost, without(&before, &after)),
             ] {
                 if !services.is_empty() {
+                    self.named += from.len() + to.len();
                     let (from, to) = (from.clone(), to.clone());
                     self.found.push(Block { direction, services, from, to });
                 }

@@ -186,6 +186,15 @@ impl Machine {
         self.host.ip(["link", "set", name, "up"]).expect("is up");
     }
 
+    /// Gives the interface on this side another name.
+    pub(crate) fn rename(&mut self, side: usize, name: &str) {
+        let is = &self.interfaces[side];
+        self.host.ip(["link", "set", is, "down"]).expect("is down");
+        self.host.ip(["link", "set", is, "name", name]).expect("is renamed");
+        self.host.ip(["link", "set", name, "up"]).expect("is up");
+        self.interfaces[side] = name.to_owned();
+    }
+
     /// The relay as the host on this side sees it.
     pub(crate) fn seen_from(&self, side: usize) -> Relay {
         let at = SocketAddr::new(RELAYS[side][0].parse().expect("an address"), 443);

@@ -24,6 +24,8 @@ allow the same. Each line is
   + NODES -> NODES: path direct            by the new document their packets may go by this kind of
                                            path, either way; and the same with -
 
+A name that means one thing in one document and another in the other has its address beside it.
+
 Exit codes: 0 they are compared, 1 a file is refused or cannot be read.")]
 pub(in crate::cli) struct Args {
     /// The document that is

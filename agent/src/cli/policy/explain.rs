@@ -29,10 +29,11 @@ addresses, every flow is explained.
   nearwire policy explain policy.hujson --nodes nodes.json laptop tag:web:443
   nearwire policy explain policy.hujson --nodes nodes.json alice@example.com web1/icmp
   nearwire policy explain --live wg0 100.64.0.1 100.64.0.2:22
-  nearwire policy explain --live 100.64.0.1 100.64.0.2:22
+  nearwire policy explain --live laptop web1:22
 
 With --live, the kernel's own tables are asked: which generation is in force, what the rule has
-counted, which flows are open. Where one interface is served, it need not be named.
+counted, which flows are open. Where one interface is served, it need not be named. On a node of a
+mesh, SRC and DST are addresses or the names of this node and its peers.
 
 Exit codes: 0 it is explained, whatever is decided; 1 there is no answer (the reason is on standard
 error).")]

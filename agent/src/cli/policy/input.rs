@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::bail;
-use policy::{CompileError, Compiled, Diagnostics, Document, Nodes, Plan, Span, Unfit};
+use policy::{CompileError, Compiled, Diagnostic, Diagnostics, Document, Nodes, Plan, Span, Unfit};
 use serde_json::{Value, json};
 
 use crate::wg::NamedText;
@@ -20,27 +19,33 @@ pub(super) struct Policy {
 /// A file that is not what it should be.
 #[derive(Debug)]
 struct Refused {
-    what: &'static str,
     file: String,
-    text: String,
-    diagnostics: Diagnostics,
+    /// Why, for a person.
+    told: String,
+    /// Why, for a program.
+    errors: Vec<Value>,
+    more: usize,
 }
 
 /// Reads a policy document.
 pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
-    let NamedText { name: file, text } = NamedText::read(path, "the policy")?;
-    match Document::parse(&text) {
-        Ok(document) => Ok(Policy { file, text, document }),
-        Err(diagnostics) => Err(Refused { what: "policy", file, text, diagnostics }.into()),
+    let file = read(path, "the policy")?;
+    match Document::parse(&file.text) {
+        Ok(document) => Ok(Policy { file: file.name, text: file.text, document }),
+        Err(errors) => Err(Refused::wrong("policy", file, &errors).into()),
     }
 }
 
 /// Reads a file of nodes; without one there are none.
 pub(super) fn nodes(path: Option<&Path>) -> anyhow::Result<Nodes> {
     let Some(path) = path else { return Ok(Nodes::default()) };
-    let NamedText { name: file, text } = NamedText::read(path, "the nodes")?;
-    Nodes::parse(&text)
-        .map_err(|diagnostics| Refused { what: "file of nodes", file, text, diagnostics }.into())
+    let file = read(path, "the nodes")?;
+    Nodes::parse(&file.text).map_err(|errors| Refused::wrong("file of nodes", file, &errors).into())
+}
+
+fn read(path: &Path, what: &str) -> Result<NamedText, Refused> {
+    NamedText::read(path, what)
+        .map_err(|error| Refused::whole(path.display().to_string(), None, format!("{error:#}")))
 }
 
 impl Policy {
@@ -54,8 +59,13 @@ impl Policy {
         match plan.unfit() {
             None => Ok(()),
             Some(Unfit { node, error }) => {
-                let (file, reason) = (&self.file, self.too_large(error));
-                bail!("{file} cannot be compiled for the node {node}: {reason}")
+                let line = match error {
+                    CompileError::TooManyEntries { widest, .. } => Some(self.rule(widest).0),
+                    CompileError::TooManyMemberships { .. } | CompileError::TooManySets => None,
+                };
+                let (file, reason) = (self.file.clone(), self.too_large(error));
+                let told = format!("{file} cannot be compiled for the node {node}: {reason}");
+                Err(Refused::whole(file, line, told).into())
             }
         }
     }
@@ -107,10 +117,8 @@ impl Policy {
 }
 
 impl fmt::Display for Refused {
-    /// The places are on lines of their own: the carets must stand under what they point at.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = policy::render(&self.file, &self.text, &self.diagnostics);
-        write!(f, "the {} is refused\n{}", self.what, places.trim_end())
+        f.write_str(&self.told)
     }
 }
 
@@ -131,16 +139,24 @@ pub(super) fn answer(json: bool, result: anyhow::Result<ExitCode>) -> anyhow::Re
 }
 
 impl Refused {
+    /// In these places, which are on lines of their own: the carets must stand under what they point
+    /// at.
+    fn wrong(what: &str, NamedText { name: file, text }: NamedText, errors: &Diagnostics) -> Self {
+        let told = policy::render(&file, &text, errors);
+        let told = format!("the {what} is refused\n{}", told.trim_end());
+        let place = |Diagnostic { line, column, reason, .. }: &Diagnostic| json!({ "line": line, "column": column, "reason": reason });
+        Self { file, told, errors: errors.iter().map(place).collect(), more: errors.more() }
+    }
+
+    /// As a whole, or because of one line.
+    fn whole(file: String, line: Option<u32>, reason: String) -> Self {
+        let errors = vec![json!({ "line": line, "column": null, "reason": reason })];
+        Self { file, told: reason, errors, more: 0 }
+    }
+
     fn to_json(&self) -> Value {
-        let diagnostics: Vec<Value> = self
-            .diagnostics
-            .iter()
-            .map(|place| {
-                json!({ "line": place.line, "column": place.column, "reason": place.reason })
-            })
-            .collect();
-        let more = self.diagnostics.more();
-        json!({ "file": self.file, "valid": false, "errors": diagnostics, "more_errors": more })
+        let Self { file, errors, more, .. } = self;
+        json!({ "file": file, "valid": false, "errors": errors, "more_errors": more })
     }
 }
 

@@ -128,6 +128,10 @@ impl Lanes {
         self.lanes.get_mut(index)
     }
 
+    pub(in crate::core) fn iter(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.iter().map(|(_, lane)| lane)
+    }
+
     pub(in crate::core) const fn len(&self) -> usize {
         self.lanes.len()
     }

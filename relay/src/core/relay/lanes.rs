@@ -82,21 +82,23 @@ impl Relay {
         Ok(())
     }
 
-    /// How fast a node may send by its lanes, if it has any, and its network by those of all.
-    pub(super) fn allow_lanes(&self, index: Index, out: &mut Output) {
-        let Some(node) = self.nodes.get(index).filter(|node| !node.lanes.is_empty()) else {
-            return;
-        };
-        let rate = self.networks.get(node.network).and_then(|network| network.share.rate());
-        let mut place = NetworkPlace::default();
-        if let Some(rate) = rate {
-            place = lanes::network_place(node.network);
-            let change = SwitchChange::Network(place, lanes::rate(rate));
-            out.commands.push(Command::Switch(change));
-        }
-        let change =
-            SwitchChange::Client(lanes::client_place(index), lanes::rate(node.rate), place);
-        out.commands.push(Command::Switch(change));
+    /// Says how fast a node may send by lanes.
+    pub(super) fn allow_lanes(&self, node: Index, out: &mut Output) {
+        out.commands.extend(self.lane_rates(node).map(Command::Switch));
+    }
+
+    /// How fast a node may send by its lanes, if it has any, and before it its network by those of all.
+    pub(super) fn lane_rates(&self, index: Index) -> impl Iterator<Item = SwitchChange> {
+        let node = self.nodes.get(index).filter(|node| !node.lanes.is_empty());
+        let network = node.and_then(|node| {
+            let rate = self.networks.get(node.network)?.share.rate()?;
+            Some((lanes::network_place(node.network), lanes::rate(rate)))
+        });
+        let place = network.map_or(NetworkPlace::default(), |(place, _)| place);
+        let node = node.map(|node| {
+            SwitchChange::Client(lanes::client_place(index), lanes::rate(node.rate), place)
+        });
+        network.map(|(place, rate)| SwitchChange::Network(place, rate)).into_iter().chain(node)
     }
 
     /// Tells a node what it needs of its end.

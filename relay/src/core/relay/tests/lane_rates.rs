@@ -63,6 +63,11 @@ fn all_lanes_of_a_client_are_sent_at_its_rate() {
     let lanes = others.map(|other| (1, lane(&mut scene, [one, other])));
     let all: usize = sent(&mut scene, &lanes, 2_000).iter().sum();
     assert!((1_900_000..=2_150_000).contains(&all), "{all} bytes in two seconds");
+    // So they are by a table that takes over.
+    scene.switch = Switch::new(scene.now.at);
+    scene.relay.switched().for_each(|change| scene.switch.change(change));
+    let all: usize = sent(&mut scene, &lanes, 2_000).iter().sum();
+    assert!((1_900_000..=2_150_000).contains(&all), "{all} bytes in two seconds");
 }
 
 #[test]
