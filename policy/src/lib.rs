@@ -60,7 +60,7 @@ pub use compile::{
 };
 pub use decide::Decider;
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, render, render_each};
-pub use difference::{Change, Direction, difference};
+pub use difference::{Change, DifferenceError, Direction, difference};
 pub use document::{
     Action, AddressRange, Autogroup, Destination, Document, Expectation, MAX_DOCUMENT_BYTES,
     MAX_MEMBERS, MAX_PATH_RULES, MAX_RULES, MAX_SELECTORS, Owner, Packet, PathRule, RelayGrant,

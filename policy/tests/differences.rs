@@ -5,13 +5,16 @@ mod world;
 
 use std::net::IpAddr;
 
-use policy::{
-    Action, AddressRange, Compiled, Direction, Document, Packet, compile, compile_with, difference,
-};
+use policy::{Action, AddressRange, Direction, Document, Filter, Nodes, Packet, Plan, difference};
 use world::World;
 
-fn accepts(compiled: &Compiled, packet: &Packet) -> bool {
-    compiled.find(packet).is_some_and(|entry| entry.action == Action::Accept)
+fn accepts(document: &Document, nodes: &Nodes, packet: &Packet) -> bool {
+    let rule = document.first_match(nodes, packet);
+    rule.is_some_and(|rule| document.rules()[rule].action == Action::Accept)
+}
+
+fn everything(document: &Document, nodes: &Nodes) -> Filter {
+    Plan::new(document.clone(), nodes).everything()
 }
 
 fn holds(ranges: &[AddressRange], address: IpAddr) -> bool {
@@ -31,17 +34,17 @@ fn every_packet_is_in_the_one_change_that_it_should_be_in() {
         if !other.grants.is_empty() {
             other.grants.remove(0);
         }
-        let old = compile_with(&sections.parse(), &nodes).unwrap();
-        let new = compile_with(&other.parse(), &nodes).unwrap();
-        assert!(difference(&old, &old).is_empty());
-        let changes = difference(&old, &new);
+        let (old, new) = (sections.parse(), other.parse());
+        let [by_old, by_new] = [&old, &new].map(|document| everything(document, &nodes));
+        assert!(difference(&by_old, &by_old).unwrap().is_empty());
+        let changes = difference(&by_old, &by_new).unwrap();
         let addresses: Vec<IpAddr> = nodes.iter().flat_map(|n| n.addresses.clone()).collect();
         for _ in 0..600 {
             let packet = world.packet(&addresses);
             if packet.source.is_ipv4() != packet.destination.is_ipv4() {
                 continue;
             }
-            let expected = match (accepts(&old, &packet), accepts(&new, &packet)) {
+            let expected = match (accepts(&old, &nodes, &packet), accepts(&new, &nodes, &packet)) {
                 (false, true) => vec![Direction::Gained],
                 (true, false) => vec![Direction::Lost],
                 _ => Vec::new(),
@@ -70,16 +73,18 @@ fn every_packet_is_in_the_one_change_that_it_should_be_in() {
 
 #[test]
 fn a_change_is_told_in_few_words() {
-    let compiled = |rules: &str| {
-        compile(&Document::parse(&format!("{{ \"acls\": [{rules}] }}")).unwrap()).unwrap()
+    let meant = |rules: &str| {
+        let document = Document::parse(&format!("{{ \"acls\": [{rules}] }}")).unwrap();
+        everything(&document, &Nodes::default())
     };
-    let old = compiled(
+    let old = meant(
         r#"{ "action": "accept", "src": ["*"], "dst": ["10.0.0.0/24:20-30"], "proto": "tcp" }"#,
     );
-    let new = compiled(
+    let new = meant(
         r#"{ "action": "accept", "src": ["10.0.0.0/8"], "dst": ["10.0.0.0/24:25-40"], "proto": "tcp" }"#,
     );
     let said: Vec<String> = difference(&old, &new)
+        .unwrap()
         .iter()
         .map(|change| {
             let list = |ranges: &[AddressRange]| {
@@ -98,9 +103,8 @@ fn a_change_is_told_in_few_words() {
             "Lost 0.0.0.0-9.255.255.255 11.0.0.0-255.255.255.255 > 10.0.0.0/24 20-30",
         ]
     );
-    let any =
-        compiled(r#"{ "action": "accept", "src": ["*"], "dst": ["::/0:*"], "proto": "gre" }"#);
-    let changes = difference(&compiled(""), &any);
+    let any = meant(r#"{ "action": "accept", "src": ["*"], "dst": ["::/0:*"], "proto": "gre" }"#);
+    let changes = difference(&meant(""), &any).unwrap();
     assert_eq!(changes.len(), 1);
     assert_eq!(changes[0].sources[0].to_string(), "::/0");
     assert_eq!(changes[0].destinations[0].to_string(), "::/0");

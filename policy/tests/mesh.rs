@@ -4,14 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use policy::{CompileError, Document, Nodes, Plan, compile_with, try_tests};
+use policy::{
+    AddressRange, Change, CompileError, Document, Nodes, Plan, compile_with, difference, try_tests,
+};
 
 const NODES: usize = if cfg!(debug_assertions) { 1_500 } else { 10_000 };
 const RULES: usize = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
 /// As an operator waits for an answer.
-const MOST: Duration = Duration::from_secs(5);
+const MOST: Duration = Duration::from_secs(10);
 
 fn timed<T>(step: &str, run: impl FnOnce() -> T) -> T {
     let start = Instant::now();
@@ -108,6 +111,40 @@ fn what_no_gateway_could_enforce_is_tried_and_accepted() {
     // So it is, of one that has much of all.
     let filter = plan.filter(&policy::NodeName::parse("n1").unwrap()).unwrap();
     assert!(filter.compile().unwrap().table_entries() > NODES);
+}
+
+/// Each node sees others open other ports to it, but its own user's: as many differences as pairs.
+#[test]
+fn what_changes_between_all_of_them_is_told() {
+    let nodes = nodes();
+    let plan = |rules: &[String]| Plan::new(document(rules), &nodes).everything();
+    let before = rules();
+    let old = plan(&before);
+    let mut after = before.clone();
+    after[1] = acl("autogroup:member", "autogroup:member:2222", "");
+    let changes = {
+        let new = plan(&after);
+        timed("all pairs", || difference(&old, &new)).unwrap()
+    };
+    let (from, to) = ("100.64.0.1".parse().unwrap(), "100.64.0.2".parse().unwrap());
+    let said = |changes: &[Change], from, to| -> Vec<String> {
+        let holds = |ranges: &[AddressRange], at: IpAddr| {
+            ranges.iter().any(|range| range.first <= at && at <= range.last)
+        };
+        let between =
+            changes.iter().filter(|c| holds(&c.sources, from) && holds(&c.destinations, to));
+        between.map(|c| format!("{:?} {}", c.direction, c.services[0].ports)).collect()
+    };
+    assert_eq!(said(&changes, from, to), ["Gained 2222", "Lost 22"]);
+    assert_eq!(said(&changes, from, from), [""; 0]);
+    let all: usize = changes.iter().map(|c| c.sources.len() * c.destinations.len()).sum();
+    println!("{} changes of {all} pairs of ranges", changes.len());
+
+    after.truncate(RULES - 10);
+    after[1].clone_from(&before[1]);
+    let new = plan(&after);
+    let few = timed("few pairs", || difference(&old, &new)).unwrap();
+    assert!((1..=40).contains(&few.len()), "{}", few.len());
 }
 
 #[test]

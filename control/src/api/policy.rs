@@ -4,7 +4,7 @@ mod view;
 
 use axum::Json;
 use axum::extract::State;
-use policy::{Nodes, Plan, compile_with, difference};
+use policy::{Nodes, Plan, difference};
 use serde_json::json;
 
 use super::caller::Caller;
@@ -21,7 +21,7 @@ use view::{
     VersionsQuery,
 };
 
-/// To compile may take a while, during which others want to be served.
+/// To compare may take a while, during which others want to be served.
 async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -37,11 +37,9 @@ fn changes(old: &str, new: &policy::Document, nodes: &Nodes) -> Result<Differenc
     let unread = |reason: String| Problem::refused(reason, Vec::new());
     let old = policy::Document::parse(old)
         .map_err(|_| unread("the version to compare with is not readable any more".to_owned()))?;
-    let compile = |document: &policy::Document| {
-        compile_with(document, nodes).map_err(|error| unread(error.to_string()))
-    };
-    let flows = difference(&compile(&old)?, &compile(new)?);
     let [old, new] = [&old, new].map(|document| Plan::new(document.clone(), nodes));
+    let flows = difference(&old.everything(), &new.everything())
+        .map_err(|error| unread(error.to_string()))?;
     Ok(Differences {
         changes: flows.into_iter().map(Into::into).collect(),
         relaying: old.relay_changes(&new).into_iter().map(Into::into).collect(),

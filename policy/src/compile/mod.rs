@@ -211,33 +211,6 @@ impl Compiled {
     pub fn destination_prefix(&self, destination: IpAddr) -> Option<Prefix> {
         longest(&self.classes, destination)
     }
-
-    pub(crate) const fn source_ranges(&self) -> &Lookup<Identity> {
-        &self.sources
-    }
-
-    pub(crate) const fn destination_ranges(&self) -> &Lookup<Class> {
-        &self.destinations
-    }
-
-    /// The classes to which there are entries from an identity, in order.
-    pub(crate) fn classes_from(&self, identity: Identity) -> Vec<Class> {
-        let start = self.entries.partition_point(|entry| entry.identity < identity);
-        let of_identity =
-            self.entries[start..].iter().take_while(|entry| entry.identity == identity);
-        let mut classes: Vec<Class> = of_identity.map(|entry| entry.class).collect();
-        classes.dedup();
-        classes
-    }
-
-    /// The entries from one identity to one class.
-    pub(crate) fn between(&self, identity: Identity, class: Class) -> &[Entry] {
-        let pair = (identity, class);
-        let start = self.entries.partition_point(|entry| (entry.identity, entry.class) < pair);
-        let rest = &self.entries[start..];
-        let length = rest.partition_point(|entry| (entry.identity, entry.class) == pair);
-        &rest[..length]
-    }
 }
 
 fn longest<T>(table: &[(Prefix, T)], address: IpAddr) -> Option<Prefix> {

@@ -14,7 +14,7 @@ use super::names::{Names, service};
 /// Say who may open which flows by one policy document and not by another; changes nothing
 #[derive(clap::Args)]
 #[command(after_help = "\
-Compares what the documents mean, by their tables, not how they are written: no output means that they
+Compares what the documents mean, not how they are written: no output means that they
 allow the same. Each line is
 
   + SOURCES -> DESTINATIONS: SERVICES      the new document allows it, the old one does not
@@ -40,8 +40,10 @@ pub(in crate::cli) struct Args {
     pub(super) json: bool,
 }
 
-/// A change between more pairs of names than this is told as it is.
+/// What changes between more pairs of names than this is told as it is.
 const MOST_PAIRS: usize = 10_000;
+/// So it is of all changes together.
+const MOST_PAIRS_OF_ALL: usize = 200_000;
 
 /// Names in place of addresses: direction, sources, destinations, services.
 type Named = (Direction, Vec<String>, Vec<String>, Vec<String>);
@@ -50,10 +52,9 @@ impl Args {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let (old, new) = (input::policy(&self.old)?, input::policy(&self.new)?);
         let nodes = input::nodes(self.nodes.as_deref())?;
-        let changes = {
-            let [old, new] = [&old, &new].map(|policy| Plan::new(policy.document.clone(), &nodes));
-            policy::difference(&old.everything().compile()?, &new.everything().compile()?)
-        };
+        let [was, is] =
+            [&old, &new].map(|policy| Plan::new(policy.document.clone(), &nodes).everything());
+        let changes = policy::difference(&was, &is)?;
         let mut warnings = old.warnings(&nodes, self.nodes.is_some());
         for warning in new.warnings(&nodes, self.nodes.is_some()) {
             if !warnings.contains(&warning) {
@@ -91,14 +92,17 @@ fn named(changes: &[Change], names: &Names) -> Vec<Named> {
     let mut between: BTreeMap<(Direction, String, String), BTreeSet<ProtocolPorts>> =
         BTreeMap::new();
     let mut lines: Vec<Named> = Vec::new();
+    let mut pairs = 0;
     for change in changes {
         let (sources, destinations) =
             (names.ranges(&change.sources), names.ranges(&change.destinations));
-        if sources.len() * destinations.len() > MOST_PAIRS {
+        let of_this = sources.len() * destinations.len();
+        if of_this > MOST_PAIRS || pairs + of_this > MOST_PAIRS_OF_ALL {
             let services = change.services.iter().map(service).collect();
             lines.push((change.direction, sources, destinations, services));
             continue;
         }
+        pairs += of_this;
         for source in &sources {
             for destination in &destinations {
                 let pair = (change.direction, source.clone(), destination.clone());

@@ -52,13 +52,9 @@ impl Names {
 
     /// Each range by its name, or as it is written; no name twice.
     pub(super) fn ranges(&self, ranges: &[AddressRange]) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for name in ranges.iter().flat_map(|range| self.range(range)) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+        let mut seen = HashSet::new();
+        let names = ranges.iter().flat_map(|range| self.range(range));
+        names.filter(|name| seen.insert(name.clone())).collect()
     }
 
     fn range(&self, range: &AddressRange) -> Vec<String> {
