@@ -53,6 +53,11 @@ pub async fn load(store: &impl Store) -> Result<Option<Certificate>> {
     Ok(kept.filter(|certificate| certificate.not_after() > wall()))
 }
 
+/// Reads what an order would need, so that what is wrong is known before one is due.
+pub async fn prepare(acme: &Acme, store: &impl Store) -> Result<()> {
+    order::prepare(acme, store).await
+}
+
 /// Gets certificates before they are needed, for ever.
 pub async fn keep(current: &Current, acme: &Acme, mut store: impl Store) {
     loop {

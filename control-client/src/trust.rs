@@ -44,6 +44,9 @@ impl Trust {
                     let certificate = certificate.map_err(|error| unreadable(&error))?;
                     roots.add(certificate).map_err(|error| unreadable(&error))?;
                 }
+                if roots.is_empty() {
+                    return Err(unreadable(&"there are none in it"));
+                }
             }
         }
         Ok(roots)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 use proto::control::PathKinds;
 
 use crate::{
-    Diagnostic, GroupName, HostName, PortRange, Prefix, Protocols, Span, TagName, UserName, parse,
+    Diagnostics, GroupName, HostName, PortRange, Prefix, Protocols, Span, TagName, UserName, parse,
     prefix::{mapped, spanning, unmapped},
     protocol::has_ports,
 };
@@ -203,7 +203,7 @@ impl Document {
     /// # Errors
     ///
     /// All that is wrong with it, in the order of the text.
-    pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
+    pub fn parse(text: &str) -> Result<Self, Diagnostics> {
         parse::document(text)
     }
 

@@ -26,18 +26,8 @@ impl Span {
     #[must_use]
     pub fn excerpt(self, text: &str) -> String {
         let written = text.get(self.start as usize..self.end as usize).unwrap_or_default();
-        let mut excerpt = String::new();
-        let mut columns = 0;
-        for c in Words::of(written).map(shown) {
-            // Marks without a width are not for free: one could pile up any number of them.
-            columns += width(c).max(1);
-            if columns > COLUMNS {
-                excerpt.push('…');
-                break;
-            }
-            excerpt.push(c);
-        }
-        excerpt
+        let Cut { characters, is_cut, .. } = Cut::new(Words::of(written), COLUMNS);
+        characters.into_iter().chain(is_cut.then_some('…')).collect()
     }
 }
 
@@ -89,6 +79,58 @@ impl Iterator for Words<'_> {
     }
 }
 
+/// The line around a byte of a text, and how many columns of it stand before that byte. Of a long
+/// line, what is near.
+pub(crate) fn around(text: &str, at: usize) -> (String, usize) {
+    let (before, after) = text.split_at(text.floor_char_boundary(at));
+    let of_line = |c: &char| *c != '\n';
+    let left = |most| Cut::new(before.chars().rev().take_while(of_line), most);
+    let right = |most| Cut::new(after.chars().take_while(of_line), most);
+    let left = left(COLUMNS - right(COLUMNS / 2).columns);
+    let right = right(COLUMNS - left.columns);
+    let mark = |cut: &Cut| if cut.is_cut { "…" } else { "" };
+    let shown: String = left.characters.iter().rev().chain(&right.characters).collect();
+    let line = format!("{}{shown}{}", mark(&left), mark(&right));
+    (line.trim_end().to_owned(), left.columns + usize::from(left.is_cut))
+}
+
+/// The first characters of some, as they are shown.
+struct Cut {
+    characters: Vec<char>,
+    columns: usize,
+    /// Whether there are more.
+    is_cut: bool,
+}
+
+impl Cut {
+    fn new(characters: impl Iterator<Item = char>, most: usize) -> Self {
+        let mut cut = Self { characters: Vec::new(), columns: 0, is_cut: false };
+        for c in characters.map(shown) {
+            cut.is_cut = cut.columns + width(c) > most || cut.characters.len() == COLUMNS;
+            if cut.is_cut {
+                break;
+            }
+            cut.columns += width(c);
+            cut.characters.push(c);
+        }
+        cut
+    }
+}
+
+/// A reason that quotes something long: its beginning and its end, which says what to write.
+pub(crate) fn shortened(reason: String) -> String {
+    const SIDE: usize = 200;
+    let cut = |from: Option<(usize, char)>| from.map(|(at, _)| at);
+    let head = cut(reason.char_indices().nth(SIDE));
+    let tail = cut(reason.char_indices().rev().nth(SIDE - 1));
+    match (head, tail) {
+        (Some(head), Some(tail)) if head < tail => {
+            format!("{} … {}", &reason[..head], &reason[tail..])
+        }
+        _ => reason,
+    }
+}
+
 /// In place of a character that is not seen: a space if it moves the cursor, else a mark.
 fn shown(c: char) -> char {
     match c {
@@ -132,6 +174,44 @@ mod tests {
         assert_eq!(excerpt(&"x".repeat(121)), format!("{}…", "x".repeat(120)));
         assert_eq!(excerpt(&"漢".repeat(61)), format!("{}…", "漢".repeat(60)));
         assert_eq!(excerpt(&"\u{301}".repeat(121)), format!("{}…", "\u{301}".repeat(120)));
+    }
+
+    #[test]
+    fn of_a_line_as_much_is_shown_as_fits_around_the_place() {
+        let (a, b) = ("a".repeat(200), "b".repeat(200));
+        let shown = |text: &str, caret: &str| {
+            let (line, indent) = around(text, text.find(caret).unwrap());
+            assert!(width_of(&line) <= 122, "{line}");
+            let before = line.find(caret).unwrap();
+            assert_eq!(width_of(&line[..before]), indent, "{line}");
+            line
+        };
+        assert_eq!(shown("x\n\tcé漢 ^d\r\ny", "^"), " cé漢 ^d");
+        assert_eq!(shown(&format!("^{b}"), "^"), format!("^{}…", &b[..119]));
+        assert_eq!(shown(&format!("{a}^"), "^"), format!("…{}^", &a[..119]));
+        assert_eq!(shown(&format!("{a}^{b}\n{b}"), "^"), format!("…{}^{}…", &a[..60], &b[..59]));
+        assert_eq!(
+            shown(&format!("{a}^{}", &b[..10]), "^"),
+            format!("…{}^{}", &a[..109], &b[..10])
+        );
+        assert_eq!(shown(&format!("{}^", "漢".repeat(90)), "^"), format!("…{}^", "漢".repeat(59)));
+        // Nor do marks without a width pile up.
+        assert!(around(&"\u{301}".repeat(1000), 900).0.chars().count() < 250);
+        assert_eq!(around("short", 99), ("short".to_owned(), 5));
+    }
+
+    fn width_of(text: &str) -> usize {
+        text.chars().map(width).sum()
+    }
+
+    #[test]
+    fn of_a_long_reason_both_ends_are_told() {
+        let long = format!("\"{}\" is no user: write name@", "é".repeat(1000));
+        let short = shortened(long.clone());
+        assert!(short.starts_with("\"é") && short.ends_with("is no user: write name@"));
+        assert_eq!(short.chars().count(), 403);
+        let just = "é".repeat(400);
+        assert_eq!((shortened(just.clone()), shortened("é".into())), (just, "é".into()));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! | 112 | 4 | lanes that the node may have (0: the relay's own limit) |
 //! | 116 | 64 | Ed25519 signature over [`TICKET_CONTEXT`] and bytes 0 to 115 |
 
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
@@ -94,6 +95,17 @@ impl VerifyingKey {
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.0).verify(message, signature).is_ok()
+    }
+}
+
+impl VerifyingKey {
+    /// Whether somebody can have its secret half, and nobody else can sign for it: it is a point of the
+    /// curve, written in the one way, and none of the few by which anybody signs.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let written = CompressedEdwardsY(self.0);
+        let point = written.decompress().filter(|point| point.compress() == written);
+        point.is_some_and(|point| !point.is_small_order())
     }
 }
 
@@ -256,6 +268,11 @@ mod tests {
             prop_assert_eq!(read.verify(&key(1).verifying_key()), Ok(ticket));
             let other = read.verify(&key(2).verifying_key());
             prop_assert_eq!(other, Err(TicketError::Forged(ControlKeyId(signer))));
+        }
+
+        #[test]
+        fn keys_that_sign_are_sound(seed: u8) {
+            prop_assert!(key(seed).verifying_key().is_sound());
         }
 
         #[test]

@@ -28,10 +28,16 @@ struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Check a configuration file and say what is wrong with it
+    /// Check a configuration as a start would take it, and say what is wrong with it
+    ///
+    /// The file, the environment and flags count as they do without `check`. Files that are named are
+    /// read; nothing is opened or changed.
     Check {
         /// The file
-        config: PathBuf,
+        #[arg(env = "NEARWIRE_RELAY_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        options: Box<Options>,
     },
     /// Make this relay's key for its region, if there is none, and print the public half
     Key {
@@ -66,14 +72,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let result = match arguments.command {
-        Some(Command::Check { config }) => Options::read(&config)
-            .and_then(Options::check)
-            .with_context(|| format!("{} is not a good configuration", config.display()))
-            .and_then(|checked| {
-                println!("{} is a good configuration", config.display());
-                println!("{}", runtime()?.block_on(foretell(&checked)));
-                Ok(())
-            }),
+        Some(Command::Check { config, options }) => check(*options, config),
         Some(Command::Key { file }) => make_key(&file).map(|public| println!("{public}")),
         Some(Command::Status { admin, json }) => operator::status(&admin, json),
         Some(Command::Drain { admin }) => operator::drain(&admin),
@@ -87,6 +86,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn check(options: Options, file: Option<PathBuf>) -> Result<()> {
+    let shown = file.as_ref().map_or_else(
+        || "what flags and environment say".to_owned(),
+        |file| file.display().to_string(),
+    );
+    let foretold = configured(options, file)
+        .and_then(|config| runtime()?.block_on(foretell(&config)))
+        .with_context(|| format!("{shown} is not a good configuration"))?;
+    println!("{shown} is a good configuration\n{foretold}");
+    Ok(())
 }
 
 fn configured(options: Options, file: Option<PathBuf>) -> Result<Config> {
@@ -120,13 +131,30 @@ fn run(config: Config) -> Result<()> {
             certificate_sha256 = server.fingerprint(),
             "serving"
         );
+        let mut told = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = server.ended() => {}
+            () = told() => {}
+            // Said to drain by its admin address, it has told its clients.
+            ended = server.ended() => {
+                ended?;
+                return Ok(server.drain(drain_time).await?);
+            }
         }
-        tracing::info!(milliseconds = drain_time.as_millis(), "telling clients, then ending");
-        server.drain(drain_time).await;
-        Ok(())
+        tracing::info!(
+            milliseconds = drain_time.as_millis(),
+            "telling clients, and ending when they have gone or it is time"
+        );
+        tokio::select! {
+            drained = server.drain(drain_time) => Ok(drained?),
+            () = told() => {
+                tracing::warn!("told once more: ending at once");
+                Ok(())
+            }
+        }
     })
 }

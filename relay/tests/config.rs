@@ -114,7 +114,7 @@ fn check(text: &str) -> (bool, String) {
 }
 
 fn key() -> String {
-    format!("\"1:{}\"", PublicKey::from([7; 32]).to_base64())
+    format!("\"1:{}\"", PublicKey::from([9; 32]).to_base64())
 }
 
 /// What a whole configuration needs beside these lines.
@@ -174,8 +174,9 @@ fn every_key_is_read_alike_from_file_and_flag() {
         })
         .map(|(name, good, ..)| format!("{name} = {}\n", good.replace("KEY", &key())))
         .collect();
-    let (ok, said) = check(&format!("{everything}lanes = \"[::]:3478\"\n"));
-    assert!(ok && said.contains("is a good configuration"), "{said}");
+    let everything = format!("{everything}lanes = \"[::]:3478\"\n");
+    let options = Options::parse(Path::new("relay.toml"), &everything);
+    options.and_then(Options::check).expect("a good configuration");
 }
 
 #[test]
@@ -235,6 +236,32 @@ fn what_does_not_go_together_is_refused() {
             "need an address",
         ),
         ("", "there is no certificate", "`acme-names`"),
+        ("self-signed = [\"\"]\n", "line 2", "a host name or an address"),
+        ("self-signed = [\"a b \u{fc}\"]\n", "line 2", "a host name or an address"),
+        ("self-signed = [\"a\"]\nlanes = \"192.0.2.1:443\"\n", "line 3", "`quic`'s by [::]:443"),
+        (
+            "self-signed = [\"a\"]\nquic = \"192.0.2.1:5\"\nlanes = \"0.0.0.0:5\"\n\
+             lane-addresses = [\"192.0.2.1:5\"]\n",
+            "line 4",
+            "`quic`'s by 192.0.2.1:5",
+        ),
+        ("self-signed = [\"a\"]\nadmin = \"127.0.0.1:443\"\n", "line 3", "`tls`'s by [::]:443"),
+        (
+            "self-signed = [\"a\"]\nlanes = \"192.0.2.1:8\"\nstun-other = [\"192.0.2.2:443\"]\n",
+            "line 4",
+            "`quic`'s by [::]:443",
+        ),
+        ("self-signed = [\"a\"]\nlanes = \"224.0.0.1:8\"\n", "line 3", "no address of a host"),
+        (
+            "self-signed = [\"a\"]\nlanes = \"[::]:8\"\nlane-addresses = [\"224.0.0.1:8\"]\n",
+            "line 4",
+            "no client can send to",
+        ),
+        (
+            "self-signed = [\"a\"]\nlanes = \"0.0.0.0:8\"\nlane-addresses = [\"[fd00::1]:8\"]\n",
+            "line 4",
+            "takes no IPv6",
+        ),
     ];
     for (lines, place, what) in cases {
         let (ok, said) = check(&format!("{keys}{lines}"));
@@ -242,6 +269,15 @@ fn what_does_not_go_together_is_refused() {
     }
     let (ok, said) = check("self-signed = [\"relay.test\"]\n");
     assert!(!ok && said.contains("`control-keys` names no key"), "{said}");
+    let keys = |keys: String| check(&format!("self-signed = [\"a\"]\ncontrol-keys = [{keys}]\n"));
+    let other = key().replace("1:", "01:");
+    let (ok, said) = keys(format!("{}, {other}", key()));
+    assert!(!ok && said.contains("line 2") && said.contains("two keys with the id 1"), "{said}");
+    // No point's way to be written; one by which anybody signs; no point.
+    for bytes in [[255; 32], [0; 32], [7; 32]] {
+        let (ok, said) = keys(format!("\"1:{}\"", PublicKey::from(bytes).to_base64()));
+        assert!(!ok && said.contains("line 2") && said.contains("no public key"), "{said}");
+    }
 }
 
 /// A file's text as it may come from a tired operator: keys with good values, bad ones and those of

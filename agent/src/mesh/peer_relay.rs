@@ -253,8 +253,7 @@ async fn serve(
     }
     say.send_modify(|said| said.certificate = None);
     tracing::info!("this node is no peer relay any more");
-    server.drain(GRACE).await;
-    Ok(())
+    Ok(server.drain(GRACE).await?)
 }
 
 async fn until(at: Option<tokio::time::Instant>) {

@@ -16,27 +16,35 @@ use crate::{Certificate, Current};
 
 /// The files of one authority and one set of names; proofs are shown by this process.
 pub struct Directory {
+    state: PathBuf,
     account: PathBuf,
     certificate: PathBuf,
     current: Arc<Current>,
 }
 
 impl Directory {
-    /// Makes the directory if it is not there.
-    pub fn open(state: &Path, acme: &Acme, current: Arc<Current>) -> Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(state).with_context(|| {
-            format!("making {} (`acme-state`): may we write there?", state.display())
-        })?;
+    /// Those in this directory, which need not be there yet.
+    #[must_use]
+    pub fn new(state: &Path, acme: &Acme, current: Arc<Current>) -> Self {
         // A name of its own for each: another directory or other names begin anew.
         let named = |what: &str, of: &str| {
             let digest = ring::digest::digest(&ring::digest::SHA256, of.as_bytes());
             state.join(format!("{what}-{}", &hex::encode(digest)[..16]))
         };
         let names = format!("{} {}", acme.directory, acme.names.join(" "));
-        Ok(Self {
+        Self {
             account: named("account", &acme.directory).with_extension("json"),
             certificate: named("certificate", &names).with_extension("pem"),
             current,
+            state: state.to_owned(),
+        }
+    }
+
+    /// Makes the directory if it is not there.
+    pub fn make(&self) -> Result<()> {
+        let state = &self.state;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(state).with_context(|| {
+            format!("making {} (`acme-state`): may we write there?", state.display())
         })
     }
 }

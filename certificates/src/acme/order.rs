@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount,
-    NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AccountBuilder, AuthorizationStatus, ChallengeType, Error, ExternalAccountKey,
+    Identifier, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use zeroize::Zeroizing;
 
@@ -51,29 +51,11 @@ async fn begin(acme: &Acme, store: &impl Store) -> Result<Order> {
 }
 
 async fn account(acme: &Acme, store: &impl Store) -> Result<Account> {
-    // The client of instant-acme takes the process's; the first who says so wins, and all say ring.
-    let _ = provider().install_default();
-    let builder = match &acme.root {
-        Some(root) => Account::builder_with_root(root).with_context(|| {
-            format!("reading {} (`acme-root`): one certificate, as PEM", root.display())
-        })?,
-        None => Account::builder().context("trusting the system's certificate authorities")?,
-    };
+    let builder = builder(acme)?;
     if let Some(kept) = store.account().await? {
         return builder.from_credentials(kept).await.context("reaching the directory");
     }
-    let external = match &acme.external {
-        Some((id, file)) => {
-            let text = std::fs::read_to_string(file).map(Zeroizing::new).with_context(|| {
-                format!("reading {} (`acme-eab-key`): is it there and ours?", file.display())
-            })?;
-            let key = BASE64_URL_SAFE_NO_PAD
-                .decode(text.trim().trim_end_matches('='))
-                .with_context(|| format!("{} (`acme-eab-key`) is no base64url", file.display()))?;
-            Some(ExternalAccountKey::new(id.clone(), &Zeroizing::new(key)))
-        }
-        None => None,
-    };
+    let external = external(acme)?;
     let contact: Vec<&str> = acme.contact.as_deref().into_iter().collect();
     let wanted = NewAccount {
         contact: &contact,
@@ -86,6 +68,37 @@ async fn account(acme: &Acme, store: &impl Store) -> Result<Account> {
         .context("making an account")?;
     store.keep_account(&credentials).await?;
     Ok(account)
+}
+
+/// Reads what an order would need.
+pub(super) async fn prepare(acme: &Acme, store: &impl Store) -> Result<()> {
+    builder(acme)?;
+    if store.account().await?.is_none() {
+        external(acme)?;
+    }
+    Ok(())
+}
+
+fn builder(acme: &Acme) -> Result<AccountBuilder> {
+    // The client of instant-acme takes the process's; the first who says so wins, and all say ring.
+    let _ = provider().install_default();
+    match &acme.root {
+        Some(root) => Account::builder_with_root(root).with_context(|| {
+            format!("reading {} (`acme-root`): one certificate, as PEM", root.display())
+        }),
+        None => Account::builder().context("trusting the system's certificate authorities"),
+    }
+}
+
+fn external(acme: &Acme) -> Result<Option<ExternalAccountKey>> {
+    let Some((id, file)) = &acme.external else { return Ok(None) };
+    let text = std::fs::read_to_string(file).map(Zeroizing::new).with_context(|| {
+        format!("reading {} (`acme-eab-key`): is it there and ours?", file.display())
+    })?;
+    let key = BASE64_URL_SAFE_NO_PAD
+        .decode(text.trim().trim_end_matches('='))
+        .with_context(|| format!("{} (`acme-eab-key`) is no base64url", file.display()))?;
+    Ok(Some(ExternalAccountKey::new(id.clone(), &Zeroizing::new(key))))
 }
 
 /// Shows the proof of every name, then lets the authority look.

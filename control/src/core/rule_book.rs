@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
-use policy::{Diagnostic, Document, NodeName, Nodes, Plan, RuleId};
+use policy::{Diagnostics, Document, NodeName, Nodes, Plan, RuleId};
 use proto::control::RuleLine;
 
 /// The most bytes of rules' texts that one node is told; of rules after those, it is told the lines.
@@ -37,7 +37,7 @@ pub(super) struct KnownBook {
 
 impl Written {
     /// Reads a document.
-    pub fn read(text: &str) -> Result<Self, Vec<Diagnostic>> {
+    pub fn read(text: &str) -> Result<Self, Diagnostics> {
         let document = Document::parse(text)?;
         let excerpt =
             |rule: &policy::Rule| Excerpt { line: rule.line, text: rule.span.excerpt(text).into() };

@@ -3,6 +3,8 @@
 mod http;
 mod show;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result, ensure};
 
 /// Where the relay answers.
@@ -28,7 +30,8 @@ pub(crate) fn status(admin: &Admin, json: bool) -> Result<()> {
     }
     let status = serde_json::from_str(&answer.body)
         .with_context(|| format!("{} did not answer with JSON", admin.admin))?;
-    print!("{}", show::status(&status));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    print!("{}", show::status(&status, now.as_secs()));
     Ok(())
 }
 
@@ -36,6 +39,7 @@ pub(crate) fn status(admin: &Admin, json: bool) -> Result<()> {
 pub(crate) fn drain(admin: &Admin) -> Result<()> {
     let answer = http::ask(&admin.admin, "POST", "/drain")?;
     ensure!(answer.code == 202, "{} answered {}: {}", admin.admin, answer.code, answer.body.trim());
-    println!("the relay tells its clients, and ends in {} ms", answer.body.trim());
+    let within = answer.body.trim();
+    println!("the relay tells its clients, and ends when they have gone, within {within} ms");
     Ok(())
 }

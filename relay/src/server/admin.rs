@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::admission::Door;
+use super::certificate_age::Age;
 use super::control::ControlLine;
 use super::metrics::Snapshot;
 
@@ -121,6 +122,13 @@ impl Page {
                 TEXT,
                 "there is no certificate yet: see /status\n".to_owned(),
             ),
+            "/healthz" if self.certificate.get().is_some_and(|is| Age::of(&is) == Age::Expired) => {
+                (
+                    "503 Service Unavailable",
+                    TEXT,
+                    "the certificate has expired: see /status\n".to_owned(),
+                )
+            }
             "/healthz" => ("200 OK", TEXT, "ok\n".to_owned()),
             "/status" => ("200 OK", "application/json", snapshot.to_json()),
             _ => match snapshot.into_prometheus() {

@@ -1,6 +1,6 @@
 //! What an operator says, in a file, in the environment or as flags; and what it comes to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,10 +14,17 @@ use super::xdp::XdpChoice;
 
 mod check;
 mod lines;
+mod ports;
 mod stun;
 
 pub use check::Config;
 pub use lines::Lines;
+
+/// What an operator is told whose `admin` is no loopback address.
+pub(super) const OPEN_ADMIN: &str =
+    "whoever reaches `admin` sees the status and may end the relay: keep it from the world";
+/// Where QUIC and TLS are taken if nothing is said.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443);
 
 /// Every key of the configuration. A flag counts before the environment, that before the file.
 #[derive(Clone, Debug, Default, clap::Args, serde::Deserialize)]
@@ -146,7 +153,7 @@ pub struct Options {
     /// Of them, those from one IPv4 address or IPv6 /64 (default: 64)
     #[arg(long, env = "NEARWIRE_RELAY_SOURCE_ADMISSIONS", value_name = "NUMBER")]
     pub source_admissions: Option<usize>,
-    /// Milliseconds from SIGTERM to the end (default: 5000)
+    /// Milliseconds from SIGTERM to the end, if clients stay so long (default: 5000)
     #[arg(long, env = "NEARWIRE_RELAY_DRAIN_TIME", value_name = "MILLISECONDS")]
     pub drain_time: Option<u32>,
     /// Where the keys of the file are, so that an error can say it.
@@ -171,6 +178,12 @@ impl FromStr for ControlKeyText {
         let (id, key) = text.split_once(':').ok_or_else(wrong)?;
         let bytes = BASE64_STANDARD.decode(key).map_err(|_| wrong())?;
         let key = VerifyingKey(bytes.try_into().map_err(|_| wrong())?);
+        if !key.is_sound() {
+            return Err(format!(
+                "{text} is no public key of Ed25519: copy what `nearwire-control admin relays \
+                 control-keys` prints"
+            ));
+        }
         Ok(Self { id: ControlKeyId(id.parse().map_err(|_| wrong())?), key })
     }
 }

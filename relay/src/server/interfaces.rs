@@ -5,13 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
 use rtnetlink::packet_route::route::RouteAttribute;
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::hub::{HubHandle, ToHub};
+use super::hub::{Ended, HubHandle, Offer, ToHub};
+use super::xdp::{Refused, Wish};
 
 /// An interface of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +44,29 @@ impl Drop for Netlink {
 }
 
 impl Netlink {
-    pub(super) fn open() -> Result<Self> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (connection, handle, messages) = new_multicast_connection(&groups)
+    /// With word of default routes too, if those matter.
+    pub(super) fn open(routes: bool) -> Result<Self> {
+        use MulticastGroup::{Ipv4Ifaddr, Ipv4Route, Ipv6Ifaddr, Ipv6Route, Link};
+        let all = [Link, Ipv4Ifaddr, Ipv6Ifaddr, Ipv4Route, Ipv6Route];
+        let groups = if routes { &all[..] } else { &all[..3] };
+        let (connection, handle, messages) = new_multicast_connection(groups)
             .context("cannot ask the kernel for its interfaces over netlink")?;
         let connection = tokio::spawn(connection);
-        Ok(Self { handle, changes: messages.map(|_| ()).boxed(), connection })
+        let matters = |message: &RouteNetlinkMessage| match message {
+            RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
+                route.header.destination_prefix_length == 0
+            }
+            _ => true,
+        };
+        let changes = messages.filter_map(move |(message, _)| {
+            let other = match &message.payload {
+                NetlinkPayload::InnerMessage(message) => !matters(message),
+                // Some were lost, say.
+                _ => false,
+            };
+            std::future::ready((!other).then_some(()))
+        });
+        Ok(Self { handle, changes: changes.boxed(), connection })
     }
 
     /// The interfaces as they are now.
@@ -114,14 +135,21 @@ impl Netlink {
         Ok(found)
     }
 
-    /// Tells the hub of every change, until it has ended.
-    pub(super) async fn follow(mut self, hub: HubHandle) {
+    /// Tells the hub of every change, until it has ended; and gives it the switch that is wished for,
+    /// when there is an interface for it.
+    pub(super) async fn follow(mut self, hub: HubHandle, mut wish: Option<Wish>) {
         while self.changes.next().await.is_some() {
             // What comes in one breath is one change.
             while self.changes.next().now_or_never().flatten().is_some() {}
             match self.interfaces().await {
                 Ok(interfaces) => {
-                    if hub.tell(ToHub::Interfaces(interfaces)).await.is_err() {
+                    let told = match wish.take() {
+                        Some(wished) => {
+                            offer(wished, interfaces, &hub).await.map(|left| wish = left)
+                        }
+                        None => hub.tell(ToHub::Interfaces(interfaces)).await,
+                    };
+                    if told.is_err() {
                         return;
                     }
                 }
@@ -129,4 +157,26 @@ impl Netlink {
             }
         }
     }
+}
+
+/// Has the hub try what is wished for on these interfaces; gives back what may still come.
+async fn offer(
+    wish: Wish,
+    interfaces: Vec<Interface>,
+    hub: &HubHandle,
+) -> Result<Option<Wish>, Ended> {
+    // The hub would not wait for the kernel to read a program.
+    let loading = tokio::task::spawn_blocking(move || {
+        let loaded = wish.load(&interfaces);
+        (wish, interfaces, loaded)
+    });
+    let Ok((wish, interfaces, loaded)) = loading.await else { return Ok(None) };
+    let (kernel, may_come) = match loaded {
+        Ok(kernel) => (Ok(kernel), true),
+        Err(Refused { why, may_come }) => (Err(why), may_come),
+    };
+    let (reply, taken) = oneshot::channel();
+    hub.tell(ToHub::Switch(Box::new(Offer { kernel, interfaces, reply }))).await?;
+    let taken = taken.await.map_err(|_| Ended)?;
+    Ok((may_come && !taken).then_some(wish))
 }

@@ -73,7 +73,29 @@ impl KernelSwitch {
 
     /// Does what the relay says.
     pub(super) fn change(&mut self, change: SwitchChange) -> Result<(), Error> {
+        self.note(change)?;
         match change {
+            SwitchChange::Insert(id, _) => self.write(id),
+            SwitchChange::Remove(id) => self.switch.remove(id).map(drop),
+            SwitchChange::Client(..) | SwitchChange::Network(..) => Ok(()),
+        }
+    }
+
+    /// Takes the lanes that there are, all of which it has to know before it writes the first.
+    pub(super) fn fill(&mut self, lanes: impl Iterator<Item = SwitchChange>) -> Result<(), Error> {
+        for change in lanes {
+            self.note(change)?;
+        }
+        let known: Vec<LaneId> = self.ends.iter().flatten().map(|end| end.id).collect();
+        known.into_iter().try_for_each(|id| self.write(id))
+    }
+
+    fn note(&mut self, change: SwitchChange) -> Result<(), Error> {
+        match change {
+            SwitchChange::Client(place, rate, network) => {
+                self.switch.allow_client(place, rate, network)?;
+            }
+            SwitchChange::Network(place, rate) => self.switch.allow_network(place, rate)?,
             SwitchChange::Insert(id, entry) => {
                 let known = self.end(id).filter(|end| end.entry.from == entry.from);
                 let known = known.and_then(|end| end.way);
@@ -83,15 +105,14 @@ impl KernelSwitch {
                     self.ends.resize(place + 1, None);
                 }
                 self.ends[place] = Some(End { id, entry, way });
-                self.write(id)
             }
             SwitchChange::Remove(id) => {
                 if self.end(id).is_some() {
                     self.ends[id.place() as usize] = None;
                 }
-                self.switch.remove(id).map(drop)
             }
         }
+        Ok(())
     }
 
     /// An end has said that it is still there: the way back may be another now.

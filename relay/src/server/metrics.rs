@@ -44,6 +44,12 @@ impl Snapshot {
         ]
     }
 
+    /// Who switches lanes, if there are any.
+    fn lane_switch(&self) -> Option<&'static str> {
+        let who = if self.report.kernel.is_some() { "xdp" } else { "userspace" };
+        self.report.takes_lanes.then_some(who)
+    }
+
     /// Interfaces on which the kernel switches lanes, by mode.
     fn xdp(&self) -> [(&'static str, usize); 2] {
         let count = |mode| self.report.xdp.interfaces.iter().filter(|at| at.mode == mode).count();
@@ -139,7 +145,7 @@ impl Snapshot {
             "totals": self.report.totals,
             "lane_ends_bound": self.report.bound,
             "mesh": self.report.mesh,
-            "lane_switch": if self.report.kernel.is_some() { "xdp" } else { "userspace" },
+            "lane_switch": self.lane_switch(),
             "xdp": self.report.xdp,
             "busiest_lanes": self.busiest(),
             "counters": counters,

@@ -6,6 +6,7 @@
 
 mod admin;
 mod admission;
+mod certificate_age;
 mod config;
 mod control;
 mod datagrams;
@@ -18,6 +19,7 @@ mod mesh;
 mod metrics;
 mod quic;
 mod quic_runtime;
+mod readings;
 mod sources;
 mod stream;
 mod stun_sockets;
@@ -40,19 +42,21 @@ use tokio::task::JoinSet;
 
 pub use config::{Config, ControlKeyText, Lines, Options};
 pub use control::ControlConfig;
+pub use hub::Failed;
 pub use mesh::{MeshConfig, make_key};
 pub use summary::Summary;
 pub use tls::IdentitySource;
 pub use xdp::XdpChoice;
 
 use admission::{Door, Tally};
+use certificate_age::Age;
 use control::ControlLine;
 use hub::HubHandle;
 use interfaces::Netlink;
 use kernel_switch::KernelSwitch;
+use readings::Readings;
 use stun_sockets::StunSockets;
-use tls::Identity;
-use xdp::XdpStatus;
+use xdp::{Wish, XdpStatus};
 
 use crate::core::{Members, Settings};
 
@@ -91,7 +95,8 @@ impl Server {
     /// Opens all sockets and serves. Must be called within a tokio runtime.
     pub async fn start(config: Config) -> Result<Self> {
         io_limits::raise(config.settings.clients)?;
-        let identity = Identity::load(&config.identity).await?;
+        let Readings { identity, mesh, control } = Readings::of(&config).await?;
+        identity.make_place()?;
         let fingerprint = identity.fingerprint();
         let lanes = config.lanes.map(|at| udp::Udp::open(at, "lanes")).transpose()?;
         let lane_address = lanes.as_ref().map(udp::Udp::local_address).transpose()?;
@@ -104,9 +109,9 @@ impl Server {
             let any = settings.lane_addresses.iter_mut().filter(|address| address.port() == 0);
             any.for_each(|address| address.set_port(bound.port()));
         }
-        let (kernel, xdp, netlink) = match lane_address {
+        let InKernel { switch, xdp, netlink, wish } = match lane_address {
             Some(bound) => in_kernel(&config.xdp, &settings, bound).await,
-            None => (None, XdpStatus::default(), None),
+            None => InKernel::default(),
         };
         if let Some(lanes) = lanes.as_ref().filter(|_| xdp.is_generic()) {
             lanes.keep_apart().context("having datagrams of lanes come one by one")?;
@@ -115,19 +120,18 @@ impl Server {
             Some(bound) => StunSockets::open(&settings.stun, bound)?,
             None => StunSockets::default(),
         };
-        let hub = hub::start(settings, hub::Ports { lanes, stun }, kernel, xdp)?;
+        let hub = hub::start(settings, hub::Ports { lanes, stun }, switch, xdp)?;
         let mut tasks = JoinSet::new();
-        let mesh = match &config.mesh {
-            Some(mesh) => Some(mesh::start(mesh, hub.clone(), &mut tasks).await?),
+        let mesh = match config.mesh.as_ref().zip(mesh) {
+            Some((mesh, known)) => Some(mesh::start(mesh, known, hub.clone(), &mut tasks).await?),
             None => None,
         };
         let (door, gone) = Door::new(&config, hub.clone());
         let door = Arc::new(door);
         let tally = Arc::clone(&door.tally);
-        let control = match config.control {
-            Some(control) => {
+        let control = match config.control.zip(control) {
+            Some((control, client)) => {
                 let line = ControlLine::default();
-                let client = control::client(&control)?;
                 tasks.spawn(control::follow(client, control, line.clone(), hub.clone()));
                 Some(line)
             }
@@ -137,6 +141,9 @@ impl Server {
         let tcp = TcpListener::bind(config.tls)
             .await
             .with_context(|| format!("listening on {} for TLS (`tls`)", config.tls))?;
+        if let Some(admin) = config.admin.filter(|admin| !admin.ip().to_canonical().is_loopback()) {
+            tracing::warn!(%admin, "{}", config::OPEN_ADMIN);
+        }
         let admin = match config.admin {
             Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
                 format!("listening on {address} for metrics and status (`admin`)")
@@ -155,7 +162,7 @@ impl Server {
         }
         tasks.spawn(tcp::serve(tcp, identity.tcp_config()?, door.clone()));
         if let Some(netlink) = netlink {
-            tasks.spawn(netlink.follow(hub.clone()));
+            tasks.spawn(netlink.follow(hub.clone(), wish));
         }
         if let Some(admin) = admin {
             let (certificate, drain_time) = (identity.current.clone(), config.drain_time);
@@ -185,15 +192,16 @@ impl Server {
         let _ = self.hub.tell(hub::ToHub::Serve(Box::new(members))).await;
     }
 
-    /// Waits until the relay has ended, because an operator has told it to.
-    pub async fn ended(&self) {
-        self.hub.clone().ended().await;
+    /// Waits until the relay has ended: because an operator has told it to, or it has failed.
+    pub async fn ended(&self) -> Result<(), Failed> {
+        self.hub.clone().ended().await
     }
 
-    /// Tells the clients that the relay ends in `within`, and waits for that.
-    pub async fn drain(mut self, within: Duration) {
+    /// Tells the clients that the relay ends in `within`, and waits until it does: when they have gone, or
+    /// it is time.
+    pub async fn drain(mut self, within: Duration) -> Result<(), Failed> {
         self.hub.drain(within).await;
-        self.hub.ended().await;
+        let ended = self.hub.ended().await;
         self.tasks.shutdown().await;
         // What is written last gets its chance; who does not read it has had its time.
         let _ = tokio::time::timeout(LAST_WORDS, self.gone.recv()).await;
@@ -201,63 +209,80 @@ impl Server {
             endpoint.close(quinn::VarInt::from_u32(0), b"drained");
             let _ = tokio::time::timeout(LAST_WORDS, endpoint.wait_idle()).await;
         }
+        ended
     }
 }
 
-/// Has the kernel switch lanes, if it may and can; and who tells of changes then.
-async fn in_kernel(
-    choice: &XdpChoice,
-    settings: &Settings,
-    bound: SocketAddr,
-) -> (Option<KernelSwitch>, XdpStatus, Option<Netlink>) {
+/// What the kernel does with lanes: at the start, and when interfaces come.
+#[derive(Default)]
+struct InKernel {
+    switch: Option<KernelSwitch>,
+    xdp: XdpStatus,
+    /// Who tells of changes, if they matter.
+    netlink: Option<Netlink>,
+    wish: Option<Wish>,
+}
+
+/// Has the kernel switch lanes, if it may and can.
+async fn in_kernel(choice: &XdpChoice, settings: &Settings, bound: SocketAddr) -> InKernel {
     let known = async {
-        let mut netlink = Netlink::open()?;
+        let mut netlink = Netlink::open(*choice == XdpChoice::Auto)?;
         let interfaces = netlink.interfaces().await?;
         anyhow::Ok((netlink, interfaces))
     };
-    let (kernel, status, netlink) = match known.await {
+    let found = match known.await {
         Ok((netlink, interfaces)) => {
-            let (kernel, status) = xdp::attach(choice, settings, bound, &interfaces);
-            (kernel, status, Some(netlink))
+            let wish = Wish::new(choice, settings, bound);
+            let (hung, may_come) = match wish.load(&interfaces) {
+                Ok(kernel) => (xdp::hang(kernel, std::iter::empty(), &interfaces), true),
+                Err(refused) => (XdpStatus::default().without(refused.why), refused.may_come),
+            };
+            let (switch, xdp) = hung;
+            let wish = Some(wish).filter(|_| switch.is_none() && may_come);
+            let netlink = Some(netlink).filter(|_| switch.is_some() || wish.is_some());
+            InKernel { switch, xdp, netlink, wish }
         }
         Err(error) => {
-            let (kernel, status) = XdpStatus::default().without(format!("{error:#}"));
-            (kernel, status, None)
+            let (switch, xdp) = XdpStatus::default().without(format!("{error:#}"));
+            InKernel { switch, xdp, ..InKernel::default() }
         }
     };
-    status.tell();
-    let netlink = netlink.filter(|_| kernel.is_some());
-    (kernel, status, netlink)
+    found.xdp.tell();
+    found
 }
 
-/// Says what a relay with this configuration would do with lanes.
-pub async fn foretell(config: &Config) -> String {
+/// Reads all that this configuration names, as a relay does that starts, and says what one would be
+/// like.
+pub async fn foretell(config: &Config) -> Result<String> {
+    let readings = Readings::of(config).await?;
+    let mut foretold = lanes_foretold(config).await;
+    let certificate = readings.identity.current.get();
+    if certificate.is_some_and(|certificate| Age::of(&certificate) == Age::Expired) {
+        foretold.push_str("\nthe certificate has expired: /healthz would answer 503");
+    }
+    if config.admin.is_some_and(|admin| !admin.ip().to_canonical().is_loopback()) {
+        foretold.push_str(&format!("\n{}", config::OPEN_ADMIN));
+    }
+    Ok(foretold)
+}
+
+async fn lanes_foretold(config: &Config) -> String {
     let Some(lanes) = config.lanes else { return "there are no lanes".to_owned() };
     let planned = async {
-        let interfaces = Netlink::open()?.interfaces().await?;
+        let interfaces = Netlink::open(false)?.interfaces().await?;
         let mut addresses = config.settings.lane_addresses.clone();
         if addresses.is_empty() {
             addresses.push(lanes);
         }
-        anyhow::Ok(xdp::plan(&config.xdp, &addresses, &interfaces))
+        anyhow::Ok(xdp::foretell(&config.xdp, &addresses, &interfaces, lanes.port()))
     };
-    let planned = planned.await.unwrap_or_else(|error| Err(format!("{error:#}")));
-    let planned = planned.and_then(|planned| match xdp::try_load(lanes.port()) {
-        Ok(()) => Ok(planned),
-        Err(error) => Err(xdp::reason(&error)),
-    });
-    let stun: String = config
-        .settings
-        .stun
-        .iter()
-        .map(|pair| format!("\nSTUN would tell askers what their NAT does, by {}", pair.other()))
-        .collect();
-    let switched = match planned {
-        Ok((names, why)) => format!(
-            "lanes would be switched by the kernel (XDP) on {} ({why}), in the driver where it can",
-            names.join(", ")
-        ),
-        Err(why) => format!("lanes would be switched in user space: {why}"),
+    let switched = match planned.await {
+        Ok(foretold) => foretold,
+        Err(error) => format!("lanes would be switched in user space: {error:#}"),
     };
-    switched + &stun
+    let stun =
+        config.settings.stun.iter().map(|pair| {
+            format!("\nSTUN would tell askers what their NAT does, by {}", pair.other())
+        });
+    switched + &stun.collect::<String>()
 }

@@ -9,6 +9,8 @@ use certificates::{ACME_TLS, Certificate, Current, Files, provider};
 use proto::relay::ALPN;
 use rustls::ServerConfig;
 
+use super::certificate_age;
+
 /// Where the certificate comes from.
 #[derive(Clone, Debug)]
 pub enum IdentitySource {
@@ -45,7 +47,8 @@ impl Identity {
         let (there, source) = match source {
             IdentitySource::Files(files) => (Some(files.read()?), Source::Files(files.clone())),
             IdentitySource::Acme { acme, state } => {
-                let directory = Directory::open(state, acme, current.clone())?;
+                let directory = Directory::new(state, acme, current.clone());
+                acme::prepare(acme, &directory).await?;
                 (acme::load(&directory).await?, Source::Acme(acme.clone(), directory))
             }
             IdentitySource::SelfSigned(names) => {
@@ -58,6 +61,14 @@ impl Identity {
             current.set(there);
         }
         Ok(Self { current, source })
+    }
+
+    /// Makes the place where certificates are kept, if they are and it is not there.
+    pub(super) fn make_place(&self) -> Result<()> {
+        match &self.source {
+            Source::Acme(_, directory) => directory.make(),
+            Source::Files(_) | Source::Nothing => Ok(()),
+        }
     }
 
     /// The SHA-256 of the certificate, if there is one.
@@ -93,12 +104,15 @@ impl Identity {
         Ok(config)
     }
 
-    /// Keeps the certificate good, for ever.
+    /// Keeps the certificate good, and says so when it is not, for ever.
     pub(super) async fn keep(self) {
-        match self.source {
-            Source::Files(files) => files.follow(&self.current).await,
-            Source::Acme(acme, directory) => acme::keep(&self.current, &acme, directory).await,
-            Source::Nothing => {}
-        }
+        let replaced = async {
+            match self.source {
+                Source::Files(files) => files.follow(&self.current).await,
+                Source::Acme(acme, directory) => acme::keep(&self.current, &acme, directory).await,
+                Source::Nothing => {}
+            }
+        };
+        tokio::join!(replaced, certificate_age::watch(&self.current));
     }
 }

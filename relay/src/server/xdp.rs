@@ -11,7 +11,7 @@ pub(super) use places::Places;
 
 use super::interfaces::Interface;
 use super::kernel_switch::KernelSwitch;
-use crate::core::{Settings, Stun};
+use crate::core::{Settings, Stun, SwitchChange};
 
 /// What the operator says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -73,7 +73,7 @@ impl TryFrom<String> for XdpChoice {
 }
 
 /// The interfaces on which to switch, and why those; or why none.
-pub(super) fn plan(
+fn plan(
     choice: &XdpChoice,
     lane_addresses: &[SocketAddr],
     interfaces: &[Interface],
@@ -84,7 +84,13 @@ pub(super) fn plan(
     };
     match choice {
         XdpChoice::Off => Err("`xdp` is off".to_owned()),
-        XdpChoice::On(names) => Ok((names.clone(), "named in `xdp`")),
+        XdpChoice::On(names) => {
+            let there = |name: &String| interfaces.iter().any(|at| at.name == *name);
+            if names.iter().any(there) {
+                return Ok((names.clone(), "named in `xdp`"));
+            }
+            Err(format!("there is no interface {} yet", names.join(", ")))
+        }
         XdpChoice::Auto => {
             let told = |ip: &IpAddr| lane_addresses.iter().any(|address| address.ip() == *ip);
             let holders = fit(&|at| at.addresses.iter().any(told));
@@ -103,40 +109,93 @@ pub(super) fn plan(
     }
 }
 
-/// What the kernel's table is to hold.
-fn options(settings: &Settings, port: u16) -> LaneOptions {
-    let capacity = u32::try_from(2 * settings.lanes).unwrap_or(u32::MAX);
-    // The kernel's program knows one address only.
-    let answers = settings.stun.is_empty().then(Stun::allowance);
-    LaneOptions { capacity, port, answers }
+/// What an operator is told before a relay starts.
+pub(super) fn foretell(
+    choice: &XdpChoice,
+    lane_addresses: &[SocketAddr],
+    interfaces: &[Interface],
+    port: u16,
+) -> String {
+    let planned = plan(choice, lane_addresses, interfaces);
+    let planned = planned.and_then(|planned| match try_load(port) {
+        Ok(()) => Ok(planned),
+        Err(error) => Err(reason(&error)),
+    });
+    let (names, why) = match planned {
+        Ok(planned) => planned,
+        Err(why) => return format!("lanes would be switched in user space: {why}"),
+    };
+    let (there, absent): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| interfaces.iter().any(|at| at.name == *name));
+    let absent = absent.join(", ");
+    let mut foretold = format!(
+        "lanes would be switched by the kernel (XDP) on {} ({why}), in the driver where it can",
+        there.join(", ")
+    );
+    if !absent.is_empty() {
+        foretold.push_str(&format!("\nthere is no interface {absent} yet"));
+    }
+    foretold
 }
 
 /// Tries whether the kernel takes the program; nothing is attached.
-pub(super) fn try_load(port: u16) -> Result<(), dataplane::Error> {
-    let options = LaneOptions { capacity: 2, port, answers: Some(Stun::allowance()) };
+fn try_load(port: u16) -> Result<(), dataplane::Error> {
+    let options = LaneOptions { capacity: 2, clients: 2, port, answers: Some(Stun::allowance()) };
     LaneSwitch::load(options).map(drop)
 }
 
-/// Has the kernel switch lanes as far as it can be had.
-pub(super) fn attach(
-    choice: &XdpChoice,
-    settings: &Settings,
+/// A switch that the kernel is to have, as soon as there is an interface for it.
+pub(super) struct Wish {
+    choice: XdpChoice,
+    lane_addresses: Vec<SocketAddr>,
+    options: LaneOptions,
     bound: SocketAddr,
+}
+
+impl Wish {
+    pub(super) fn new(choice: &XdpChoice, settings: &Settings, bound: SocketAddr) -> Self {
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let capacity = number(2 * settings.lanes);
+        // Who is gone keeps its lanes for a while; the first place is nobody's.
+        let clients = number(settings.clients).saturating_add(capacity).saturating_add(1);
+        // The kernel's program knows one address only.
+        let answers = settings.stun.is_empty().then(Stun::allowance);
+        Self {
+            choice: choice.clone(),
+            lane_addresses: settings.lane_addresses.clone(),
+            options: LaneOptions { capacity, clients, port: bound.port(), answers },
+            bound,
+        }
+    }
+
+    /// The switch, which hangs nowhere yet. That takes the kernel a while.
+    pub(super) fn load(&self, interfaces: &[Interface]) -> Result<KernelSwitch, Refused> {
+        let may_come = self.choice != XdpChoice::Off;
+        let (names, why) = plan(&self.choice, &self.lane_addresses, interfaces)
+            .map_err(|why| Refused { why, may_come })?;
+        match LaneSwitch::load(self.options) {
+            Ok(switch) => Ok(KernelSwitch::new(switch, self.bound, Places::new(names, why))),
+            Err(error) => Err(Refused { why: reason(&error), may_come: false }),
+        }
+    }
+}
+
+/// Why there is no switch, and whether other interfaces may change that.
+pub(super) struct Refused {
+    pub(super) why: String,
+    pub(super) may_come: bool,
+}
+
+/// Hangs a switch with these lanes on its interfaces, if one can be had.
+pub(super) fn hang(
+    mut kernel: KernelSwitch,
+    lanes: impl Iterator<Item = SwitchChange>,
     interfaces: &[Interface],
 ) -> (Option<KernelSwitch>, XdpStatus) {
-    let mut status = XdpStatus::default();
-    let (names, why) = match plan(choice, &settings.lane_addresses, interfaces) {
-        Ok(planned) => planned,
-        Err(why) => return status.without(why),
-    };
-    let switch = match LaneSwitch::load(options(settings, bound.port())) {
-        Ok(switch) => switch,
-        Err(error) => return status.without(reason(&error)),
-    };
-    let mut kernel = KernelSwitch::new(switch, bound, Places::new(names, why));
-    let followed = kernel.follow(interfaces);
-    status = kernel.xdp();
-    match followed {
+    // What is not in its table would be dropped.
+    let hung = kernel.fill(lanes).and_then(|()| kernel.follow(interfaces));
+    let status = kernel.xdp();
+    match hung {
         Ok(()) if status.interfaces.is_empty() => {
             status.without("no interface could be had".to_owned())
         }
@@ -212,7 +271,8 @@ mod tests {
         assert_eq!(names("auto", "203.0.113.1"), Ok(vec!["out".to_owned()]));
         assert!(names("auto", "127.0.0.1").unwrap_err().contains("`xdp`"));
         assert!(names("off", "192.0.2.1").unwrap_err().contains("off"));
-        assert_eq!(names("a, b", "192.0.2.1"), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(names("in, b", "192.0.2.1"), Ok(vec!["in".to_owned(), "b".to_owned()]));
+        assert!(names("a, b", "192.0.2.1").unwrap_err().contains("no interface a, b yet"));
         for wrong in ["", "a,,b", "lo", "a,lo"] {
             assert!(wrong.parse::<XdpChoice>().is_err(), "{wrong}");
         }

@@ -79,7 +79,7 @@ fn check_foretells_where_lanes_are_switched() {
     let directory = std::env::temp_dir().join(format!("relay-foretell-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
     let file = directory.join("relay.toml");
-    let key = proto::key::PublicKey::from([7; 32]).to_base64();
+    let key = proto::key::PublicKey::from([9; 32]).to_base64();
     for (xdp, foretold) in
         [("auto", "by the kernel (XDP) on"), ("off", "in user space: `xdp` is off")]
     {
@@ -122,6 +122,40 @@ async fn an_interface_that_is_made_anew_gets_the_program_again() {
     let deadline = Instant::now() + SOON;
     while relay.number(KERNEL) < 2 {
         assert!(Instant::now() < deadline, "{}", relay.status());
+        b.transmit().await;
+        a.send(b"after").await;
+        let received = tokio::time::timeout(Duration::from_millis(200), b.receive()).await;
+        arrived += u32::from(received.is_ok_and(|packet| packet == b"after"));
+    }
+    assert!(arrived > 0, "{}", relay.status());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interfaces_that_come_later_get_the_program_with_the_lanes_there_are() {
+    const KERNEL: &str = "/counters/kernel_packets";
+    let mut relay = start("relay-later", &[], &["--xdp", "later0,later1"]);
+    let (_clients, [mut a, mut b]) = lanes(&relay, [1, 2], [false, false]).await;
+    a.send(b"before").await;
+    assert_eq!(b.receive().await, b"before");
+    let status = relay.status();
+    assert_eq!(status["lane_switch"], "userspace", "{status}");
+    assert!(status["xdp"]["refused"].to_string().contains("no interface later0, later1 yet"));
+    relay.rename(0, "later0");
+    let hangs = |relay: &Machine, count| {
+        relay.status()["xdp"]["interfaces"].as_array().is_some_and(|all| all.len() == count)
+    };
+    netns_tests::wait_until(SOON, "the program is there", || hangs(&relay, 1));
+    relay.rename(1, "later1");
+    netns_tests::wait_until(SOON, "on both", || hangs(&relay, 2));
+    let status = relay.status();
+    assert_eq!(status["lane_switch"], "xdp", "{status}");
+    assert_eq!(status["xdp"]["refused"].to_string(), "[]");
+    // The ways to the ends are known when they have spoken.
+    let mut arrived = 0_u32;
+    let deadline = Instant::now() + SOON;
+    while relay.number(KERNEL) < 2 {
+        assert!(Instant::now() < deadline, "{}", relay.status());
+        a.transmit().await;
         b.transmit().await;
         a.send(b"after").await;
         let received = tokio::time::timeout(Duration::from_millis(200), b.receive()).await;

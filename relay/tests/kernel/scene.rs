@@ -81,7 +81,8 @@ pub(crate) fn holder_at(node: u8, node_rate: u64) -> Holder {
 
 /// A program that gives everything to the host.
 fn receiver(interface: &str) -> LaneSwitch {
-    let options = LaneOptions { capacity: 1, port: 1, answers: Some(Allowance::new(1, 1)) };
+    let options =
+        LaneOptions { capacity: 1, clients: 1, port: 1, answers: Some(Allowance::new(1, 1)) };
     let mut receiver = LaneSwitch::load(options).expect("loads");
     receiver.attach(interface, XdpMode::Driver).expect("attaches");
     receiver
@@ -183,6 +184,15 @@ impl Machine {
         self.host.ip(["link", "set", new, "down"]).expect("is down");
         self.host.ip(["link", "set", new, "name", name]).expect("is renamed");
         self.host.ip(["link", "set", name, "up"]).expect("is up");
+    }
+
+    /// Gives the interface on this side another name.
+    pub(crate) fn rename(&mut self, side: usize, name: &str) {
+        let is = &self.interfaces[side];
+        self.host.ip(["link", "set", is, "down"]).expect("is down");
+        self.host.ip(["link", "set", is, "name", name]).expect("is renamed");
+        self.host.ip(["link", "set", name, "up"]).expect("is up");
+        self.interfaces[side] = name.to_owned();
     }
 
     /// The relay as the host on this side sees it.

@@ -82,7 +82,7 @@ async fn what_was_got_is_kept_for_our_eyes_and_an_account_may_be_forgotten() {
     let options = asks(&first_authority, &directory, tls);
     let scene = Scene::with(options.clone()).await;
     let first = other_certificate(&scene, None).await;
-    scene.server.drain(Duration::ZERO).await;
+    scene.server.drain(Duration::ZERO).await.expect("it ends as told");
     drop(first_authority);
     assert_eq!(rights(&state(&directory)), 0o700);
     let kept: Vec<_> = std::fs::read_dir(state(&directory))
@@ -95,7 +95,7 @@ async fn what_was_got_is_kept_for_our_eyes_and_an_account_may_be_forgotten() {
     let scene = Scene::with(options.clone()).await;
     assert_eq!(scene.server.fingerprint(), Some(&*first.fingerprint));
     Client::new(&first, Way::Tls, holder(1, 1)).await;
-    scene.server.drain(Duration::ZERO).await;
+    scene.server.drain(Duration::ZERO).await.expect("it ends as told");
     // An authority that knows nothing of our account makes a new one.
     let certificate = kept.iter().find(|file| file.extension().is_some_and(|kind| kind == "pem"));
     std::fs::remove_file(certificate.expect("a certificate")).expect("removes it");

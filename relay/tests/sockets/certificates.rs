@@ -94,3 +94,35 @@ async fn files_are_read_again_and_used_only_if_they_are_good() {
     client.flush().await;
     assert_eq!(client.event().await, relay_client::Event::Pong(1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_has_expired_is_not_healthy_until_it_is_replaced() {
+    let directory = Directory::new();
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut wanted = rcgen::CertificateParams::new(["relay.test".to_owned()]).expect("a name");
+    wanted.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    wanted.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let expired = wanted.self_signed(&key).expect("a certificate").pem();
+    let certificate = directory.file("certificate.pem", &expired);
+    let private_key = directory.file("key.pem", &key.serialize_pem());
+    let options = Options {
+        self_signed: None,
+        certificate: Some(certificate),
+        private_key: Some(private_key),
+        ..options()
+    };
+    let config = options.clone().check().expect("a good configuration");
+    let foretold = relay::server::foretell(&config).await.expect("it would run");
+    assert!(foretold.contains("the certificate has expired"), "{foretold}");
+    let scene = Scene::with(options).await;
+    let page = scene.page("/healthz").await;
+    assert!(page.starts_with("HTTP/1.1 503 ") && page.contains("has expired"), "{page}");
+    // Who knows it by its fingerprint is served on.
+    let client = Client::new(&scene, Way::Tls, holder(1, 1)).await;
+    wanted.not_after = rcgen::date_time_ymd(2100, 1, 1);
+    directory.file("certificate.pem", &wanted.self_signed(&key).expect("a certificate").pem());
+    other_certificate(&scene, Some(&scene.fingerprint)).await;
+    let page = scene.page("/healthz").await;
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+    drop(client);
+}

@@ -4,6 +4,7 @@ mod acme;
 mod bottleneck;
 mod certificates;
 mod client;
+mod ending;
 mod fairness;
 mod lane;
 mod loris;

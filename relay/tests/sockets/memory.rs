@@ -12,9 +12,9 @@ use super::scene::{Relay, control_key_text, holder};
 const CLIENTS: u8 = 250;
 
 /// A relay in a process of its own.
-struct Process {
-    child: Child,
-    relay: Relay,
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) relay: Relay,
 }
 
 impl Drop for Process {
@@ -26,12 +26,12 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nearwire-relay"));
         command
             .args(["--control-keys", &control_key_text(), "--self-signed", "relay.test"])
             .args(["--quic", "127.0.0.1:0", "--tls", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .args(["--source-admissions", "2048", "--idle", "600"])
+            .args(["--source-admissions", "2048", "--idle", "600", "--drain-time", "600000"])
             .env("NO_COLOR", "1")
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("starts");

@@ -123,7 +123,11 @@ async fn draining_is_told_first_and_ends() {
         let over = client.next().await;
         assert_eq!(over, Err(SessionError::Refused(Refusal::Draining)));
     }
-    tokio::time::timeout(Duration::from_secs(10), drained).await.expect("in time").expect("ends");
+    tokio::time::timeout(Duration::from_secs(10), drained)
+        .await
+        .expect("in time")
+        .expect("ends")
+        .expect("as told");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

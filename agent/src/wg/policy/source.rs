@@ -3,11 +3,12 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::str::Utf8Error;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use policy::{
-    Action, Compiled, Diagnostic, Document, Filter, NodeName, Nodes, Packet, Plan, Query, RuleId,
+    Action, Compiled, Diagnostics, Document, Filter, NodeName, Nodes, Packet, Plan, Query, RuleId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -115,16 +116,18 @@ impl NamedText {
     /// Reads a file.
     pub(crate) fn read(path: &Path, what: &str) -> anyhow::Result<Self> {
         let name = path.display().to_string();
-        let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read {what} {name}"))?;
-        Ok(Self { name, text })
+        let bytes = fs::read(path).with_context(|| format!("cannot read {what} {name}"))?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { name, text }),
+            Err(error) => Err(not_utf8(&name, error.as_bytes(), error.utf8_error())),
+        }
     }
 
     /// What `parse` makes of it; an error shows every place that is wrong.
     fn parse<T>(
         &self,
         what: &str,
-        parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
+        parse: impl FnOnce(&str) -> Result<T, Diagnostics>,
     ) -> anyhow::Result<T> {
         parse(&self.text).map_err(|errors| {
             let shown = policy::render(&self.name, &self.text, &errors);
@@ -132,6 +135,18 @@ impl NamedText {
             anyhow!("{what} refused\n{}", shown.trim_end())
         })
     }
+}
+
+/// Where a file stops to be UTF-8, and what it is more likely.
+fn not_utf8(name: &str, bytes: &[u8], error: Utf8Error) -> anyhow::Error {
+    let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+    let line = text.matches('\n').count() + 1;
+    let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let is = if utf16 { "UTF-16, not UTF-8" } else { "not UTF-8" };
+    anyhow!(
+        "{name}:{line}:{column}: this is {is}: save the file as UTF-8, without a byte order mark"
+    )
 }
 
 impl Scope {

@@ -24,7 +24,7 @@ use super::Now;
 use super::backlog::{Backlog, NetworkBacklog};
 use super::bucket::Bucket;
 use super::counters::Counters;
-use super::lanes::{Cookies, Lanes};
+use super::lanes::{Cookies, Lanes, Side, SwitchChange};
 use super::mesh::Mesh;
 use super::node::{ClientId, Connection, Node, Way};
 use super::output::Output;
@@ -175,6 +175,14 @@ impl Relay {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What a table of lanes is to hold that begins empty.
+    pub fn switched(&self) -> impl Iterator<Item = SwitchChange> {
+        let rates = self.nodes.iter().flat_map(|(index, _)| self.lane_rates(index));
+        let ends =
+            self.lanes.iter().flat_map(|lane| [Side::A, Side::B].map(|side| lane.switch(side)));
+        rates.chain(ends)
     }
 
     /// Where lanes count.

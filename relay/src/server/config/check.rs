@@ -1,14 +1,16 @@
 //! What a configuration comes to, once every value has been looked at.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
 use certificates::Files;
 use certificates::acme::Said;
 use control_client::check_address;
+use rustls::pki_types::ServerName;
 
-use super::Options;
+use super::{ANY, Options};
 use crate::core::{ControlKeys, LEAST_QUEUE, Settings};
 use crate::server::control::ControlConfig;
 use crate::server::mesh::MeshConfig;
@@ -55,7 +57,6 @@ impl Options {
         let settings = self.settings()?;
         let mesh = self.mesh()?;
         let control = self.control()?;
-        let any: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, 443).into();
         let control_keys = self.control_keys.clone().unwrap_or_default();
         ensure!(
             !control_keys.is_empty(),
@@ -63,9 +64,18 @@ impl Options {
              there, as ID:KEY",
             self.lines.name("control-keys")
         );
+        let mut ids = HashSet::new();
+        if let Some(twice) = control_keys.iter().find(|text| !ids.insert(text.id)) {
+            bail!(
+                "{} has two keys with the id {}: only one of them can be the control plane's",
+                self.lines.name("control-keys"),
+                twice.id.0
+            );
+        }
+        self.ports(&settings.stun)?;
         Ok(Config {
-            quic: Some(self.quic.unwrap_or(any)),
-            tls: self.tls.unwrap_or(any),
+            quic: Some(self.quic.unwrap_or(ANY)),
+            tls: self.tls.unwrap_or(ANY),
             lanes: self.lanes,
             xdp: self.xdp.clone().unwrap_or_default(),
             admin: self.admin,
@@ -133,6 +143,13 @@ impl Options {
         }
         if let Some(names) = &self.self_signed {
             ensure!(!names.is_empty(), "{} has no name: say one", name("self-signed"));
+            for wanted in names {
+                ensure!(
+                    ServerName::try_from(wanted.as_str()).is_ok(),
+                    "{} has {wanted:?}: say a host name or an address",
+                    name("self-signed")
+                );
+            }
             return Ok(IdentitySource::SelfSigned(names.clone()));
         }
         acme.ok_or_else(|| {
@@ -290,11 +307,36 @@ impl Options {
             "{} is set but `lanes` is not: say where lanes are taken",
             name("lane-addresses")
         );
-        if let Some(nobody) = addresses.iter().find(|address| address.ip().is_unspecified()) {
+        if let Some(nobody) = addresses.iter().find(|address| !is_one_hosts(address.ip())) {
             bail!("{} has {nobody}, which no client can send to", name("lane-addresses"));
+        }
+        if let Some(lanes) = self.lanes {
+            ensure!(
+                lanes.ip().is_unspecified() || is_one_hosts(lanes.ip()),
+                "{} is {lanes}, which is no address of a host",
+                name("lanes")
+            );
+            let is_ipv4 = |at: &SocketAddr| at.ip().to_canonical().is_ipv4();
+            // Only a socket at [::] takes both families.
+            let takes = |at: &SocketAddr| lanes.ip() == ANY.ip() || is_ipv4(at) == is_ipv4(&lanes);
+            if let Some(other) = addresses.iter().find(|at| !takes(at)) {
+                let family = if is_ipv4(other) { "IPv4" } else { "IPv6" };
+                bail!(
+                    "{} has {other}, and `lanes` at {lanes} takes no {family}: say \
+                     `lanes = \"[::]:{}\"` for both families",
+                    name("lane-addresses"),
+                    lanes.port()
+                );
+            }
         }
         Ok(addresses)
     }
+}
+
+/// Whether one host has this address.
+fn is_one_hosts(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// Each end of a lane takes a number.

@@ -39,7 +39,7 @@ impl Bell {
 
     /// Rings whenever it is pulled, until the hub has ended: not before the connections that are ready
     /// have had their turn. A hub that is woken for each message has a core's switch for each.
-    pub(super) async fn ring(&self, mut ended: watch::Receiver<bool>) {
+    pub(super) async fn ring(&self, mut state: watch::Receiver<State>) {
         let ring = async {
             loop {
                 self.rope.notified().await;
@@ -50,9 +50,29 @@ impl Bell {
         };
         tokio::select! {
             () = ring => {}
-            _ = ended.wait_for(|ended| *ended) => {}
+            _ = state.wait_for(|state| *state != State::Runs) => {}
         }
     }
+}
+
+/// Rings if who holds it panics: the hub is as it was left then, and its thread has to see that.
+struct Alarm<'a>(&'a Bell);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.pull();
+        }
+    }
+}
+
+/// How the hub is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Runs,
+    /// Told to end, it has.
+    Drained,
+    Failed,
 }
 
 /// The hub: of its thread, and of whoever has something to say while that sleeps. None when it has ended.
@@ -64,7 +84,7 @@ pub(in crate::server) struct HubHandle {
     hub: Shared,
     messages: mpsc::Sender<ToHub>,
     bell: Arc<Bell>,
-    ended: watch::Receiver<bool>,
+    state: watch::Receiver<State>,
 }
 
 impl HubHandle {
@@ -72,9 +92,9 @@ impl HubHandle {
         hub: Shared,
         messages: mpsc::Sender<ToHub>,
         bell: Arc<Bell>,
-        ended: watch::Receiver<bool>,
+        state: watch::Receiver<State>,
     ) -> Self {
-        Self { hub, messages, bell, ended }
+        Self { hub, messages, bell, state }
     }
 
     /// Tells the hub, at once if there is room; an error means that it has ended.
@@ -102,6 +122,7 @@ impl HubHandle {
         message: ToHub,
     ) -> Result<Option<Pin<Box<impl Future<Output = Sent> + Send + use<'_>>>>, Ended> {
         let asleep = self.bell.sleeping.load(Ordering::SeqCst);
+        let _alarm = Alarm(&self.bell);
         let message = match self.hub.try_lock() {
             Ok(mut hub) if asleep => match hub.as_mut().ok_or(Ended)?.hear(message) {
                 Ok(()) => {
@@ -138,10 +159,13 @@ impl HubHandle {
         let _ = self.tell(ToHub::Drain(within)).await;
     }
 
-    /// Waits until the hub has ended.
-    pub(in crate::server) async fn ended(&mut self) {
-        // Dropped without a word is ended too.
-        let _ = self.ended.wait_for(|ended| *ended).await;
+    /// Waits until the hub has ended; an error means that nobody has told it to.
+    pub(in crate::server) async fn ended(&mut self) -> Result<(), Failed> {
+        match self.state.wait_for(|state| *state != State::Runs).await.as_deref() {
+            Ok(State::Drained) => Ok(()),
+            // Its thread has panicked if that went without a word.
+            Ok(_) | Err(_) => Err(Failed),
+        }
     }
 }
 
@@ -149,3 +173,53 @@ impl HubHandle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the relay has ended")]
 pub(in crate::server) struct Ended;
+
+/// The relay has ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the relay has failed, by a defect of its own: what was logged before says where")]
+pub struct Failed;
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::task::{Context, Wake, Waker};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::core::Settings;
+    use crate::server::hub::{Ports, start};
+    use crate::server::stun_sockets::StunSockets;
+    use crate::server::xdp::XdpStatus;
+
+    /// Who waits for an answer so, has the hub panic when it gives it.
+    struct Bomb;
+
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("as it should");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_it_sleeps_ends_it_and_is_no_drain() {
+        let ports = || Ports { lanes: None, stun: StunSockets::default() };
+        let start = || start(Settings::default(), ports(), None, XdpStatus::default()).unwrap();
+        let mut drained = start();
+        drained.drain(Duration::ZERO).await;
+        let mut hub = start();
+        let (reply, mut report) = oneshot::channel();
+        let bomb = Waker::from(Arc::new(Bomb));
+        assert!(Pin::new(&mut report).poll(&mut Context::from_waker(&bomb)).is_pending());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !hub.bell.sleeping.load(Ordering::SeqCst) {
+            assert!(Instant::now() < deadline, "it does not rest");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let said = catch_unwind(AssertUnwindSafe(|| hub.say(ToHub::Report(reply)).is_ok()));
+        assert!(said.is_err(), "the bomb went off elsewhere");
+        let soon = Duration::from_secs(30);
+        assert_eq!(tokio::time::timeout(soon, hub.ended()).await, Ok(Err(Failed)));
+        assert!(hub.report().await.is_err());
+        assert_eq!(tokio::time::timeout(soon, drained.ended()).await, Ok(Ok(())));
+    }
+}

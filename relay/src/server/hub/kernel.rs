@@ -1,11 +1,11 @@
 //! What the hub does with the switch in the kernel: the same as with its own, and without it if it
 //! fails.
 
-use super::Hub;
+use super::{Hub, Offer};
 use crate::server::hub::Report;
 use crate::server::interfaces::Interface;
 use crate::server::kernel_switch::{KernelReport, KernelSwitch};
-use crate::server::xdp::reason;
+use crate::server::xdp::{self, XdpStatus, reason};
 
 impl Hub {
     /// Does this in the kernel, if that switches. A table that cannot be written would drop what is not
@@ -26,8 +26,30 @@ impl Hub {
     /// Has the kernel's switch go by the host's interfaces as they are now.
     pub(super) fn follow(&mut self, interfaces: &[Interface]) {
         self.in_kernel(|kernel| kernel.follow(interfaces));
-        let now = self.kernel.as_ref().map(KernelSwitch::xdp);
-        if let Some(now) = now.filter(|now| *now != self.xdp) {
+        if let Some(now) = self.kernel.as_ref().map(KernelSwitch::xdp) {
+            self.show(now);
+        }
+    }
+
+    /// Has the kernel switch from now on, if it can.
+    pub(super) fn take_over(&mut self, offer: Offer) {
+        let (kernel, now) = match offer.kernel {
+            Ok(kernel) => xdp::hang(kernel, self.relay.switched(), &offer.interfaces),
+            Err(why) => XdpStatus::default().without(why),
+        };
+        if let Some(lanes) = self.udp.as_ref().filter(|_| now.is_generic())
+            && let Err(error) = lanes.keep_apart()
+        {
+            tracing::warn!(%error, "datagrams of lanes may come joined, and are switched in user space");
+        }
+        self.kernel = kernel;
+        self.show(now);
+        // Who asks has ended with the relay.
+        let _ = offer.reply.send(self.kernel.is_some());
+    }
+
+    fn show(&mut self, now: XdpStatus) {
+        if now != self.xdp {
             now.tell();
             self.xdp = now;
         }
@@ -47,7 +69,7 @@ impl Hub {
         }
         let (totals, bound, xdp) = (self.relay.totals(), self.switch.len(), self.xdp.clone());
         let mesh = self.relay.mesh_status();
-        Report { totals, counters, bound, xdp, kernel, mesh }
+        Report { totals, counters, takes_lanes: self.udp.is_some(), bound, xdp, kernel, mesh }
     }
 
     /// Counts as its own what a kernel's switch has counted that is no more.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::core::{Admitted, ClientId, Counters, Delivery, Members, MeshStatus, Totals, Way};
 use crate::server::interfaces::Interface;
-use crate::server::kernel_switch::KernelReport;
+use crate::server::kernel_switch::{KernelReport, KernelSwitch};
 use crate::server::line::LineSender;
 use crate::server::mesh::ToMesh;
 use crate::server::xdp::XdpStatus;
@@ -48,6 +48,8 @@ pub(in crate::server) enum ToHub {
     Report(oneshot::Sender<Report>),
     /// The host's interfaces have changed.
     Interfaces(Vec<Interface>),
+    /// They have, and the kernel may switch now.
+    Switch(Box<Offer>),
     /// The relay is to end.
     Drain(Duration),
 }
@@ -60,10 +62,20 @@ pub(in crate::server) struct Join {
     pub(in crate::server) reply: oneshot::Sender<Result<ClientId, Refusal>>,
 }
 
+/// A switch in the kernel that hangs nowhere yet, or why there is none.
+pub(in crate::server) struct Offer {
+    pub(in crate::server) kernel: Result<KernelSwitch, String>,
+    pub(in crate::server) interfaces: Vec<Interface>,
+    /// Whether it hangs somewhere now.
+    pub(in crate::server) reply: oneshot::Sender<bool>,
+}
+
 /// What the hub has counted.
 pub(in crate::server) struct Report {
     pub(in crate::server) totals: Totals,
     pub(in crate::server) counters: Counters,
+    /// Whether there is a port for lanes.
+    pub(in crate::server) takes_lanes: bool,
     /// Ends of lanes that are bound.
     pub(in crate::server) bound: usize,
     /// The region, if there is one.

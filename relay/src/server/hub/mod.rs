@@ -34,17 +34,21 @@ use super::xdp::XdpStatus;
 use crate::core::{
     ClientId, Command, Counters, LinkId, Made, Now, Output, Relay, Settings, Stun, Switch,
 };
-use handle::{Bell, Shared};
+use handle::{Bell, Shared, State};
 use outbox::Outbox;
 use thread::{Ready, Thread};
 
+pub use handle::Failed;
 pub(super) use handle::{Ended, HubHandle};
-pub(super) use messages::{Join, Report, ToConnection, ToHub};
+pub(super) use messages::{Join, Offer, Report, ToConnection, ToHub};
 
 /// Messages that wait for the hub; who has more to say waits.
 const WAITING: usize = 4096;
 /// Messages of connections in a round, so that lanes have their turn soon.
 const MESSAGES: usize = 256;
+
+/// How long a relay that drains stays when its last client has gone: what that sent goes on to others.
+const LAST_PACKETS: Duration = Duration::from_millis(250);
 
 pub(super) struct Hub {
     relay: Relay,
@@ -64,6 +68,9 @@ pub(super) struct Hub {
     now: Now,
     /// When its thread wakes by itself.
     wakes: Option<Instant>,
+    draining: bool,
+    /// When it ends, if no client is left for which to wait.
+    leaves: Option<Instant>,
     ended: bool,
 }
 
@@ -81,8 +88,8 @@ pub(super) fn start(
     xdp: XdpStatus,
 ) -> Result<HubHandle> {
     let bell = Arc::new(Bell::new().context("eventfd")?);
-    let (end, ended) = watch::channel(false);
-    let (ringer, until) = (bell.clone(), ended.clone());
+    let (end, state) = watch::channel(State::Runs);
+    let (ringer, until) = (bell.clone(), state.clone());
     tokio::spawn(async move { ringer.ring(until).await });
     let (messages, inbox) = mpsc::channel(WAITING);
     let mut seed = [0; 32];
@@ -112,19 +119,25 @@ pub(super) fn start(
         out: Output::default(),
         now,
         wakes: None,
+        draining: false,
+        leaves: None,
         ended: false,
     };
     let hub: Shared = Arc::new(Mutex::new(Some(hub)));
-    let handle = HubHandle::new(hub.clone(), messages, bell.clone(), ended);
+    let handle = HubHandle::new(hub.clone(), messages, bell.clone(), state);
     let thread = Thread { hub, bell, ports };
     std::thread::Builder::new()
         .name("relay-hub".to_owned())
         .spawn(move || {
-            if let Err(error) = thread.run() {
-                tracing::error!(%error, "the hub has failed");
-            }
+            let ended = thread.run().map_or_else(
+                |error| {
+                    tracing::error!(%error, "the hub has failed");
+                    State::Failed
+                },
+                |()| State::Drained,
+            );
             // Whoever waited is gone if nobody hears it.
-            let _ = end.send(true);
+            let _ = end.send(ended);
         })
         .context("starting the hub's thread")?;
     Ok(handle)
@@ -155,7 +168,7 @@ impl Hub {
         if !self.inbox.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.wakes = self.relay.poll_timeout();
+        self.wakes = self.due();
         self.wakes.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -176,9 +189,13 @@ impl Hub {
         result
     }
 
+    fn due(&self) -> Option<Instant> {
+        [self.relay.poll_timeout(), self.leaves].into_iter().flatten().min()
+    }
+
     /// Whether its thread, which may sleep, has to do something before it wakes by itself.
     fn wants_its_thread(&self) -> bool {
-        let due = self.relay.poll_timeout();
+        let due = self.due();
         self.ended || due.is_some_and(|due| self.wakes.is_none_or(|wakes| due < wakes))
     }
 
@@ -214,7 +231,14 @@ impl Hub {
                 let _ = reply.send(self.report());
             }
             ToHub::Interfaces(interfaces) => self.follow(&interfaces),
-            ToHub::Drain(within) => self.relay.drain(within, now.at, out),
+            ToHub::Switch(offer) => self.take_over(*offer),
+            ToHub::Drain(within) => {
+                self.relay.drain(within, now.at, out);
+                if !self.draining && self.lines.is_empty() {
+                    self.leaves = Some(now.at);
+                }
+                self.draining = true;
+            }
         }
     }
 
@@ -297,6 +321,10 @@ impl Hub {
         }
         // Their room is for the next.
         (self.out.commands, self.out.datagrams) = (commands, datagrams);
+        if self.draining && self.lines.is_empty() {
+            let leaves = *self.leaves.get_or_insert(self.now.at + LAST_PACKETS);
+            self.ended |= leaves <= self.now.at;
+        }
     }
 }
 

@@ -77,15 +77,30 @@ struct Shared {
     hub: HubHandle,
 }
 
+/// What the files of a region say.
+pub(super) struct Known {
+    key: SigningKey,
+    members: Members,
+}
+
+impl Known {
+    /// Reads them.
+    pub(super) fn read(config: &MeshConfig) -> Result<Self> {
+        let key = key::read(&config.key)?;
+        let members = Members::read(&config.region, &key.verifying_key())?;
+        Ok(Self { key, members })
+    }
+}
+
 /// Opens the endpoint and keeps a link to every other relay.
 pub(super) async fn start(
     config: &MeshConfig,
+    known: Known,
     hub: HubHandle,
     tasks: &mut JoinSet<()>,
 ) -> Result<quinn::Endpoint> {
-    let key = key::read(&config.key)?;
+    let Known { key, members } = known;
     let own = key.verifying_key();
-    let members = Members::read(&config.region, &own)?;
     hub.tell(ToHub::Mesh(ToMesh::Region(members.region())))
         .await
         .context("telling the hub of the region")?;
