@@ -178,10 +178,18 @@ impl Tenant {
         self.nodes.values().map(|seat| &seat.node)
     }
 
-    /// The nodes as the policy sees them.
+    /// The nodes as the policy sees them, called what people call them.
     #[must_use]
     pub fn policy_nodes(&self) -> Nodes {
-        self.policy.to_nodes()
+        let mut nodes = Nodes::default();
+        for node in self.nodes() {
+            let Some(seen) = node.in_policy(&self.plan) else { continue };
+            // What has no letter looks like an address: such a node goes by its id.
+            let name = NodeName::parse(&node.name).unwrap_or_else(|| seen.name.clone());
+            // Names and addresses are each node's own.
+            let _ = nodes.insert(policy::Node { name, ..seen });
+        }
+        nodes
     }
 
     pub(super) fn seat_of(&self, id: NodeId) -> Option<&Seat> {

@@ -7,7 +7,7 @@ use policy::{Action, Failure, Outcome, Packet, Protocols, has_ports, protocol};
 use serde_json::{Value, json};
 
 use super::input::{self, Policy};
-use super::names::{Names, flow};
+use policy::naming::{Names, flow};
 
 /// Run the tests that a policy document has of its own; changes nothing
 #[derive(clap::Args)]
