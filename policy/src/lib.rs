@@ -43,6 +43,7 @@ mod internet;
 mod locator;
 mod meaning;
 mod names;
+pub mod naming;
 mod nodes;
 mod parse;
 mod plan;

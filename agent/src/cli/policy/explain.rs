@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::input::{self, Policy};
 use super::live;
-use super::names::{Names, flow, service};
 use crate::wg;
+use policy::naming::{Names, flow, service};
 
 /// Say what a policy document decides on a flow, and why; changes nothing
 #[derive(clap::Args)]

@@ -7,7 +7,6 @@ mod diff;
 mod explain;
 mod input;
 mod live;
-mod names;
 mod status;
 mod test;
 

@@ -8,7 +8,7 @@ use policy::{Action, Failure, Outcome, Packet, Protocols, Selector, has_ports, p
 use serde_json::{Value, json};
 
 use super::input::{self, Policy};
-use super::names::{Names, flow};
+use policy::naming::{Names, flow};
 
 /// Run the tests that a policy document has of its own; changes nothing
 #[derive(clap::Args)]
