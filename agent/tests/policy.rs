@@ -100,14 +100,36 @@ fn check_sums_up_or_names_every_error() {
     assert_eq!(refused["errors"][0]["line"], 9);
     assert_eq!(refused["errors"][0]["column"], 55);
     assert_eq!(refused["errors"].as_array().unwrap().len(), 2);
+    assert_eq!(refused["more_errors"], 0);
+    files.write(
+        "bad",
+        &POLICY.replace("\"group:dev\"]", &format!("{}\"?\"]", "\"?\",".repeat(199))),
+    );
+    let (_, _, err) = files.policy("check bad");
+    assert!(err.lines().count() < 310 && err.ends_with("and 300 more errors\n"), "{err}");
+    let (_, refused) = files.json("check bad");
+    let told = refused["errors"].as_array().unwrap().len();
+    assert_eq!((told, &refused["more_errors"]), (100, &300.into()));
 
     files.write("nodes", "{ \"nodes\": [ {} ] }");
     let (code, _, err) = files.policy("check policy --nodes nodes");
     assert_eq!(code, 1);
     assert!(err.contains("the file of nodes is refused\nnodes:1:14: "), "{err}");
-    let (code, _, err) = files.policy("check nowhere");
-    assert_eq!(code, 1);
-    assert!(err.contains("cannot read the policy nowhere"), "{err}");
+    for (name, bytes, reason) in [
+        ("nowhere", None, "cannot read the policy nowhere"),
+        ("latin", Some(b"{\n \"\xe9\"".as_slice()), "latin:2:3: this is not UTF-8: save"),
+        ("wide", Some(b"\xff\xfe{\0".as_slice()), "wide:1:1: this is UTF-16, not UTF-8: save"),
+        ("marked", Some(b"\xef\xbb\xbf{}".as_slice()), "begins with a byte order mark: save"),
+    ] {
+        if let Some(bytes) = bytes {
+            fs::write(files.0.join(name), bytes).unwrap();
+        }
+        let (code, out, err) = files.policy(&format!("check {name}"));
+        assert!((code, out.as_str()) == (1, "") && err.contains(reason), "{name}: {out}{err}");
+        let (code, refused) = files.json(&format!("check {name}"));
+        assert_eq!((code, &refused["valid"], &refused["file"]), (1, &false.into(), &name.into()));
+        assert!(refused["errors"][0]["reason"].as_str().unwrap().contains(reason), "{refused}");
+    }
 }
 
 #[test]
@@ -167,6 +189,37 @@ fn explain_says_what_decides_and_where() {
 }
 
 #[test]
+fn a_rule_of_several_lines_is_told_in_one() {
+    let files = Files::new("lines");
+    let spread = POLICY.replace(
+        r#"{ "action": "accept", "src": ["group:dev"], "dst": ["tag:web:22,80"], "proto": "tcp" },"#,
+        r#"{
+      // SSH and the web.
+      "action": "accept",
+      "src":    ["group:dev"],
+      "dst":    ["tag:web:22,80"],
+      "proto":  "tcp"
+    },"#,
+    );
+    files.write("spread", &spread);
+    let rule =
+        r#"{ "action": "accept", "src": ["group:dev"], "dst": ["tag:web:22,80"], "proto": "tcp" }"#;
+    let asked = "explain spread --nodes nodes laptop web1:22";
+    let (_, out, _) = files.policy(asked);
+    assert!(out.contains(&format!("by the rule on line 6: {rule}\n")), "{out}");
+    let (_, flows) = files.json(asked);
+    assert_eq!(flows["flows"][0]["rule"]["text"], rule);
+    files.write("failing", &spread.replace("[\"printer:22\"]", "[\"tag:web:80\"]"));
+    let (_, out, _) = files.policy("test failing --nodes nodes");
+    assert!(out.contains(&format!("the rule on line 6 decides: {rule}\n")), "{out}");
+
+    // A document in one line does not show all of itself.
+    files.write("flat", &POLICY.replace('\n', ""));
+    let (_, out, _) = files.policy(asked.replace("spread", "flat").as_str());
+    assert!(out.contains(&format!("by the rule on line 1: {rule}\n")), "{out}");
+}
+
+#[test]
 fn diff_names_who_gains_and_who_loses() {
     let files = Files::new("diff");
     let (code, out, _) = files.policy("diff policy policy --nodes nodes");
@@ -182,6 +235,17 @@ fn diff_names_who_gains_and_who_loses() {
         [
             "+ laptop, phone -> web1: icmp, tcp 443, tcp 9100, ipv6-icmp",
             "- laptop, phone -> web1: tcp 80",
+        ]
+    );
+    // A host that moves is two: its name alone would be gained and lost at once.
+    files.write("moved", &POLICY.replace("10.0.0.9", "10.0.0.10"));
+    let (_, out, _) = files.policy("diff policy moved --nodes nodes");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "+ laptop, phone -> printer (10.0.0.10): icmp, tcp 9100, ipv6-icmp",
+            "- laptop, phone -> printer (10.0.0.9): icmp, tcp 9100, ipv6-icmp",
         ]
     );
     let (_, changes) = files.json("diff other policy --nodes nodes");

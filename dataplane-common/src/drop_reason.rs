@@ -94,7 +94,7 @@ pub enum DropReason {
     LaneSource = 81,
     /// The lane's other end has proven no address (yet), and its node has no connection.
     LaneUnbound = 82,
-    /// More than the lane's rate.
+    /// More than the client of a lane's end may send by lanes.
     LaneRate = 83,
     /// Neither a lane's datagram nor STUN.
     LaneMalformed = 84,

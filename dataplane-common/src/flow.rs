@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Nanoseconds of a monotonic clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Nanos(pub u64);
 

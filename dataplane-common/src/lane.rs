@@ -6,6 +6,7 @@
 //! kernel program and its oracle; [`judge`] is the part of it that a relay's sockets need.
 
 mod arrival;
+mod bucket;
 mod bytes;
 mod checksum;
 mod end;
@@ -22,9 +23,10 @@ mod table;
 mod words;
 
 pub use arrival::{Arrival, MAX_ARRIVALS, Sender};
+pub use bucket::{ClientBucket, ClientPlace, NetworkBucket, NetworkPlace};
 pub(crate) use checksum::Sum;
 pub use end::{Egress, LaneEnd, LaneId, MAX_LANE_ENDS};
-pub use entry::{HotLane, Lane, LaneAddresses, LaneCell, LaneEntry, LaneSlot};
+pub use entry::{HotLane, Lane, LaneAddresses, LaneEntry, LaneSlot};
 pub(crate) use frame::Outer;
 pub use frame::{Frame, PacketBytesMut};
 use header::AtPort;

@@ -55,11 +55,12 @@ pub use flow_set::{FlowHash, FlowPlace, FlowSet, Secret, Tag, WAYS};
 pub use frame::{in_frame_of, in_own_frame};
 pub use head::{HeadWords, PolicyHead};
 pub use lane::{
-    Action as LaneAction, Allowance, Arrival, AskerNetwork, COARSEST_CLOCK, Datagram, Egress,
-    Forwarded, Frame, HotLane, Judged, LANE_HEADER_LEN, LANE_MAGIC, Lane, LaneAddresses, LaneCell,
-    LaneCounters, LaneDrops, LaneEnd, LaneEntry, LaneHeader, LaneId, LaneKind, LaneSent, LaneSlot,
-    LaneTable, MAX_ARRIVALS, MAX_ASKERS, MAX_INTERFACES, MAX_LANE_ENDS, MAX_LOCALS, OfferedHead,
-    PacketBytesMut, Rate, RelayTable, Sender, judge, offer, reflect, switch,
+    Action as LaneAction, Allowance, Arrival, AskerNetwork, COARSEST_CLOCK, ClientBucket,
+    ClientPlace, Datagram, Egress, Forwarded, Frame, HotLane, Judged, LANE_HEADER_LEN, LANE_MAGIC,
+    Lane, LaneAddresses, LaneCounters, LaneDrops, LaneEnd, LaneEntry, LaneHeader, LaneId, LaneKind,
+    LaneSent, LaneSlot, LaneTable, MAX_ARRIVALS, MAX_ASKERS, MAX_INTERFACES, MAX_LANE_ENDS,
+    MAX_LOCALS, NetworkBucket, NetworkPlace, OfferedHead, PacketBytesMut, Rate, RelayTable, Sender,
+    judge, offer, reflect, switch,
 };
 pub use limits::{
     ANSWERED_SETS, EVENTS_BYTES, FRAGMENT_LIFETIME, LAYOUT, MAX_EXACT, MAX_FLOWS, MAX_FRAGMENTS,

@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 
 use dataplane_common::{
-    Address, Allowance, AskerNetwork, Datagram, DropReason, Judged, Lane, LaneCell, LaneEnd,
-    LaneHeader, LaneId, LaneKind, LaneTable, MAX_LANE_ENDS, Nanos, Rate, judge, stun,
+    Address, Allowance, AskerNetwork, ClientBucket, ClientPlace, Datagram, DropReason, Judged,
+    Lane, LaneEnd, LaneHeader, LaneId, LaneKind, LaneTable, MAX_LANE_ENDS, Nanos, NetworkBucket,
+    NetworkPlace, Rate, judge, stun,
 };
 use proptest::prelude::*;
 
@@ -21,14 +22,34 @@ fn lane(id: LaneId) -> Lane {
     Lane::unbound(id, end(HERE, RELAY)).bound_to(LaneId(7), end(THERE, "[2001:db8::1]:3478"))
 }
 
-/// One lane, at one moment.
-struct Table(LaneCell, Nanos);
+/// One lane, at one moment, of a client that is in no network.
+struct Table(Lane, Nanos, ClientBucket);
+
+impl Table {
+    fn new(lane: Lane) -> Self {
+        Self(lane.of_client(ClientPlace(1)), Nanos(0), ClientBucket::default())
+    }
+
+    fn with_rate(lane: Lane, rate: Rate, now: Nanos) -> Self {
+        let table = Self(lane.of_client(ClientPlace(1)), now, ClientBucket::default());
+        table.2.allow(rate, NetworkPlace(0));
+        table
+    }
+}
 
 impl<'a> LaneTable for &'a Table {
-    type Entry = &'a LaneCell;
+    type Entry = &'a Lane;
 
-    fn find(&self, id: LaneId) -> Option<&'a LaneCell> {
-        Some(&self.0).filter(|cell| cell.lane.id() == id)
+    fn find(&self, id: LaneId) -> Option<&'a Lane> {
+        Some(&self.0).filter(|lane| lane.id() == id)
+    }
+
+    fn client(&self, place: ClientPlace) -> Option<&ClientBucket> {
+        Some(&self.2).filter(|_| place == ClientPlace(1))
+    }
+
+    fn network(&self, _: NetworkPlace) -> Option<&NetworkBucket> {
+        None
     }
 
     fn now(&self) -> Nanos {
@@ -46,7 +67,7 @@ enum To {
 fn judged(table: &Table, from: &str, to: &str, payload: &[u8]) -> Result<To, DropReason> {
     let [from, to]: [SocketAddr; 2] = [from, to].map(|end| end.parse().unwrap());
     match judge(&Datagram::new(payload, from, to.ip()), &table) {
-        Judged::Forward(cell) => Ok(To::Other(cell.lane.onward().unwrap())),
+        Judged::Forward(lane) => Ok(To::Other(lane.onward().unwrap())),
         Judged::Up(_) => Ok(To::UserSpace),
         Judged::Drop(reason, _) => Err(reason),
         other => panic!("{other:?}"),
@@ -62,7 +83,7 @@ fn data(id: LaneId, length: usize) -> Vec<u8> {
 #[test]
 fn a_socket_judges_as_the_kernel() {
     let id = LaneId::new(5, 99);
-    let table = Table(LaneCell::new(lane(id).with_mtu(1_000)), Nanos(0));
+    let table = Table::new(lane(id).with_mtu(1_000));
     assert_eq!(judged(&table, HERE, RELAY, &data(id, 944)), Ok(To::Other(LaneId(7))));
     // A dual-stack socket tells of IPv4 by mapped addresses.
     let mapped = ["[::ffff:198.51.100.7]:40001", "[::ffff:192.0.2.1]:3478"];
@@ -79,7 +100,7 @@ fn a_socket_judges_as_the_kernel() {
     }
     // What does not fit is user space's to send in pieces.
     assert_eq!(judged(&table, HERE, RELAY, &data(id, 945)), Ok(To::UserSpace));
-    let alone = Table(LaneCell::new(Lane::unbound(id, end(HERE, RELAY))), Nanos(0));
+    let alone = Table::new(Lane::unbound(id, end(HERE, RELAY)));
     assert_eq!(judged(&alone, HERE, RELAY, &data(id, 1)), Ok(To::UserSpace));
     let v6 = THERE.parse::<SocketAddr>().unwrap().ip();
     assert_eq!(LaneEnd::new(HERE.parse().unwrap(), v6), None);
@@ -88,8 +109,8 @@ fn a_socket_judges_as_the_kernel() {
 #[test]
 fn a_bucket_fills_with_time() {
     let id = LaneId::new(0, 0);
-    let mut table =
-        Table(LaneCell::new(lane(id).with_rate(Rate::new(1_000_000, 10_000))), Nanos::from_secs(9));
+    let rate = Rate::new(1_000_000, 10_000);
+    let mut table = Table::with_rate(lane(id), rate, Nanos::from_secs(9));
     let sent = |table: &Table| {
         (0..100).filter(|_| judged(table, HERE, RELAY, &data(id, 992)).is_ok()).count()
     };
@@ -128,7 +149,7 @@ fn askers_share_what_their_network_may_have() {
 fn a_run_is_charged_as_a_whole() {
     let id = LaneId::new(0, 0);
     let rate = Rate::new(1_000_000, 10_000);
-    let table = Table(LaneCell::new(lane(id).with_rate(rate)), Nanos::from_secs(9));
+    let table = Table::with_rate(lane(id), rate, Nanos::from_secs(9));
     let run = data(id, 992).repeat(4);
     let [from, to]: [SocketAddr; 2] = [HERE, RELAY].map(|end| end.parse().unwrap());
     let judged = || judge(&Datagram::new(&run[..1_000], from, to.ip()).of_run(&run), &&table);
@@ -178,7 +199,7 @@ proptest! {
     fn any_bytes_are_no_trouble(bytes: Vec<u8>, length in 0u32..2_000) {
         let _ = stun::parse(&bytes[..], 0, length);
         let from: SocketAddr = HERE.parse().unwrap();
-        let table = Table(LaneCell::new(lane(LaneId(1))), Nanos(0));
+        let table = Table::new(lane(LaneId(1)));
         let _ = judge(&Datagram::new(&bytes, from, RELAY.parse::<SocketAddr>().unwrap().ip()), &&table);
     }
 

@@ -5,6 +5,7 @@
 //! [`judge`](dataplane_common::judge) does the same in user space.
 
 mod attach;
+mod buckets;
 mod counters;
 mod far_end;
 mod object;
@@ -21,7 +22,7 @@ use aya::{
 };
 use dataplane_common::{
     Address, Allowance, Arrival, COARSEST_CLOCK, Egress, Lane, LaneAddresses, LaneCounters, LaneId,
-    LaneSlot, MAX_LANE_ENDS, MAX_LOCALS, Nanos, Sender,
+    LaneSlot, MAX_LANE_ENDS, MAX_LOCALS, Sender,
 };
 
 use rustix::time::{ClockId, clock_getres};
@@ -40,6 +41,8 @@ pub use wire::Wire;
 pub struct LaneOptions {
     /// How many ends of lanes it has places for, two for each lane: [`MAX_LANE_ENDS`] at most.
     pub capacity: u32,
+    /// How many places there are for clients, and as many for networks; the first of each is nobody's.
+    pub clients: u32,
     /// The port of lanes and STUN, on every address of the relay.
     pub port: u16,
     /// How many STUN answers each network of askers may have; none: the host is given what they ask.
@@ -66,19 +69,22 @@ type Line = [u8; 64];
 impl LaneSwitch {
     /// Loads the switch. It sees no packets before it is attached.
     ///
-    /// A place for an end takes 128 bytes of kernel memory and 48 for each CPU, from the start.
+    /// A place for an end takes 128 bytes of kernel memory and 48 for each CPU, one for a client and a
+    /// network 64, from the start.
     ///
     /// # Errors
     ///
     /// When the kernel refuses the program or has no room for the tables.
     pub fn load(options: LaneOptions) -> Result<Self, Error> {
-        let LaneOptions { capacity, port, answers } = options;
+        let LaneOptions { capacity, clients, port, answers } = options;
         let capacity = capacity.clamp(1, MAX_LANE_ENDS);
         let cpus = nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
         let allowance = answers.map_or([0; 2], Allowance::to_words);
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(object::LANES, capacity)
             .map_max_entries(object::LANE_ADDRESSES, capacity)
+            .map_max_entries(object::CLIENTS, clients.max(1))
+            .map_max_entries(object::NETWORKS, clients.max(1))
             .map_max_entries(object::LANE_SENT, cpus.saturating_mul(capacity))
             .map_max_entries(object::LANE_DROPS, cpus.saturating_mul(capacity))
             .override_global(object::CAPACITY, &capacity, true)
@@ -132,7 +138,7 @@ impl LaneSwitch {
     }
 
     /// Puts a lane in its place, or another binding of the lane that is there: that one keeps its
-    /// counters and what it has used of its rate.
+    /// counters.
     ///
     /// # Errors
     ///
@@ -141,22 +147,19 @@ impl LaneSwitch {
     pub fn insert(&mut self, lane: Lane) -> Result<(), Error> {
         let place = lane.id().place();
         let refused = |reason| Error::Map { map: object::LANES, action: "add a lane to", reason };
-        let spent = match self.lanes.get(index(place)) {
+        match self.lanes.get(index(place)) {
             None => return Err(refused(format!("there are {} places", self.lanes.len()))),
             Some(Some(id)) if *id != lane.id() => {
                 return Err(refused(format!("lane {:08x} has place {place}", id.0)));
             }
-            Some(Some(_)) => self.read(place)?.spent,
-            Some(None) => {
-                self.counters.clear(place);
-                Nanos(0)
-            }
-        };
+            Some(Some(_)) => {}
+            Some(None) => self.counters.clear(place),
+        }
         self.lanes[index(place)] = Some(lane.id());
         self.used = self.used.max(place + 1);
         // A program that reads meanwhile sees, when it is done, that what it read is nobody's.
         self.take_away(place)?;
-        let (slot, addresses) = lane.to_tables(spent);
+        let (slot, addresses) = lane.to_tables();
         self.put(object::LANE_ADDRESSES, place, addresses_line(addresses))?;
         self.write(place, slot.nobodys())?;
         self.write(place, slot)

@@ -27,10 +27,10 @@ mod tunnel;
 pub use attach::AttachKind;
 pub use counters::Counters;
 pub use dataplane_common::{
-    Address, Allowance, Answer, Class, Direction, DropReason, Egress, EndReason, Event, EventKind,
-    Flow, FlowKey, FlowTable, Generation, Identity, IndexMask, Lane, LaneCounters, LaneEnd, LaneId,
-    Loss, MAX_SHARDS, Nanos, Opener, Rate, RuleIndex, Ruling, ShardId, Shards, Slot, Traffic,
-    Verdict,
+    Address, Allowance, Answer, Class, ClientPlace, Direction, DropReason, Egress, EndReason,
+    Event, EventKind, Flow, FlowKey, FlowTable, Generation, Identity, IndexMask, Lane,
+    LaneCounters, LaneEnd, LaneId, Loss, MAX_SHARDS, Nanos, NetworkPlace, Opener, Rate, RuleIndex,
+    Ruling, ShardId, Shards, Slot, Traffic, Verdict,
 };
 /// What a rule decided on.
 pub type RuleCounter = Traffic;

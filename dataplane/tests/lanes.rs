@@ -5,7 +5,9 @@ mod lanes_support;
 
 use std::{net::SocketAddr, time::Instant};
 
-use dataplane::{DropReason, Lane, LaneId, LaneOptions, LaneSwitch, Rate, Switched};
+use dataplane::{
+    ClientPlace, DropReason, Lane, LaneId, LaneOptions, LaneSwitch, NetworkPlace, Rate, Switched,
+};
 use lanes_support::{
     PORT, Packet, RELAY4, RELAY6, data, end, lane, load, message, number, options,
 };
@@ -187,28 +189,60 @@ fn the_largest_packet_goes_on_and_no_larger() {
     }
 }
 
+/// What the buckets allow is fixed for user space too; here it is that the kernel asks them.
 #[test]
-fn a_lane_sends_its_burst_and_no_more() {
+fn lanes_send_their_clients_burst_and_no_more() {
     const SECOND: u64 = 16_000;
-    let rate = Rate::new(SECOND, 20_000);
+    let (rate, client) = (Rate::new(SECOND, 20_000), ClientPlace(5));
     let start = Instant::now();
-    let mut switch = load([lane(ONE, FOUR[0], OTHER, FOUR[1]).with_rate(rate)]);
-    let frame = from(FOUR[0], &[7; 992]).frame();
+    let lane = |id, to| lane(id, FOUR[0], OTHER, to).of_client(client);
+    let mut switch = load([lane(ONE, FOUR[1]), lane(number(3), FOUR[1])]);
+    switch.allow_client(client, rate, NetworkPlace(0)).unwrap();
+    let frames = [ONE, number(3)]
+        .map(|id| Packet::new(FOUR[0], &relay_of(FOUR[0]), &data(id, &[7; 992])).frame());
     let flood = |switch: &LaneSwitch| {
-        (0..60).filter(|_| switch.run(&frame).unwrap() != Switched::Drop).count()
+        let all = frames.iter().cycle().take(60);
+        all.filter(|frame| switch.run(frame).unwrap() != Switched::Drop).count()
     };
     let mut sent = flood(&switch);
     assert!(sent >= 20, "{sent} packets of 1,000 bytes");
-    // To bind it again does not fill the bucket.
-    switch.insert(lane(ONE, FOUR[0], OTHER, SIX[1]).with_rate(rate)).unwrap();
+    // To bind one again does not fill the bucket, nor does another rate.
+    switch.insert(lane(ONE, SIX[1])).unwrap();
+    switch.allow_client(client, rate, NetworkPlace(0)).unwrap();
     sent += flood(&switch);
     let allowed = 20_000 + u64::try_from(start.elapsed().as_millis()).unwrap() * SECOND / 1_000;
     assert!(sent as u64 * 1_000 <= allowed + 1_000, "{sent} packets, {allowed} bytes allowed");
-    let lane = switch.counters(LaneId(ONE)).unwrap();
-    assert_eq!(
-        (lane.packets, lane.dropped(DropReason::LaneRate)),
-        (sent as u64, 120 - sent as u64)
-    );
+    let lanes = [ONE, number(3)].map(|id| switch.counters(LaneId(id)).unwrap());
+    let dropped: u64 = lanes.iter().map(|lane| lane.dropped(DropReason::LaneRate)).sum();
+    assert_eq!(dropped, 120 - sent as u64);
+    assert!(lanes.iter().all(|lane| lane.packets > 0), "one of them had all");
+}
+
+#[test]
+fn lanes_send_their_networks_rate_and_no_more() {
+    let network = NetworkPlace(3);
+    let lane = |id, client| lane(id, FOUR[0], OTHER, FOUR[1]).of_client(client);
+    let clients = [ClientPlace(1), ClientPlace(2)];
+    let mut switch = load([lane(ONE, clients[0]), lane(number(3), clients[1])]);
+    switch.allow_network(network, Rate::new(100_000, 0)).unwrap();
+    for client in clients {
+        switch.allow_client(client, Rate::UNLIMITED, network).unwrap();
+    }
+    let start = Instant::now();
+    let sent: usize = [ONE, number(3), ONE, number(3)]
+        .map(|id| {
+            let frame = Packet::new(FOUR[0], &relay_of(FOUR[0]), &data(id, &[7; 992])).frame();
+            (0..1_000).filter(|_| switch.run(&frame).unwrap() != Switched::Drop).count()
+        })
+        .iter()
+        .sum();
+    // Each has its part's burst, which is 2^17 bytes at so slow a rate, and what comes to it.
+    let most = 3 * (1 << 17) + u64::try_from(start.elapsed().as_millis()).unwrap() * 100;
+    assert!((100_000..=most).contains(&(sent as u64 * 1_000)), "{sent} packets");
+    let dropped = switch.totals().unwrap().dropped(DropReason::NetworkRate);
+    assert_eq!(dropped, 4_000 - sent as u64);
+    let no_such = switch.allow_client(ClientPlace(1_000), Rate::UNLIMITED, network);
+    assert!(no_such.is_err(), "there are a thousand places, and the first is nobody's");
 }
 
 #[test]

@@ -3,14 +3,14 @@
 
 mod lanes_support;
 
-use dataplane::{Lane, LaneId, LaneSwitch, Rate};
+use dataplane::{ClientPlace, Lane, LaneId, LaneSwitch, NetworkPlace, Rate};
 use lanes_support::{Packet, data, end, load};
 
 /// Fewer than the hops that a packet may make.
 const ROUNDS: u32 = 250;
 
 /// Lanes that send a frame round in a circle: what one makes of it is the next one's.
-fn circle(one: &str, other: &str, count: u32, rate: Rate) -> Vec<Lane> {
+fn circle(one: &str, other: &str, count: u32) -> Vec<Lane> {
     let ids: Vec<u32> = (0..count).map(|n| LaneId::new(n, n).0).collect();
     let next = ids.iter().cycle().skip(1);
     let ends = [(one, other), (other, one)];
@@ -20,9 +20,14 @@ fn circle(one: &str, other: &str, count: u32, rate: Rate) -> Vec<Lane> {
         .map(|((id, next), (from, to))| {
             Lane::unbound(LaneId(*id), end(from, to))
                 .bound_to(LaneId(*next), end(from, to))
-                .with_rate(rate)
+                .of_client(client(LaneId(*id)))
         })
         .collect()
+}
+
+/// Each lane's client is another.
+fn client(id: LaneId) -> ClientPlace {
+    ClientPlace(id.place() % 999 + 1)
 }
 
 /// The best of many: what other programs do to the machine only ever adds.
@@ -41,9 +46,12 @@ fn measure(switch: &mut LaneSwitch, frame: &[u8]) -> (u128, u128) {
 }
 
 fn compare(name: &str, [one, other]: [&str; 2], count: u32, rate: Rate) -> (u128, u128) {
-    let lanes = circle(one, other, count, rate);
-    let first = lanes[0].id().0;
-    let mut switch = load(lanes);
+    let lanes = circle(one, other, count);
+    let ids: Vec<LaneId> = lanes.iter().map(Lane::id).collect();
+    let (first, mut switch) = (ids[0].0, load(lanes));
+    for id in ids {
+        switch.allow_client(client(id), rate, NetworkPlace(0)).unwrap();
+    }
     let mut packet = Packet::new(one, other, &data(first, &[7; 92]));
     packet.hops = 255;
     let (switched, reflected) = measure(&mut switch, &packet.frame());

@@ -1,9 +1,14 @@
 //! What is wrong with a document, and where.
 
-use std::fmt;
+use std::{fmt, ops::Deref};
+
+use crate::excerpt::around;
+
+/// The most errors of a file that are told; the others are counted.
+pub const MAX_DIAGNOSTICS: usize = 100;
 
 /// One error of a document.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The line, from one.
     pub line: u32,
@@ -11,6 +16,8 @@ pub struct Diagnostic {
     pub column: u32,
     /// What is wrong, and what to write instead.
     pub reason: String,
+    /// The byte of the text at which it is wrong.
+    pub(crate) at: usize,
 }
 
 impl fmt::Display for Diagnostic {
@@ -19,63 +26,58 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// The errors of a document in its order, one at least: the first of them, up to
+/// [`MAX_DIAGNOSTICS`], and how many more there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostics {
+    told: Vec<Diagnostic>,
+    more: usize,
+}
+
+impl Diagnostics {
+    pub(crate) const fn new(told: Vec<Diagnostic>, more: usize) -> Self {
+        Self { told, more }
+    }
+
+    /// How many errors there are beside those that are told.
+    #[must_use]
+    pub const fn more(&self) -> usize {
+        self.more
+    }
+
+    /// How many errors there are.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.told.len() + self.more
+    }
+}
+
+impl Deref for Diagnostics {
+    type Target = [Diagnostic];
+
+    fn deref(&self) -> &[Diagnostic] {
+        &self.told
+    }
+}
+
 /// The diagnostics of a file for a person to read: each as `FILE:LINE:COLUMN: reason`, with the
-/// line and a caret under the place.
+/// line, as much of it as is worth while, and a caret under the place.
 #[must_use]
-pub fn render(file: &str, text: &str, diagnostics: &[Diagnostic]) -> String {
-    use fmt::Write as _;
-    let lines: Vec<&str> = text.lines().collect();
-    let mut rendered = String::new();
-    for diagnostic in diagnostics {
-        let index = diagnostic.line.saturating_sub(1) as usize;
-        let indent = diagnostic.column.saturating_sub(1) as usize;
-        // Each control character becomes one space: the caret stays in place, and a file cannot
-        // drive the reader's terminal.
-        let source: String = lines
-            .get(index)
-            .unwrap_or(&"")
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        // Writing to a string cannot fail.
-        let _ = writeln!(rendered, "{file}:{diagnostic}");
-        let _ = writeln!(rendered, "  {source}");
-        let _ = writeln!(rendered, "  {}^", " ".repeat(indent));
-    }
-    rendered
+pub fn render(file: &str, text: &str, diagnostics: &Diagnostics) -> String {
+    render_each(file, text, diagnostics).concat()
 }
 
-/// Places errors in a text.
-pub(crate) struct Locator<'a> {
-    text: &'a str,
-    /// The offset of each line's first byte.
-    starts: Vec<usize>,
-}
-
-impl<'a> Locator<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self { text, starts: std::iter::once(0).chain(breaks).collect() }
-    }
-
-    pub(crate) fn text(&self) -> &'a str {
-        self.text
-    }
-
-    pub(crate) fn line(&self, offset: usize) -> u32 {
-        let line = self.starts.partition_point(|&start| start <= offset);
-        u32::try_from(line).unwrap_or(u32::MAX)
-    }
-
-    pub(crate) fn diagnostic(&self, offset: usize, reason: impl Into<String>) -> Diagnostic {
-        let line = self.starts.partition_point(|&start| start <= offset);
-        let start = self.starts.get(line.saturating_sub(1)).copied();
-        let before = self.text.get(start.unwrap_or(0)..offset).unwrap_or("");
-        let column = before.chars().count() + 1;
-        Diagnostic {
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-            column: u32::try_from(column).unwrap_or(u32::MAX),
-            reason: reason.into(),
-        }
-    }
+/// As [`render`], one by one.
+#[must_use]
+pub fn render_each(file: &str, text: &str, diagnostics: &Diagnostics) -> Vec<String> {
+    let one = |diagnostic: &Diagnostic| {
+        let (line, indent) = around(text, diagnostic.at);
+        format!("{file}:{diagnostic}\n  {line}\n  {}^\n", " ".repeat(indent))
+    };
+    let more = match diagnostics.more {
+        0 => None,
+        1 => Some("and 1 more error\n".to_owned()),
+        more => Some(format!("and {more} more errors\n")),
+    };
+    diagnostics.iter().map(one).chain(more).collect()
 }

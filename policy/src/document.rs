@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 use proto::control::PathKinds;
 
 use crate::{
-    Diagnostic, GroupName, HostName, PortRange, Prefix, Protocols, TagName, UserName, parse,
+    Diagnostics, GroupName, HostName, PortRange, Prefix, Protocols, Span, TagName, UserName, parse,
     prefix::{mapped, spanning, unmapped},
     protocol::has_ports,
 };
@@ -50,6 +50,8 @@ pub struct RelayGrant {
 pub struct PathRule {
     /// The line on which the rule begins.
     pub line: u32,
+    /// Where it is written.
+    pub span: Span,
     /// The nodes of one end.
     pub sources: Vec<Selector>,
     /// The nodes of the other.
@@ -63,6 +65,8 @@ pub struct PathRule {
 pub struct Rule {
     /// The line on which the rule begins.
     pub line: u32,
+    /// Where it is written.
+    pub span: Span,
     /// What it decides. A deny comes before every accept, wherever it stands.
     pub action: Action,
     /// Who may open a flow.
@@ -199,7 +203,7 @@ impl Document {
     /// # Errors
     ///
     /// All that is wrong with it, in the order of the text.
-    pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
+    pub fn parse(text: &str) -> Result<Self, Diagnostics> {
         parse::document(text)
     }
 

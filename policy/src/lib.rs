@@ -31,12 +31,16 @@
 
 mod address_set;
 mod compile;
+mod decide;
 mod diagnostic;
 mod difference;
 mod document;
 mod ends;
+mod excerpt;
 mod filter;
+mod hujson;
 mod internet;
+mod locator;
 mod meaning;
 mod names;
 mod nodes;
@@ -54,17 +58,19 @@ pub use compile::{
     Class, CompileError, Compiled, Entry, Identity, MAX_MEMBERSHIPS, MAX_TABLE_ENTRIES, RuleIndex,
     compile, compile_with,
 };
-pub use diagnostic::{Diagnostic, render};
+pub use decide::Decider;
+pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, render, render_each};
 pub use difference::{Change, Direction, difference};
 pub use document::{
     Action, AddressRange, Autogroup, Destination, Document, Expectation, MAX_DOCUMENT_BYTES,
     MAX_MEMBERS, MAX_PATH_RULES, MAX_RULES, MAX_SELECTORS, Owner, Packet, PathRule, RelayGrant,
     Rule, Selector, Service, Test,
 };
+pub use excerpt::Span;
 pub use filter::{Filter, FilterRule, ProtocolPorts, RuleId};
 pub use names::{GroupName, HostName, NodeName, TagName, UserName};
 pub use nodes::{MAX_NODES, MAX_NODES_BYTES, Node, NodeClash, NodeIdentity, Nodes};
-pub use plan::{PathChange, Plan, RelayChange};
+pub use plan::{PathChange, Plan, RelayChange, Unfit};
 pub use ports::{PortPrefix, PortRange};
 pub use prefix::Prefix;
 pub use protocol::{Protocols, has_ports};

@@ -8,7 +8,7 @@ use std::{
 use jsonc_parser::ast::Object;
 
 use crate::{
-    Diagnostic, NodeName, Prefix, Selector, TagName, UserName,
+    Diagnostics, NodeName, Prefix, Selector, TagName, UserName,
     names::is_host,
     parse::selector,
     reader::{Fault, Reader, fault},
@@ -65,7 +65,7 @@ impl Nodes {
     /// # Errors
     ///
     /// All that is wrong with it, in the order of the text.
-    pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
+    pub fn parse(text: &str) -> Result<Self, Diagnostics> {
         let if_empty = "the file is empty: for no nodes, write { \"nodes\": [] }";
         let (mut reader, object) = Reader::open(text, MAX_NODES_BYTES, if_empty);
         let nodes = object.map(|object| read(&mut reader, &object));

@@ -81,8 +81,20 @@ impl Query {
     /// When an end of it is nowhere, or there is no such pair.
     pub fn packets(&self, document: &Document, nodes: &Nodes) -> Result<Vec<Packet>, QueryError> {
         let of = |end| addresses(document, nodes, end).map_err(QueryError::Nowhere);
-        let (sources, destinations) = (of(&self.source)?, of(&self.destination)?);
-        let packets: Vec<Packet> = pairs(&sources, &destinations)
+        self.packets_between(&of(&self.source)?, &of(&self.destination)?)
+    }
+
+    /// The same, where somebody else knows the addresses of its ends.
+    ///
+    /// # Errors
+    ///
+    /// When none are of the same family.
+    pub fn packets_between(
+        &self,
+        sources: &[IpAddr],
+        destinations: &[IpAddr],
+    ) -> Result<Vec<Packet>, QueryError> {
+        let packets: Vec<Packet> = pairs(sources, destinations)
             .filter_map(|(source, destination)| {
                 let protocol = self.protocol.of_family(source.is_ipv4())?;
                 Some(Packet { source, destination, protocol, port: self.port })

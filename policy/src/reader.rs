@@ -3,30 +3,14 @@
 use std::collections::BTreeSet;
 
 use jsonc_parser::{
-    CollectOptions, ParseOptions,
     ast::{Array, Object, ObjectProp, StringLit, Value},
     common::Ranged as _,
-    parse_to_ast,
 };
 
-use crate::{Diagnostic, diagnostic::Locator};
+use crate::{Diagnostics, MAX_DIAGNOSTICS, Span, excerpt::shortened, hujson, locator::Locator};
 
-/// HuJSON: JSON with comments and trailing commas, and no other laxity.
-const HUJSON: ParseOptions = ParseOptions {
-    allow_comments: true,
-    allow_trailing_commas: true,
-    allow_loose_object_property_names: false,
-    allow_missing_commas: false,
-    allow_single_quoted_strings: false,
-    allow_hexadecimal_numbers: false,
-    allow_unary_plus_numbers: false,
-    allow_bare_decimal_point_numbers: false,
-    allow_non_finite_numbers: false,
-    allow_extended_string_escapes: false,
-};
-
-/// What is wrong with a string, and at which byte of it.
-#[derive(Debug, PartialEq, Eq)]
+/// What is wrong with a string or a text, and at which byte of it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fault {
     pub(crate) at: usize,
     pub(crate) reason: String,
@@ -40,7 +24,10 @@ pub(crate) fn fault<T>(at: usize, reason: impl Into<String>) -> Result<T, Fault>
 /// A text that is being read, and what was found wrong with it so far.
 pub(crate) struct Reader<'a> {
     locator: Locator<'a>,
-    diagnostics: Vec<Diagnostic>,
+    /// Those that come first in the text, and some more.
+    faults: Vec<Fault>,
+    /// How many there are.
+    found: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -50,15 +37,15 @@ impl<'a> Reader<'a> {
         most_bytes: usize,
         if_empty: &str,
     ) -> (Self, Option<Object<'a>>) {
-        let mut reader = Self { locator: Locator::new(text), diagnostics: Vec::new() };
+        let mut reader = Self { locator: Locator::new(text), faults: Vec::new(), found: 0 };
         if text.len() > most_bytes {
             reader.refuse(0, format!("the file has {} bytes, more than {most_bytes}", text.len()));
             return (reader, None);
         }
-        let value = match parse_to_ast(text, &CollectOptions::default(), &HUJSON) {
-            Ok(parsed) => parsed.value,
-            Err(error) => {
-                reader.refuse(error.range().start, format!("not HuJSON: {}", error.kind()));
+        let value = match hujson::parse(text) {
+            Ok(value) => value,
+            Err(faults) => {
+                faults.into_iter().for_each(|Fault { at, reason }| reader.refuse(at, reason));
                 return (reader, None);
             }
         };
@@ -74,29 +61,47 @@ impl<'a> Reader<'a> {
     }
 
     /// The value, or all that is wrong with the text, in its order.
-    pub(crate) fn close<T>(mut self, value: T) -> Result<T, Vec<Diagnostic>> {
-        if self.diagnostics.is_empty() {
+    pub(crate) fn close<T>(mut self, value: T) -> Result<T, Diagnostics> {
+        if self.found == 0 {
             return Ok(value);
         }
-        self.diagnostics.sort();
-        Err(self.diagnostics)
+        self.keep_first();
+        let more = self.found - self.faults.len();
+        Err(Diagnostics::new(self.locator.diagnostics(self.faults), more))
     }
 
     pub(crate) fn refuse(&mut self, offset: usize, reason: impl Into<String>) {
-        self.diagnostics.push(self.locator.diagnostic(offset, reason));
+        self.found += 1;
+        self.faults.push(Fault { at: offset, reason: shortened(reason.into()) });
+        // Sections are not read in the order of the text, so the first may come last.
+        if self.faults.len() == 2 * MAX_DIAGNOSTICS {
+            self.keep_first();
+        }
+    }
+
+    fn keep_first(&mut self) {
+        self.faults.sort();
+        self.faults.truncate(MAX_DIAGNOSTICS);
     }
 
     /// How many errors there are so far.
     pub(crate) const fn faults(&self) -> usize {
-        self.diagnostics.len()
+        self.found
     }
 
     pub(crate) fn line(&self, offset: usize) -> u32 {
         self.locator.line(offset)
     }
 
+    /// The line on which an object begins, and where all of it is.
+    pub(crate) fn place(&self, object: &Object<'a>) -> (u32, Span) {
+        let range = object.range;
+        (self.line(range.start), Span::new(range.start, range.end))
+    }
+
     /// The values of the known keys; every other key, and a key given twice, is refused. `refused`
-    /// says why of those that the language has and we do not.
+    /// says why of those that the language has and we do not. A key in other letters is refused too,
+    /// but read: what is wrong with its value is to be told at once.
     pub(crate) fn fields<'v, const N: usize>(
         &mut self,
         object: &'v Object<'a>,
@@ -112,12 +117,19 @@ impl<'a> Reader<'a> {
                     self.refuse(at, format!("{name:?} is given twice"));
                 }
                 Some(index) => fields[index] = Some(property),
-                None => match refused.iter().find(|(known, _)| *known == name) {
-                    Some((_, why)) => {
-                        self.refuse(at, format!("{name:?} is not supported: {why}"));
-                    }
-                    None => self.refuse(at, format!("unknown key {name:?}")),
-                },
+                None => {
+                    let is = |known: &str| known.eq_ignore_ascii_case(name);
+                    let why = refused.iter().find(|(known, _)| is(known));
+                    let reason = match (names.iter().position(|known| is(known)), why) {
+                        (Some(index), _) => {
+                            fields[index].get_or_insert(property);
+                            format!("unknown key {name:?}: write {:?}", names[index])
+                        }
+                        (None, Some((_, why))) => format!("{name:?} is not supported: {why}"),
+                        (None, None) => format!("unknown key {name:?}"),
+                    };
+                    self.refuse(at, reason);
+                }
             }
         }
         fields

@@ -6,9 +6,8 @@ use std::{
 };
 
 use crate::{
-    Action, Autogroup, CompileError, Compiled, Document, Expectation, Node, NodeIdentity, NodeName,
-    Nodes, Packet, Protocols, RuleIndex, Selector, Test, compile_with, ends::addresses,
-    query::pairs,
+    Action, Autogroup, CompileError, Decider, Document, Expectation, Node, NodeIdentity, NodeName,
+    Nodes, Packet, Plan, Protocols, RuleIndex, Selector, Test, ends::addresses, query::pairs,
 };
 
 /// What became of one expectation.
@@ -43,16 +42,19 @@ pub enum Failure {
 ///
 /// # Errors
 ///
-/// When the document cannot be compiled.
+/// When the document's sets of addresses overlap too much.
 pub fn try_tests(document: &Document, nodes: &Nodes) -> Result<Vec<Outcome>, CompileError> {
+    if document.tests().is_empty() {
+        return Ok(Vec::new());
+    }
     let nodes = with_stand_ins(document, nodes);
-    let compiled = compile_with(document, &nodes)?;
+    let decider = Decider::new(Plan::new(document.clone(), &nodes).everything())?;
     let of_test = |test: &'_ Test| -> Vec<Outcome> {
         let outcome = |expectation: &Expectation| Outcome {
             source: test.source.clone(),
             protocols: test.protocols.clone(),
             expectation: expectation.clone(),
-            failure: failure(document, &nodes, &compiled, test, expectation),
+            failure: failure(document, &nodes, &decider, test, expectation),
         };
         test.expectations.iter().map(outcome).collect()
     };
@@ -62,7 +64,7 @@ pub fn try_tests(document: &Document, nodes: &Nodes) -> Result<Vec<Outcome>, Com
 fn failure(
     document: &Document,
     nodes: &Nodes,
-    compiled: &Compiled,
+    decider: &Decider,
     test: &Test,
     expectation: &Expectation,
 ) -> Option<Failure> {
@@ -79,18 +81,17 @@ fn failure(
             let protocol = protocol.of_family(source.is_ipv4())?;
             Some(Packet { source, destination, protocol, port })
         });
-        let decided: Vec<_> = packets.map(|packet| (packet, compiled.find(&packet))).collect();
+        let decided: Vec<_> = packets.map(|packet| (packet, decider.find(&packet))).collect();
         any |= !decided.is_empty();
-        let accepted = decided
-            .iter()
-            .find(|(_, entry)| entry.is_some_and(|entry| entry.action == Action::Accept));
+        let accepted =
+            decided.iter().find(|(_, by)| by.is_some_and(|(_, action)| action == Action::Accept));
         let wrong = match (expectation.action, accepted) {
             (Action::Accept, None) => decided.first(),
             (Action::Deny, accepted) => accepted,
             (Action::Accept, Some(_)) => None,
         };
-        if let Some((packet, entry)) = wrong {
-            return Some(Failure::Decided { packet: *packet, rule: entry.map(|entry| entry.rule) });
+        if let Some((packet, by)) = wrong {
+            return Some(Failure::Decided { packet: *packet, rule: by.map(|(rule, _)| rule) });
         }
     }
     let (from, to) = (&test.source, &expectation.destination);

@@ -16,7 +16,7 @@ fn rule_errors(src: &str, dst: &str, rest: &str) -> Vec<String> {
         format!("{{\"acls\":[{{\"action\":\"accept\",\"src\":[{src}],\"dst\":[{dst}]{rest}}}]}}");
     match Document::parse(&text) {
         Ok(_) => Vec::new(),
-        Err(errors) => errors.into_iter().map(|error| error.reason).collect(),
+        Err(errors) => errors.iter().map(|error| error.reason.clone()).collect(),
     }
 }
 
@@ -131,6 +131,29 @@ fn sections_that_are_not_ours_are_refused_by_name() {
 }
 
 #[test]
+fn keys_in_other_letters_are_refused_and_read() {
+    let text = r#"{
+  "Groups": { "group:dev": ["alice@x"] }, "Hosts": { "h": "10.0.0.1/8" },
+  "ACLs": [ { "Action": "accept", "Users": ["group:dev"], "src": ["group:dev", "group:ops"], "dst": ["h:*"] } ],
+  "SSH": []
+}"#;
+    assert_eq!(
+        errors(text),
+        [
+            "2:3: unknown key \"Groups\": write \"groups\"",
+            "2:43: unknown key \"Hosts\": write \"hosts\"",
+            "2:60: 10.0.0.1/8 has bits set beyond its length: write 10.0.0.0/8 for the prefix, or \
+             10.0.0.1 for the host",
+            "3:3: unknown key \"ACLs\": write \"acls\"",
+            "3:15: unknown key \"Action\": write \"action\"",
+            "3:35: \"Users\" is not supported: it is the old name of \"src\"",
+            "3:81: group:ops is not defined: add it to \"groups\"",
+            "4:3: \"SSH\" is not supported: nearwire does not serve SSH: accept port 22",
+        ]
+    );
+}
+
+#[test]
 fn rendering_points_at_the_place() {
     let text = "{\n\t\"acls\": 7 }";
     let errors = Document::parse(text).unwrap_err();
@@ -138,6 +161,44 @@ fn rendering_points_at_the_place() {
         render("policy.hujson", text, &errors),
         "policy.hujson:2:10: \"acls\" is a list, not a number\n   \"acls\": 7 }\n           ^\n"
     );
+}
+
+#[test]
+fn what_is_behind_a_comment_is_off() {
+    let text = "{ \"acls\": [\n  // off:\r {\"action\":\"accept\",\"src\":[\"*\"],\"dst\":[\"*:*\"]},\n] }";
+    assert_eq!(
+        errors(text),
+        [
+            "2:10: a carriage return alone ends a line for some readers and not for others: end lines \
+          by a line feed"
+        ]
+    );
+    // Lines of Windows are lines.
+    assert!(Document::parse(&text.replace('\r', "\r\n")).unwrap().rules().len() == 1);
+    assert!(Document::parse(&text.replace('\r', "")).unwrap().rules().is_empty());
+}
+
+#[test]
+fn however_much_is_wrong_little_is_said() {
+    let bad = r#"{ "action": "accept", "src": ["?"], "dst": ["*:*"] }"#;
+    let (lines, one_line) = (vec![bad; 20_000].join(",\n"), vec![bad; 5_000].join(","));
+    for (rules, count) in [(&lines, 20_000), (&one_line, 5_000)] {
+        let text = format!("{{ \"acls\": [{rules}], \"groups\": {{ \"?\": [] }} }}");
+        let errors = Document::parse(&text).unwrap_err();
+        assert_eq!((errors.len(), errors.more()), (100, count - 99));
+        assert_eq!((errors[0].line, errors[0].column), (1, 43), "the first of the text");
+        let shown = render("policy", &text, &errors);
+        assert!(shown.len() < 40_000, "{} bytes", shown.len());
+        assert!(shown.ends_with(&format!("\nand {} more errors\n", count - 99)), "{shown}");
+    }
+    // Nor is a reason long that quotes what is, nor the line of a file that is refused whole.
+    let name = "?".repeat(1 << 20);
+    let text = format!("{{ \"acls\": [], \"hosts\": {{ \"{name}\": \"{name}\" }} }}");
+    let shown = render("policy", &text, &Document::parse(&text).unwrap_err());
+    assert!(shown.len() < 3_000 && shown.contains("use letters, digits"), "{shown}");
+    let text = "?".repeat((32 << 20) + 1);
+    let shown = render("policy", &text, &Document::parse(&text).unwrap_err());
+    assert!(shown.len() < 1_000 && shown.contains("more than 33554432"), "{shown}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use policy::{Action, Compiled, Filter, Node, NodeName, Packet, Plan, Prefix};
+use policy::{Action, Compiled, Decider, Filter, Node, NodeName, Packet, Plan, Prefix};
 use world::World;
 
 const PACKETS_PER_WORLD: u64 = 2_000;
@@ -40,10 +40,15 @@ fn check_world(seed: u64, packets: u64) {
     let document = sections.parse();
     let plan = Plan::new(document.clone(), &nodes);
     let tables = plan.everything().compile().unwrap();
+    let decider = Decider::new(plan.everything()).unwrap();
     let filters: BTreeMap<&NodeName, (Filter, Compiled)> = plan
         .filters()
         .map(|(name, filter)| {
             let compiled = filter.compile().unwrap();
+            if let Some(most) = plan.most_table_entries(name) {
+                let entries = compiled.table_entries();
+                assert!(entries <= most, "{entries} of {most}, seed {seed}: {name}");
+            }
             (name, (filter, compiled))
         })
         .collect();
@@ -53,10 +58,16 @@ fn check_world(seed: u64, packets: u64) {
         let packet: Packet = world.packet(&addresses);
         let expected = document.first_match(&nodes, &packet);
         let say = || format!("seed {seed}: {packet:?}\n{}\n{nodes:#?}", sections.text());
+        let decided = decider.find(&packet).map(|(rule, _)| rule.0 as usize);
+        assert_eq!(decided, expected, "without tables, {}", say());
         let found = tables.find(&packet);
         assert_eq!(found.map(|entry| entry.rule.0 as usize), expected, "the tables, {}", say());
         if let Some(entry) = found {
-            assert_eq!(entry.action, document.rules()[entry.rule.0 as usize].action);
+            let action = document.rules()[entry.rule.0 as usize].action;
+            assert_eq!(
+                (entry.action, decider.find(&packet).map(|by| by.1)),
+                (action, Some(action))
+            );
         }
         let ends = [packet.source, packet.destination].map(|ip| through(ip, &all));
         if found.is_some_and(|entry| entry.action == Action::Accept) {

@@ -1,7 +1,7 @@
 //! No text makes a parser panic, and every error has a place in it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use policy::{Diagnostic, Document, Nodes};
+use policy::{Diagnostics, Document, Nodes};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 proptest! {
@@ -26,6 +26,21 @@ proptest! {
         check(&pieces.concat());
     }
 
+    /// Beside comments and trailing commas, what is read is JSON.
+    #[test]
+    fn what_is_read_is_json(
+        strange in prop_oneof![any::<char>(), select(vec!['\t', '\r', '\n', '\u{b}', '\u{c}', '\u{a0}', '\u{2028}'])],
+        at in any::<prop::sample::Index>(),
+    ) {
+        let json = r#"{ "hosts": { "a": "1.1.1.1" }, "acls": [ { "action": "accept", "src": ["é@x"], "dst": ["*:*"] } ] }"#;
+        let places: Vec<usize> = json.char_indices().map(|(at, _)| at).collect();
+        let mut text = json.to_owned();
+        text.insert(places[at.index(places.len())], strange);
+        if strange != ',' && Document::parse(&text).is_ok() {
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text:?}");
+        }
+    }
+
     #[test]
     fn no_selector_makes_the_parser_panic(source in any::<String>(), to in "[\\[\\]:/*0-9a-f,.-]{0,30}") {
         let text = format!(
@@ -41,7 +56,7 @@ fn check(text: &str) {
 }
 
 /// Errors lie within the text, and can be shown.
-fn check_errors(text: &str, errors: Option<Vec<Diagnostic>>) {
+fn check_errors(text: &str, errors: Option<Diagnostics>) {
     let Some(errors) = errors else { return };
     assert!(!errors.is_empty());
     let lines = u32::try_from(text.matches('\n').count()).unwrap() + 1;

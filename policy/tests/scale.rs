@@ -84,7 +84,7 @@ fn with_paths(
     }
     text.push_str("] }");
     timed("", "parse", || Document::parse(&text))
-        .unwrap_or_else(|errors| panic!("{}", policy::render("policy", &text, &errors[..1])))
+        .unwrap_or_else(|errors| panic!("{}", policy::render("policy", &text, &errors)))
 }
 
 fn acl(action: &str, src: &str, dst: &str) -> String {

@@ -1,5 +1,7 @@
 //! Makes the interface what a netmap wants: peers, keys, policy, addresses, routes.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use dataplane_common::Generation;
 use engine::KeyChange;
@@ -8,13 +10,16 @@ use proto::control::Netmap;
 use proto::uapi::Set;
 use tokio::sync::{mpsc, oneshot};
 
+use super::legend;
 use super::outside::Outside;
 use super::state::Settings;
 use super::steps::{Changes, Steps};
 use super::wanted::Wanted;
 use crate::io::network::{self, Local, Network};
 use crate::io::tun::{self, DEFAULT_MTU};
-use crate::wg::{PolicyChange, Proposal, SharedNode};
+use crate::wg::{Legend, PolicyChange, Proposal, SharedNode};
+
+const GOING: &str = "the interface is going away";
 
 /// The interface, and what it was made so far.
 pub(super) struct MeshInterface {
@@ -25,6 +30,8 @@ pub(super) struct MeshInterface {
     pub(super) applied: Wanted,
     /// The text of the filter in force.
     filter: String,
+    /// What was told of it.
+    legend: Arc<Legend>,
     pub(super) generation: Generation,
     /// What the host's other interfaces lead to.
     pub(super) local: Local,
@@ -61,6 +68,7 @@ impl MeshInterface {
             policies,
             applied: Wanted::default(),
             filter: String::new(),
+            legend: Arc::default(),
             generation: Generation::default(),
             local: Local::default(),
             mtu: None,
@@ -172,25 +180,34 @@ impl MeshInterface {
         self.set(Set { replace_peers: true, ..Set::default() }).await;
         self.applied.peers.clear();
         self.filter.clear();
-        if let Err(error) = self.put_in_force(Filter::default()).await {
+        if let Err(error) = self.put_in_force(Filter::default(), Arc::default()).await {
             self.warn(error);
         }
     }
 
     async fn enforce(&mut self, netmap: &Netmap) -> anyhow::Result<()> {
-        if self.filter == netmap.filter.get() {
+        let told = legend::is_of(&self.legend, netmap);
+        if told && self.filter == netmap.filter.get() {
             return Ok(());
         }
-        self.put_in_force(filter(netmap)?).await?;
+        let legend = Arc::new(legend::of(netmap));
+        if self.filter == netmap.filter.get() {
+            self.legend = Arc::clone(&legend);
+            let told = self.policies.send(PolicyChange::Tell(legend)).await;
+            return told.ok().context(GOING);
+        }
+        self.put_in_force(filter(netmap)?, legend).await?;
         self.filter = netmap.filter.get().to_owned();
         Ok(())
     }
 
-    async fn put_in_force(&mut self, filter: Filter) -> anyhow::Result<()> {
+    async fn put_in_force(&mut self, filter: Filter, legend: Arc<Legend>) -> anyhow::Result<()> {
         let (reply, answer) = oneshot::channel();
-        let proposal = Proposal::Filter(Box::new(filter));
-        self.policies.send((proposal, reply)).await.context("the interface is going away")?;
-        self.generation = answer.await.context("the interface is going away")??;
+        let proposal = Proposal::Filter(Box::new(filter), Arc::clone(&legend));
+        let change = PolicyChange::Enforce(proposal, reply);
+        self.policies.send(change).await.ok().context(GOING)?;
+        self.generation = answer.await.context(GOING)??;
+        self.legend = legend;
         Ok(())
     }
 

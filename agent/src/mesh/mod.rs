@@ -16,6 +16,7 @@ mod home;
 mod interface;
 mod kept_netmap;
 mod keys;
+mod legend;
 mod links;
 mod mapping;
 mod metrics;

@@ -1,6 +1,7 @@
 //! A node that is up: its interface and its session, on a task of their own.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -57,7 +58,7 @@ impl Running {
             pin_directory: daemon.pin_directory.clone(),
             side: Some(side),
         };
-        let proposal = Proposal::Filter(Box::new(at_first));
+        let proposal = Proposal::Filter(Box::new(at_first), Arc::default());
         let interface = Interface::open(&options, Some(proposal)).await?;
         let name = options.interface.clone();
         let node = interface.node.clone();

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::flows::{Due, FlowWatch, Record};
 use super::node::SharedNode;
-use super::policy::{Files, NamedText, Policy, Proposal};
+use super::policy::{Files, Legend, NamedText, Policy, Proposal};
 use super::rpc::{Answer, Call, Reply, Request};
 use crate::io::link::Link;
 
@@ -21,8 +21,13 @@ pub(super) struct Enforced {
     flows: FlowWatch,
 }
 
-/// What is to be enforced from now on, and whom to tell the generation or why not.
-pub(crate) type PolicyChange = (Proposal, oneshot::Sender<anyhow::Result<Generation>>);
+/// What a control plane has said.
+pub(crate) enum PolicyChange {
+    /// What is to be enforced from now on, and whom to tell the generation or why not.
+    Enforce(Proposal, oneshot::Sender<anyhow::Result<Generation>>),
+    /// What else is to be told of what is enforced.
+    Tell(Arc<Legend>),
+}
 
 /// What commands act upon.
 pub(super) struct Daemon {
@@ -77,14 +82,7 @@ impl Daemon {
                     // A client that has gone needs no answer.
                     let _ = reply.send(answer);
                 }
-                Some((proposal, reply)) = policies.recv() => {
-                    let applied = match self.enforced() {
-                        Ok(enforced) => enforced.policy.apply(proposal).await,
-                        Err(error) => Err(error),
-                    };
-                    // Who asked may be gone.
-                    let _ = reply.send(applied);
-                }
+                Some(change) = policies.recv() => self.change(change).await,
                 due = due(&mut self.enforced) => self.handle_flows(due),
                 _ = reload.recv() => self.reload().await,
             }
@@ -94,6 +92,22 @@ impl Daemon {
     pub(super) fn follow_flows(&self) -> broadcast::Receiver<Arc<Record>> {
         let never = || broadcast::Sender::new(1).subscribe();
         self.enforced.as_ref().map_or_else(never, |enforced| enforced.flows.follow())
+    }
+
+    async fn change(&mut self, change: PolicyChange) {
+        match (change, self.enforced()) {
+            (PolicyChange::Enforce(proposal, reply), enforced) => {
+                let applied = match enforced {
+                    Ok(enforced) => enforced.policy.apply(proposal).await,
+                    Err(error) => Err(error),
+                };
+                // Who asked may be gone.
+                let _ = reply.send(applied);
+            }
+            (PolicyChange::Tell(legend), Ok(enforced)) => enforced.policy.tell(legend),
+            // Of nothing, nothing is told.
+            (PolicyChange::Tell(_), Err(_)) => {}
+        }
     }
 
     async fn answer(&mut self, request: Request) -> anyhow::Result<Answer> {

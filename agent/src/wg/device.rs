@@ -121,7 +121,7 @@ impl Interface {
         let pins = lasting::pins(directory, name);
         let Opened { tun, queues, taken_over } =
             lasting::open(name, options.offload, queues, pins.as_ref())?;
-        let controlled = matches!(proposal, Some(Proposal::Filter(_)));
+        let controlled = matches!(proposal, Some(Proposal::Filter(..)));
         // Before the interface can carry anything.
         let enforced = Enforced::attach(name, proposal, pins.as_ref(), options.flow_log.as_deref());
         let enforced = enforced.await.inspect_err(|_| {

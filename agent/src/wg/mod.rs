@@ -23,5 +23,7 @@ pub(crate) use daemon::PolicyChange;
 pub(crate) use device::{Interface, Options, run};
 pub(crate) use flows::{Flows, Record};
 pub(crate) use node::SharedNode;
-pub(crate) use policy::{Explanation, Files, NamedText, PolicyStatus, Proposal, Question};
+pub(crate) use policy::{
+    Explanation, Files, KnownNode, Legend, NamedText, PolicyStatus, Proposal, Question,
+};
 pub(crate) use rpc::{Reply, Request, call, listen, only_interface};

@@ -16,6 +16,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use super::flows::{Flows, Record};
 use super::policy::{Explanation, NamedText, PolicyStatus, Question};
 use super::socket::{self, Socket};
+use crate::io::tun::interface_index;
 
 /// Where the sockets are.
 pub(super) const DIRECTORY: &str = "/var/run/nearwire";
@@ -160,7 +161,7 @@ async fn say(writer: &mut OwnedWriteHalf, reply: &Reply) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The one interface that is served on this machine.
+/// The one interface that is served here, in this network namespace.
 pub(crate) fn only_interface() -> anyhow::Result<String> {
     let files = match fs::read_dir(DIRECTORY) {
         Ok(files) => files.collect::<Result<_, _>>()?,
@@ -170,6 +171,8 @@ pub(crate) fn only_interface() -> anyhow::Result<String> {
     let mut served: Vec<String> = files
         .iter()
         .filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".sock")?.to_owned()))
+        // The daemon of a mesh has its own socket beside those of interfaces.
+        .filter(|name| interface_index(name).is_some())
         // One that was killed leaves its file.
         .filter(|name| UnixStream::connect(socket::path(DIRECTORY, name)).is_ok())
         .collect();

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use crate::Target;
 use crate::connection::{Receiver, Sender};
-use crate::streams::Dialler;
+use crate::lanes::Opened;
+use crate::streams::{Dialler, Link};
+use crate::udp::{End, Pair};
+use crate::{Target, Way, udp};
 
 const LEN: usize = 1200;
 /// How much more one offers than the other.
@@ -28,20 +30,10 @@ pub(crate) struct Shares {
 }
 
 pub(crate) async fn measure(target: &Target, rate: u64, time: Duration) -> Result<Shares> {
-    let dialler = Dialler::new(target)?;
     let half = rate / 2;
-    let mut counts = Vec::new();
-    let mut kept = Vec::new();
-    for (number, offered) in [half, GREED * half].into_iter().enumerate() {
-        let [(sender, other), (back, receiver)] = dialler.pair(number).await?;
-        let count = Arc::new(AtomicU64::new(0));
-        tokio::spawn(receive(receiver, count.clone()));
-        tokio::spawn(offer(sender, offered));
-        counts.push(count);
-        kept.push((other, back));
-    }
+    let senders = Senders::start(target, [half, GREED * half]).await?;
     sleep(WARM_UP).await;
-    let read = |at: usize| counts[at].load(Ordering::Relaxed);
+    let read = |at: usize| senders.arrived[at].load(Ordering::Relaxed);
     let (start, before) = (Instant::now(), [read(0), read(1)]);
     sleep(time).await;
     let share = |at: usize| {
@@ -52,14 +44,98 @@ pub(crate) async fn measure(target: &Target, rate: u64, time: Duration) -> Resul
     Ok(Shares { modest: share(0), greedy: share(1) })
 }
 
+/// Those who send, until this program ends.
+struct Senders {
+    /// Bytes of each.
+    arrived: Vec<Arc<AtomicU64>>,
+    /// Kept, so that what they send by stays whole.
+    _links: Vec<(Receiver, Sender)>,
+    _lanes: Option<Opened>,
+}
+
+impl Senders {
+    async fn start(target: &Target, offered: [u64; 2]) -> Result<Self> {
+        if target.way == Way::Lane {
+            return Self::by_lanes(target, offered).await;
+        }
+        let dialler = Dialler::new(target)?;
+        let (mut arrived, mut links) = (Vec::new(), Vec::new());
+        for (number, offered) in offered.into_iter().enumerate() {
+            let [(sender, other), (back, receiver)]: [Link; 2] = dialler.pair(number).await?;
+            let count = Arc::<AtomicU64>::default();
+            tokio::spawn(receive(receiver, count.clone()));
+            tokio::spawn(offer(sender, offered));
+            arrived.push(count);
+            links.push((other, back));
+        }
+        Ok(Self { arrived, _links: links, _lanes: None })
+    }
+
+    async fn by_lanes(target: &Target, offered: [u64; 2]) -> Result<Self> {
+        // Of three lanes between three nodes the first and the last begin at two of them.
+        let opened = Opened::new(target.relay, 3).await?;
+        let mut arrived = Vec::new();
+        for (lane, offered) in opened.lanes().step_by(2).zip(offered) {
+            let Pair { from, to } = udp::lane(lane)?;
+            let count = Arc::<AtomicU64>::default();
+            let counted = count.clone();
+            std::thread::spawn(move || receive_datagrams(&to, &counted));
+            tokio::spawn(offer_datagrams(from, offered));
+            arrived.push(count);
+        }
+        Ok(Self { arrived, _links: Vec::new(), _lanes: Some(opened) })
+    }
+}
+
+async fn offer_datagrams(from: End, rate: u64) {
+    let datagram = from.datagram(&[7; LEN]);
+    let mut pace = Pace::new(rate);
+    loop {
+        while pace.is_due() {
+            // What a full buffer refuses is no less offered.
+            let _ = from.socket.send(&datagram);
+        }
+        sleep(BURST).await;
+    }
+}
+
+/// Silence is no end.
+fn receive_datagrams(to: &End, count: &AtomicU64) {
+    let (mut bytes, header) = ([0; 2048], to.payload_at());
+    loop {
+        if let Ok(len) = to.socket.recv(&mut bytes) {
+            count.fetch_add(len.saturating_sub(header) as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// When the next packet is to be sent.
+struct Pace {
+    rate: u64,
+    start: Instant,
+    sent: u128,
+}
+
+impl Pace {
+    fn new(rate: u64) -> Self {
+        Self { rate, start: Instant::now(), sent: 0 }
+    }
+
+    /// Whether one is due; then it counts as sent.
+    fn is_due(&mut self) -> bool {
+        let due = self.start.elapsed().as_micros() * u128::from(self.rate) / 1_000_000;
+        let is_due = self.sent < due;
+        self.sent += if is_due { LEN as u128 } else { 0 };
+        is_due
+    }
+}
+
 async fn offer(mut sender: Sender, rate: u64) -> Result<()> {
     let bytes = Bytes::from(vec![7; LEN]);
-    let start = Instant::now();
-    let mut sent: u128 = 0;
+    let mut pace = Pace::new(rate);
     loop {
-        while sent < start.elapsed().as_micros() * u128::from(rate) / 1_000_000 {
+        while pace.is_due() {
             sender.send(&bytes, LEN).await?;
-            sent += LEN as u128;
         }
         sleep(BURST).await;
     }

@@ -94,7 +94,8 @@ pub(crate) async fn pairs(target: &Target, count: usize) -> Result<Option<Pairs>
     }))
 }
 
-fn lane([one, other]: [&proto::relay::LaneOpened; 2]) -> Result<Pair> {
+/// A lane, both ends bound.
+pub(crate) fn lane([one, other]: [&proto::relay::LaneOpened; 2]) -> Result<Pair> {
     let end = |opened| -> Result<End> {
         let socket = socket(lanes::relay(opened)?)?;
         let header = Header::Lane(lanes::bind(opened, &socket)?);

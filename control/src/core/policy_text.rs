@@ -1,7 +1,10 @@
 //! From the text that an operator writes to a document that may be put in force: it has no errors,
 //! and its own tests hold.
 
-use policy::{Diagnostic, Document, Failure, Nodes, render, try_tests};
+use policy::{
+    CompileError, Diagnostics, Document, Failure, MAX_DIAGNOSTICS, Nodes, Plan, render_each,
+    try_tests,
+};
 
 /// What is in force before anybody has written anything: nobody may do anything.
 pub const EMPTY: &str = "{\n  // Nothing is allowed until a rule says so.\n  \"acls\": []\n}\n";
@@ -10,8 +13,8 @@ pub const EMPTY: &str = "{\n  // Nothing is allowed until a rule says so.\n  \"a
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyRefusal {
     /// It is wrong in these places.
-    #[error("the policy has {} errors", .0.len())]
-    Wrong(Vec<Diagnostic>),
+    #[error("the policy has {} errors", .0.total())]
+    Wrong(Diagnostics),
     /// These of its own tests do not hold.
     #[error("{} of the policy's own tests fail", .0.len())]
     Tests(Vec<String>),
@@ -25,17 +28,18 @@ impl PolicyRefusal {
     #[must_use]
     pub fn details(&self, text: &str) -> Vec<String> {
         match self {
-            Self::Wrong(errors) => errors
-                .iter()
-                .map(|error| render("policy", text, std::slice::from_ref(error)))
-                .collect(),
-            Self::Tests(failures) => failures.clone(),
+            Self::Wrong(errors) => render_each("policy", text, errors),
+            Self::Tests(failures) => {
+                let more = failures.len().saturating_sub(MAX_DIAGNOSTICS);
+                let more = (more > 0).then(|| format!("and {more} more"));
+                failures.iter().take(MAX_DIAGNOSTICS).cloned().chain(more).collect()
+            }
             Self::TooLarge(reason) => vec![reason.clone()],
         }
     }
 }
 
-/// The document of a text, tried on the nodes of its network.
+/// The document of a text, tried on the nodes of its network: each has to be able to enforce its share.
 pub fn accept(text: &str, nodes: &Nodes) -> Result<Document, PolicyRefusal> {
     let document = Document::parse(text).map_err(PolicyRefusal::Wrong)?;
     let outcomes =
@@ -61,7 +65,24 @@ pub fn accept(text: &str, nodes: &Nodes) -> Result<Document, PolicyRefusal> {
             ))
         })
         .collect();
-    if failures.is_empty() { Ok(document) } else { Err(PolicyRefusal::Tests(failures)) }
+    if !failures.is_empty() {
+        return Err(PolicyRefusal::Tests(failures));
+    }
+    let plan = Plan::new(document, nodes);
+    match plan.unfit() {
+        None => Ok(plan.document().clone()),
+        Some(unfit) => {
+            let line = match unfit.error {
+                CompileError::TooManyEntries { widest, .. } => {
+                    plan.document().rules().get(widest.0 as usize).map(|rule| rule.line)
+                }
+                CompileError::TooManyMemberships { .. } | CompileError::TooManySets => None,
+            };
+            let rule =
+                line.map(|line| format!("; that rule is on line {line}")).unwrap_or_default();
+            Err(PolicyRefusal::TooLarge(format!("{unfit}{rule}")))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,5 +100,37 @@ mod tests {
         let failed = accept(text, &nodes).unwrap_err();
         let said = &failed.details(text)[0];
         assert!(said.contains("port 22 should be accepted: no rule accepts it"), "{said}");
+    }
+
+    #[test]
+    fn however_much_is_wrong_little_is_told() {
+        let bad = r#"{ "action": "accept", "src": ["?"], "dst": ["*:*"] }"#;
+        let text = format!("{{ \"acls\": [{}] }}", vec![bad; 5_000].join(","));
+        let wrong = accept(&text, &Nodes::default()).unwrap_err();
+        assert_eq!(wrong.to_string(), "the policy has 5000 errors");
+        let details = wrong.details(&text);
+        assert_eq!((details.len(), details[100].as_str()), (101, "and 4900 more errors\n"));
+        assert!(details.concat().len() < 40_000);
+
+        let failing = r#"{ "src": "a@x", "accept": ["b@x:22"] }"#;
+        let text = format!("{{ \"acls\": [], \"tests\": [{}] }}", vec![failing; 300].join(","));
+        let failed = accept(&text, &Nodes::default()).unwrap_err().details(&text);
+        assert_eq!((failed.len(), failed[100].as_str()), (101, "and 200 more"));
+    }
+
+    /// Together they are too much for one who would enforce everything, which nobody does.
+    #[test]
+    fn many_hosts_beside_a_rule_for_all_are_accepted() {
+        let icmp = r#"{ "action": "accept", "src": ["*"], "dst": ["*:*"], "proto": "icmp" }"#;
+        let host = |host: u32| {
+            let [.., high, low] = host.to_be_bytes();
+            let host = format!("10.0.{high}.{low}");
+            format!(r#"{{ "action": "accept", "src": ["{host}"], "dst": ["{host}:22"] }}"#)
+        };
+        let rules: Vec<String> = (0..1_100).map(host).chain([icmp.to_owned()]).collect();
+        let text = format!("{{ \"acls\": [{}] }}", rules.join(",\n"));
+        let accepted = accept(&text, &Nodes::default()).unwrap();
+        assert_eq!(accepted.rules().len(), 1_101);
+        assert!(policy::compile(&accepted).is_err());
     }
 }

@@ -1,9 +1,6 @@
 //! What the table of lanes says of an end: how what it sends goes on.
 
-use core::cell::Cell;
-
-use super::{Egress, LaneEnd, LaneId, Rate, Sum, V4Pair, Words};
-use crate::Nanos;
+use super::{ClientPlace, Egress, LaneEnd, LaneId, Sum, V4Pair, Words};
 
 /// What the table says of the end with one [`LaneId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +31,9 @@ pub struct HotLane {
     pub(crate) udp_delta: u16,
     /// The longest UDP payload for which there is room on the way on; none while it is not bound.
     pub(crate) room: u16,
-    burst: u16,
-    price: u32,
+    spare: [u8; 2],
+    /// Who pays for what it sends.
+    pub(crate) client: ClientPlace,
     pub(crate) egress: u32,
     /// Destination and source, where the egress is not the way back.
     pub(crate) macs: [[u8; 6]; 2],
@@ -67,8 +65,8 @@ impl Lane {
             ip_delta: 0,
             udp_delta: 0,
             room: 0,
-            burst: Rate::UNLIMITED.burst,
-            price: Rate::UNLIMITED.price,
+            spare: [0; 2],
+            client: ClientPlace(0),
             egress: 0,
             macs: [[0; 6]; 2],
         };
@@ -115,10 +113,10 @@ impl Lane {
         self
     }
 
-    /// The same end, which may send so fast.
+    /// The same end, as this client's.
     #[must_use]
-    pub const fn with_rate(mut self, rate: Rate) -> Self {
-        (self.hot.price, self.hot.burst) = (rate.price, rate.burst);
+    pub const fn of_client(mut self, client: ClientPlace) -> Self {
+        self.hot.client = client;
         self
     }
 
@@ -146,19 +144,14 @@ impl Lane {
         LaneId::from_number(u32::from_be_bytes(self.hot.onward_id))
     }
 
-    /// What the kernel's tables hold of it, if it has used so much of its rate.
+    /// What the kernel's tables hold of it.
     #[must_use]
-    pub const fn to_tables(self, spent: Nanos) -> (LaneSlot, LaneAddresses) {
-        (LaneSlot { hot: self.hot, spent }, self.addresses)
+    pub const fn to_tables(self) -> (LaneSlot, LaneAddresses) {
+        (LaneSlot { hot: self.hot, spare: 0 }, self.addresses)
     }
 }
 
 impl HotLane {
-    #[inline(always)]
-    pub(crate) const fn rate(&self) -> Rate {
-        Rate { price: self.price, burst: self.burst }
-    }
-
     /// Whether what it sends goes on by IPv6, if it goes on.
     #[inline(always)]
     pub(crate) const fn is_to_v6(&self) -> bool {
@@ -172,8 +165,7 @@ impl HotLane {
 pub struct LaneSlot {
     /// What the table says.
     pub hot: HotLane,
-    /// What the lane has used of its rate: see `take`.
-    pub spent: Nanos,
+    spare: u64,
 }
 
 const _: () = assert!(size_of::<LaneSlot>() == 64 && size_of::<HotLane>() == 56);
@@ -188,22 +180,6 @@ impl LaneSlot {
     }
 }
 
-/// A lane in a table that belongs to one thread.
-#[derive(Clone, Debug)]
-pub struct LaneCell {
-    /// What the table says.
-    pub lane: Lane,
-    spent: Cell<Nanos>,
-}
-
-impl LaneCell {
-    /// A lane that has not sent yet.
-    #[must_use]
-    pub const fn new(lane: Lane) -> Self {
-        Self { lane, spent: Cell::new(Nanos(0)) }
-    }
-}
-
 /// A lane in a table.
 pub trait LaneEntry {
     /// What the table says.
@@ -212,32 +188,18 @@ pub trait LaneEntry {
     /// The addresses in full.
     fn addresses(&self) -> Option<&LaneAddresses>;
 
-    /// What the lane has used of its rate.
-    fn spent(&self) -> Nanos;
-
-    /// Writes what it has used.
-    fn spend(&self, until: Nanos);
-
     /// Whether the entry still is the lane's for which it was looked up. In a table that only its
     /// owner changes, it is.
     fn is_still(&self) -> bool;
 }
 
-impl LaneEntry for &LaneCell {
+impl LaneEntry for &Lane {
     fn hot(&self) -> &HotLane {
-        self.lane.hot()
+        &self.hot
     }
 
     fn addresses(&self) -> Option<&LaneAddresses> {
-        Some(self.lane.addresses())
-    }
-
-    fn spent(&self) -> Nanos {
-        self.spent.get()
-    }
-
-    fn spend(&self, until: Nanos) {
-        self.spent.set(until);
+        Some(&self.addresses)
     }
 
     fn is_still(&self) -> bool {

@@ -2,7 +2,10 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use super::{AtPort, LaneAddresses, LaneEntry, V4Pair, Words};
+use super::{
+    AtPort, ClientBucket, ClientPlace, LaneAddresses, LaneEntry, NetworkBucket, NetworkPlace,
+    V4Pair, Words, bucket::pay,
+};
 use crate::{Address, DropReason, LaneId, Nanos};
 
 /// What a switch goes by.
@@ -12,6 +15,12 @@ pub trait LaneTable {
 
     /// The lane with this number.
     fn find(&self, id: LaneId) -> Option<Self::Entry>;
+
+    /// The client with this place, if anybody has it.
+    fn client(&self, place: ClientPlace) -> Option<&ClientBucket>;
+
+    /// The network with this place, if it is one.
+    fn network(&self, place: NetworkPlace) -> Option<&NetworkBucket>;
 
     /// A monotonic clock, no coarser than [`COARSEST_CLOCK`](super::COARSEST_CLOCK).
     fn now(&self) -> Nanos;
@@ -36,7 +45,7 @@ pub struct Datagram {
     /// Its first bytes, as they are.
     pub(crate) first: Option<u64>,
     pub(crate) length: u32,
-    /// What the lane's rate is charged: more than its length where it stands for several.
+    /// What the lane's client is charged: more than its length where it stands for several.
     pub(crate) cost: u32,
     pub(crate) v6: bool,
     /// The addresses of IPv4.
@@ -98,7 +107,7 @@ pub enum Judged<E> {
 
 /// Judges a datagram.
 ///
-/// The rate comes last: what is dropped for another reason costs the lane nothing.
+/// Rates come last: what is dropped for another reason costs nobody anything.
 #[inline(always)]
 pub fn judge<T: LaneTable>(datagram: &Datagram, table: &T) -> Judged<T::Entry> {
     let id = match AtPort::parse(datagram.first, datagram.length) {
@@ -134,12 +143,8 @@ pub fn judge<T: LaneTable>(datagram: &Datagram, table: &T) -> Judged<T::Entry> {
     if datagram.hops <= 1 {
         return drop(DropReason::LaneTtl);
     }
-    let rate = lane.rate();
-    if !rate.is_unlimited() {
-        match rate.take(entry.spent(), datagram.cost, table.now()) {
-            Some(until) => entry.spend(until),
-            None => return drop(DropReason::LaneRate),
-        }
+    if let Err(reason) = pay(table, lane.client, datagram.cost) {
+        return drop(reason);
     }
     // An end that is not bound has no room.
     if datagram.length > u32::from(lane.room) {

@@ -6,8 +6,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dataplane_common::{
-    Address, Allowance, Arrival, AskerNetwork, DROP_REASONS, LaneAddresses, LaneDrops, LaneSent, LaneSlot, MAX_ARRIVALS,
-    MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS, Nanos, OfferedHead, Sender,
+    Address, Allowance, Arrival, AskerNetwork, ClientBucket, DROP_REASONS, LaneAddresses, LaneDrops, LaneSent, LaneSlot,
+    MAX_ARRIVALS, MAX_ASKERS, MAX_INTERFACES, MAX_LOCALS, Nanos, NetworkBucket, OfferedHead, Sender,
 };
 
 /// The port of lanes and STUN: written by the loader.
@@ -42,6 +42,14 @@ pub static LANES: Array<LaneSlot, 1, IN_PAGES> = Array::new();
 /// Their addresses in full, by the same places.
 #[btf_map]
 pub static LANE_ADDRESSES: Array<LaneAddresses, 1, IN_PAGES> = Array::new();
+
+/// What clients have used of their rates, by their places. The loader sets how many there can be.
+#[btf_map]
+pub static CLIENTS: Array<ClientBucket, 1, IN_PAGES> = Array::new();
+
+/// What networks have used of theirs.
+#[btf_map]
+pub static NETWORKS: Array<NetworkBucket, 1, IN_PAGES> = Array::new();
 
 /// What each lane has sent, by `LaneCounters::index`. Not a per-CPU map, which would take a pointer
 /// to follow for each packet, and before Linux 6.10 a call.

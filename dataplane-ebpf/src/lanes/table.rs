@@ -2,10 +2,11 @@
 
 use aya_ebpf::helpers::bpf_jiffies64;
 use dataplane_common::{
-    Address, AskerNetwork, HotLane, LaneAddresses, LaneEntry, LaneId, LaneSlot, LaneTable, Nanos, RelayTable,
+    Address, AskerNetwork, ClientBucket, ClientPlace, HotLane, LaneAddresses, LaneEntry, LaneId, LaneSlot, LaneTable,
+    Nanos, NetworkBucket, NetworkPlace, RelayTable,
 };
 
-use crate::maps::{ASKERS, LANE_ADDRESSES, LANES, LOCALS, allowance, port, tick};
+use crate::maps::{ASKERS, CLIENTS, LANE_ADDRESSES, LANES, LOCALS, NETWORKS, allowance, port, tick};
 
 /// The maps.
 pub struct Maps;
@@ -15,9 +16,26 @@ impl LaneTable for Maps {
 
     #[inline(always)]
     fn find(&self, id: LaneId) -> Option<KernelEntry> {
-        let slot = LANES.get_ptr_mut(id.place())?;
+        let slot = LANES.get_ptr(id.place())?;
         let entry = KernelEntry { slot, id };
         entry.is_still().then_some(entry)
+    }
+
+    #[inline(always)]
+    fn client(&self, place: ClientPlace) -> Option<&ClientBucket> {
+        // SAFETY: an element of an array, which is always there; its words are read and written as
+        // wholes, by this CPU and others: see `take`.
+        CLIENTS.get_ptr(place.0).map(|client| unsafe { &*client })
+    }
+
+    #[inline(always)]
+    fn network(&self, place: NetworkPlace) -> Option<&NetworkBucket> {
+        // Most have none, and need not be looked up.
+        if place == NetworkPlace(0) {
+            return None;
+        }
+        // SAFETY: as in `client`.
+        NETWORKS.get_ptr(place.0).map(|network| unsafe { &*network })
     }
 
     #[inline(always)]
@@ -61,7 +79,7 @@ impl RelayTable for Maps {
 
 /// An element of the kernel's map.
 pub struct KernelEntry {
-    slot: *mut LaneSlot,
+    slot: *const LaneSlot,
     id: LaneId,
 }
 
@@ -77,18 +95,6 @@ impl LaneEntry for KernelEntry {
     fn addresses(&self) -> Option<&LaneAddresses> {
         // SAFETY: as in `hot`.
         LANE_ADDRESSES.get_ptr(self.id.place()).map(|addresses| unsafe { &*addresses })
-    }
-
-    #[inline(always)]
-    fn spent(&self) -> Nanos {
-        // SAFETY: as in `hot`; a number that is read and written as a whole.
-        unsafe { (*self.slot).spent }
-    }
-
-    #[inline(always)]
-    fn spend(&self, until: Nanos) {
-        // SAFETY: as in `spent`.
-        unsafe { (*self.slot).spent = until };
     }
 
     #[inline(always)]

@@ -8,8 +8,8 @@ use std::{
 
 use dataplane::{Allowance, Lane, LaneEnd, LaneId, LaneOptions, LaneSwitch, Nanos};
 use dataplane_common::{
-    Address, Frame, LaneAction, LaneCell, LaneTable, PacketBytes, PacketBytesMut, RelayTable,
-    switch,
+    Address, ClientBucket, ClientPlace, Frame, LaneAction, LaneTable, NetworkBucket, NetworkPlace,
+    PacketBytes, PacketBytesMut, RelayTable, switch,
 };
 
 pub(crate) const PORT: u16 = 3478;
@@ -190,7 +190,12 @@ pub(crate) fn lane(id: u32, remote: &str, onward: u32, to: &str) -> Lane {
 
 /// As many lanes and answers as the tests ask for.
 pub(crate) fn options() -> LaneOptions {
-    LaneOptions { capacity: 1_000, port: PORT, answers: Some(Allowance::new(1_000_000, 1_000_000)) }
+    LaneOptions {
+        capacity: 1_000,
+        clients: 1_000,
+        port: PORT,
+        answers: Some(Allowance::new(1_000_000, 1_000_000)),
+    }
 }
 
 /// Loading takes privileges: without them the tests fail and say so.
@@ -205,12 +210,12 @@ pub(crate) fn load(lanes: impl IntoIterator<Item = Lane>) -> LaneSwitch {
 
 /// The same switch in this process: the kernel's is held to it.
 pub(crate) struct Model {
-    lanes: HashMap<LaneId, LaneCell>,
+    lanes: HashMap<LaneId, Lane>,
 }
 
 impl Model {
     pub(crate) fn new(lanes: impl IntoIterator<Item = Lane>) -> Self {
-        Self { lanes: lanes.into_iter().map(|lane| (lane.id(), LaneCell::new(lane))).collect() }
+        Self { lanes: lanes.into_iter().map(|lane| (lane.id(), lane)).collect() }
     }
 
     /// What becomes of a frame, and what it is then.
@@ -222,10 +227,18 @@ impl Model {
 }
 
 impl<'a> LaneTable for &'a Model {
-    type Entry = &'a LaneCell;
+    type Entry = &'a Lane;
 
-    fn find(&self, id: LaneId) -> Option<&'a LaneCell> {
+    fn find(&self, id: LaneId) -> Option<&'a Lane> {
         self.lanes.get(&id)
+    }
+
+    fn client(&self, _: ClientPlace) -> Option<&ClientBucket> {
+        None
+    }
+
+    fn network(&self, _: NetworkPlace) -> Option<&NetworkBucket> {
+        None
     }
 
     fn now(&self) -> Nanos {

@@ -28,6 +28,9 @@ pub struct MeshNode {
     pub interface: String,
     /// Who may give it commands beside root, from its next start on.
     pub group: Option<u32>,
+    /// Whether it is as on a machine of its own, from its next start on: sockets are where they are if
+    /// nothing else is said, and those of other namespaces are not to be seen.
+    pub alone: bool,
     /// Whether it knows the control plane by its name only.
     pub(super) by_name: bool,
     program: PathBuf,
@@ -81,6 +84,7 @@ impl MeshNode {
             name: name.to_owned(),
             interface,
             group: None,
+            alone: false,
             by_name: false,
             program: programs.get("nearwire", "agent")?,
             daemon: None,
@@ -102,12 +106,17 @@ impl MeshNode {
         // With a resolv.conf of its own: a node changes it.
         let mut command = self.host.command("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-ec"]);
-        command.arg("mount --bind \"$0\" /etc/resolv.conf; exec \"$@\"");
+        let alone = if self.alone { "mount -t tmpfs none /run/nearwire; " } else { "" };
+        command.arg(format!("mount --bind \"$0\" /etc/resolv.conf; {alone}exec \"$@\""));
         command.arg(resolv_conf).arg(&self.program);
         command.arg("daemon").args(["--interface", &self.interface, "--shards", "2"]);
         command.args(["--metrics", Self::METRICS]);
         command.arg("--state").arg(self.directory.file("state"));
-        command.arg("--socket").arg(self.directory.file("sock"));
+        if self.alone {
+            std::fs::create_dir_all("/run/nearwire")?;
+        } else {
+            command.arg("--socket").arg(self.directory.file("sock"));
+        }
         let pins = self.pins.as_ref().map_or(Path::new("none"), |pins| &pins.0);
         command.env("NEARWIRE_PIN_DIR", pins).env("NO_COLOR", "1");
         if let Some(group) = self.group {
@@ -216,6 +225,14 @@ impl MeshNode {
     /// # Errors
     /// When it cannot start or does not end in time.
     pub fn output(&self, words: &[&str]) -> Result<Output> {
+        if self.alone {
+            // What it sees of files is what its daemon does.
+            let daemon = self.daemon.as_ref().context("there is no daemon")?;
+            let mut command = self.host.command("nsenter");
+            command.arg(format!("--mount=/proc/{}/ns/mnt", daemon.id()));
+            command.arg(&self.program).args(words);
+            return self.host.spawn_command(command)?.wait(PATIENCE);
+        }
         let mut command = self.host.command(&self.program);
         command.args(words);
         self.finish(command)

@@ -25,7 +25,7 @@ const NOT_GRANTED: &str = r#"{
 /// A veth takes frames that have no buffer only where a program is that could look at them.
 fn receiver(interface: &str) -> Result<LaneSwitch> {
     let answers = Some(Allowance::new(1, 1));
-    let mut receiver = LaneSwitch::load(LaneOptions { capacity: 1, port: 1, answers })?;
+    let mut receiver = LaneSwitch::load(LaneOptions { capacity: 1, clients: 1, port: 1, answers })?;
     receiver.attach(interface, XdpMode::Driver)?;
     Ok(receiver)
 }

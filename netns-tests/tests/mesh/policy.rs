@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use netns_tests::{Pinger, answers, ping, wait_until};
+use netns_tests::mesh::Hub;
+use netns_tests::{Lab, Pinger, answers, ping, wait_until};
 use serde_json::Value;
 
 use crate::scene::{DIRECT, RELAYED, Scene, cut_after};
@@ -84,6 +85,50 @@ fn two_nodes_enrol_and_reach_each_other_by_address_as_far_as_the_policy_goes() -
     assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
     Ok(())
 }
+
+#[test]
+fn a_node_explains_its_policy_by_names_to_who_names_no_interface() -> Result<()> {
+    let lab = Lab::new("mesh-explain")?;
+    let hub = Hub::start(&lab, DIRECT)?;
+    let (mut a, b) = (hub.node(&lab, "a")?, hub.node(&lab, "b")?);
+    a.stop_daemon();
+    a.alone = true;
+    a.start_daemon()?;
+    hub.policy(SSH)?;
+    let key = hub.auth_key(&["--reusable", "--user", "u@example.com"])?;
+    for node in [&a, &b] {
+        node.up(&hub, &key, &[])?;
+    }
+    a.wait_for("b as a peer", |status| status["peers"][0]["name"] == "b");
+    let (at_a, at_b) = (a.address()?, b.address()?);
+    let explained = a.nearwire(&["policy", "explain", "--live", "a", "b:22"])?;
+    let flow = format!("a ({at_a}) -> b ({at_b}) tcp 22: accepted");
+    assert!(explained.contains(&flow), "{explained}");
+    let denied = a.nearwire(&["policy", "explain", "--live", &at_b, "a.home.mesh/icmp"])?;
+    assert!(denied.contains(&format!("b ({at_b}) -> a ({at_a}) icmp: denied")), "{denied}");
+    for (whom, why) in [("c:22", "peers list"), ("u@example.com:22", "name a node")] {
+        let refused = a.output(&["policy", "explain", "--live", "a", whom])?;
+        assert_eq!(refused.status.code(), Some(1), "{}", refused.stdout);
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    }
+
+    // A name that changes is known, and changes nothing else.
+    let generation = |status: &Value| status["generation"].as_u64();
+    let before = generation(&a.status()?);
+    hub.admin(&["nodes", "rename", "home", &b.id()?, "web"])?;
+    a.wait_for("the name", |status| status["peers"][0]["name"] == "web");
+    assert!(a.nearwire(&["policy", "explain", "--live", "a", "web:22"])?.contains("-> web ("));
+    assert_eq!(generation(&a.status()?), before);
+    Ok(())
+}
+
+/// The members of a network reach each other's SSH.
+const SSH: &str = r#"{
+    "acls": [
+        // All but this is denied.
+        { "action": "accept", "src": ["autogroup:member"], "dst": ["autogroup:member:22"], "proto": "tcp" },
+    ],
+}"#;
 
 #[test]
 fn a_revoked_node_is_cut_within_a_second() -> Result<()> {

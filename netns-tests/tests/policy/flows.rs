@@ -202,19 +202,9 @@ fn what_is_in_force_explains_itself() -> Result<()> {
     );
     let wrong = nearwire(&scene.server, &["policy", "explain", "--live", server.name()])?;
     assert_ne!(wrong.status.code(), Some(0));
-    // Where only one interface is served, as if it were so here, it need not be named.
-    let program = netns_tests::wireguard::nearwire_program()?;
-    let one = std::env::temp_dir().join(format!("nearwire-one-{}", std::process::id()));
-    std::fs::create_dir_all(one.join("all"))?;
-    std::fs::create_dir_all(one.join("one"))?;
-    let script = "mount --bind /run/nearwire $0/all; ln -s $0/all/$1.sock $0/one/$1.sock; \
-                  mount --bind $0/one /run/nearwire; \
-                  exec $2 policy explain --live 10.9.0.1 10.9.0.2:80";
-    let mut unnamed = scene.server.command("unshare");
-    unnamed.args(["--mount", "--propagation", "private", "sh", "-ec", script]);
-    unnamed.arg(&one).arg(server.name()).arg(program);
-    let unnamed = scene.server.spawn_command(unnamed)?.wait(SOON)?;
-    std::fs::remove_dir_all(&one)?;
+    // Where only one interface is served, in this namespace, it need not be named.
+    let unnamed =
+        nearwire(&scene.server, &["policy", "explain", "--live", "10.9.0.1", "10.9.0.2:80"])?;
     assert!(unnamed.stdout.contains("line 3"), "{}{}", unnamed.stdout, unnamed.stderr);
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::{
     protocol::has_ports,
 };
 pub(crate) use lookup::Lookup;
-use partition::Partition;
+pub(crate) use partition::Partition;
 
 /// The most entries of the compiled tables: about 64 bytes of the kernel's memory each.
 pub const MAX_TABLE_ENTRIES: usize = 1 << 20;
@@ -129,7 +129,7 @@ pub(crate) fn compile_filter(filter: &Filter) -> Result<Compiled, CompileError> 
 }
 
 /// Divides the addresses by which of the sets that are used so hold them.
-fn partition(
+pub(crate) fn partition(
     filter: &Filter,
     used: impl Fn(&crate::FilterRule) -> u32,
 ) -> Result<Partition, CompileError> {

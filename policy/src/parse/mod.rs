@@ -9,7 +9,7 @@ pub(crate) mod selector;
 
 use jsonc_parser::ast::Object;
 
-use crate::{Diagnostic, Document, MAX_DOCUMENT_BYTES, reader::Reader};
+use crate::{Diagnostics, Document, MAX_DOCUMENT_BYTES, reader::Reader};
 
 const IF_EMPTY: &str = "the document is empty: to deny everything, write { \"acls\": [] }";
 
@@ -31,7 +31,7 @@ const REFUSED_SECTIONS: &[(&str, &str)] = &[
     ("sshTests", "nearwire does not serve SSH: test port 22"),
 ];
 
-pub(crate) fn document(text: &str) -> Result<Document, Vec<Diagnostic>> {
+pub(crate) fn document(text: &str) -> Result<Document, Diagnostics> {
     let (mut reader, object) = Reader::open(text, MAX_DOCUMENT_BYTES, IF_EMPTY);
     let document = object.map(|object| sections(&mut reader, &object));
     reader.close(document.unwrap_or_default())

@@ -43,8 +43,8 @@ fn rule<'a>(
     let sources = src.map_or_else(Vec::new, |src| nodes(reader, defined, src));
     let destinations = dst.map_or_else(Vec::new, |dst| nodes(reader, defined, dst));
     let kinds = kinds.map_or(PathKinds::NONE, |kinds| read_kinds(reader, kinds));
-    let line = reader.line(object.range.start);
-    (reader.faults() == before).then_some(PathRule { line, sources, destinations, kinds })
+    let (line, span) = reader.place(object);
+    (reader.faults() == before).then_some(PathRule { line, span, sources, destinations, kinds })
 }
 
 fn nodes<'a>(

@@ -78,8 +78,10 @@ fn acl<'a>(reader: &mut Reader<'a>, defined: &Definitions, object: &Object<'a>) 
         let services = services.into_iter().map(|service| meant(service, action)).collect();
         destinations.push(Destination { selector, services });
     }
+    let (line, span) = reader.place(object);
     (reader.faults() == before).then_some(Rule {
-        line: reader.line(object.range.start),
+        line,
+        span,
         action: action?,
         sources,
         destinations,
@@ -126,14 +128,14 @@ fn grant<'a>(
     if reader.faults() != before {
         return (None, None);
     }
-    let line = reader.line(object.range.start);
+    let (line, span) = reader.place(object);
     let relay = relays.then(|| RelayGrant {
         line,
         sources: sources.clone(),
         relays: destinations.iter().map(|to| to.selector.clone()).collect(),
     });
     let rule = action.filter(|_| ip.is_some());
-    (rule.map(|action| Rule { line, action, sources, destinations }), relay)
+    (rule.map(|action| Rule { line, span, action, sources, destinations }), relay)
 }
 
 /// A destination of a grant; the ports of an `acls` entry are the likeliest mistake.

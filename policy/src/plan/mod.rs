@@ -8,6 +8,7 @@
 
 mod change;
 mod draft;
+mod fit;
 mod neighbours;
 mod parties;
 mod paths;
@@ -25,6 +26,7 @@ use crate::{
     RuleId, RuleIndex, Selector, Service,
 };
 use draft::Draft;
+pub use fit::Unfit;
 use parties::{GrantId, Parties, PartyId};
 pub use paths::PathChange;
 use paths::PathRules;

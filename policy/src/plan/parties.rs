@@ -187,6 +187,17 @@ impl Parties {
         selectors.into_iter().filter_map(|s| self.naming.get(s)).flatten().copied().collect()
     }
 
+    /// Above every party's number.
+    pub(super) fn count(&self) -> usize {
+        self.parties.len()
+    }
+
+    /// The parties that hold all of a prefix by one of theirs.
+    pub(super) fn over(&self, prefix: Prefix) -> impl Iterator<Item = PartyId> {
+        let wider = self.by_prefix.enclosing(prefix).flat_map(|(_, parties)| parties);
+        self.by_prefix.at(prefix).iter().chain(wider).copied().map(PartyId)
+    }
+
     /// The parties with an address under, or over, one of the prefixes.
     pub(super) fn overlapping<'p>(
         &self,

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 /// How long a sender may be ahead of its rate: longer than a scheduler's pause, short for a queue.
-pub(super) const BURST: Duration = Duration::from_millis(50);
+const BURST: Duration = Duration::from_millis(50);
 /// Bytes that pass at once at any rate, so that a slow sender can send a batch at all.
 const LEAST_BURST: u64 = 128 << 10;
 
@@ -22,7 +22,7 @@ impl Bucket {
 
     /// Takes `bytes` at `rate`, if they are there.
     pub(super) fn take(&mut self, bytes: usize, rate: NonZeroU64, now: Instant) -> bool {
-        let burst = BURST.max(cost(LEAST_BURST, rate));
+        let burst = BURST.max(least_burst(rate));
         self.take_within(bytes, rate, burst, now)
     }
 
@@ -47,6 +47,11 @@ impl Bucket {
         let paid = self.paid.max(now) + cost(bytes as u64, rate);
         self.paid = paid.min(now + Duration::from_secs(1));
     }
+}
+
+/// How long what passes at once at any rate takes.
+pub(super) fn least_burst(rate: NonZeroU64) -> Duration {
+    cost(LEAST_BURST, rate)
 }
 
 fn cost(bytes: u64, rate: NonZeroU64) -> Duration {

@@ -6,7 +6,7 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use super::bucket::{BURST, Bucket};
+use super::bucket::{Bucket, least_burst};
 
 /// How long a client counts as sending.
 const EPOCH: Duration = Duration::from_millis(100);
@@ -43,6 +43,10 @@ impl Share {
         Self { rate, whole, start: now, epoch: 0, senders: 0, senders_before: 0 }
     }
 
+    pub(super) const fn rate(&self) -> Option<NonZeroU64> {
+        self.rate
+    }
+
     /// The latest ticket of a network says its rate.
     pub(super) const fn set_rate(&mut self, rate: Option<NonZeroU64>) {
         self.rate = rate;
@@ -54,11 +58,11 @@ impl Share {
         self.note_sender(part, now);
         let senders = self.senders.max(self.senders_before).max(1);
         let own = NonZeroU64::new(rate.get() / senders).unwrap_or(NonZeroU64::MIN);
-        if part.bucket.take_within(bytes, own, BURST.max(SURPLUS * 2), now) {
+        if part.bucket.take(bytes, own, now) {
             self.whole.charge(bytes, rate, now);
             return true;
         }
-        self.whole.take_within(bytes, rate, SURPLUS, now)
+        self.whole.take_within(bytes, rate, SURPLUS.max(least_burst(rate)), now)
     }
 
     fn note_sender(&mut self, part: &mut Part, now: Instant) {

@@ -77,6 +77,7 @@ impl KernelSwitch {
         match change {
             SwitchChange::Insert(id, _) => self.write(id),
             SwitchChange::Remove(id) => self.switch.remove(id).map(drop),
+            SwitchChange::Client(..) | SwitchChange::Network(..) => Ok(()),
         }
     }
 
@@ -91,6 +92,10 @@ impl KernelSwitch {
 
     fn note(&mut self, change: SwitchChange) -> Result<(), Error> {
         match change {
+            SwitchChange::Client(place, rate, network) => {
+                self.switch.allow_client(place, rate, network)?;
+            }
+            SwitchChange::Network(place, rate) => self.switch.allow_network(place, rate)?,
             SwitchChange::Insert(id, entry) => {
                 let known = self.end(id).filter(|end| end.entry.from == entry.from);
                 let known = known.and_then(|end| end.way);

@@ -140,7 +140,7 @@ pub(super) fn foretell(
 
 /// Tries whether the kernel takes the program; nothing is attached.
 fn try_load(port: u16) -> Result<(), dataplane::Error> {
-    let options = LaneOptions { capacity: 2, port, answers: Some(Stun::allowance()) };
+    let options = LaneOptions { capacity: 2, clients: 2, port, answers: Some(Stun::allowance()) };
     LaneSwitch::load(options).map(drop)
 }
 
@@ -154,13 +154,16 @@ pub(super) struct Wish {
 
 impl Wish {
     pub(super) fn new(choice: &XdpChoice, settings: &Settings, bound: SocketAddr) -> Self {
-        let capacity = u32::try_from(2 * settings.lanes).unwrap_or(u32::MAX);
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let capacity = number(2 * settings.lanes);
+        // Who is gone keeps its lanes for a while; the first place is nobody's.
+        let clients = number(settings.clients).saturating_add(capacity).saturating_add(1);
         // The kernel's program knows one address only.
         let answers = settings.stun.is_empty().then(Stun::allowance);
         Self {
             choice: choice.clone(),
             lane_addresses: settings.lane_addresses.clone(),
-            options: LaneOptions { capacity, port: bound.port(), answers },
+            options: LaneOptions { capacity, clients, port: bound.port(), answers },
             bound,
         }
     }

@@ -81,7 +81,8 @@ pub(crate) fn holder_at(node: u8, node_rate: u64) -> Holder {
 
 /// A program that gives everything to the host.
 fn receiver(interface: &str) -> LaneSwitch {
-    let options = LaneOptions { capacity: 1, port: 1, answers: Some(Allowance::new(1, 1)) };
+    let options =
+        LaneOptions { capacity: 1, clients: 1, port: 1, answers: Some(Allowance::new(1, 1)) };
     let mut receiver = LaneSwitch::load(options).expect("loads");
     receiver.attach(interface, XdpMode::Driver).expect("attaches");
     receiver

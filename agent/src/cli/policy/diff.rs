@@ -24,6 +24,8 @@ allow the same. Each line is
   + NODES -> NODES: path direct            by the new document their packets may go by this kind of
                                            path, either way; and the same with -
 
+A name that means one thing in one document and another in the other has its address beside it.
+
 Exit codes: 0 they are compared, 1 a file is refused or cannot be read.")]
 pub(in crate::cli) struct Args {
     /// The document that is
@@ -48,7 +50,10 @@ impl Args {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let (old, new) = (input::policy(&self.old)?, input::policy(&self.new)?);
         let nodes = input::nodes(self.nodes.as_deref())?;
-        let changes = policy::difference(&old.compile(&nodes)?, &new.compile(&nodes)?);
+        let changes = {
+            let [old, new] = [&old, &new].map(|policy| Plan::new(policy.document.clone(), &nodes));
+            policy::difference(&old.everything().compile()?, &new.everything().compile()?)
+        };
         let mut warnings = old.warnings(&nodes, self.nodes.is_some());
         for warning in new.warnings(&nodes, self.nodes.is_some()) {
             if !warnings.contains(&warning) {

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use policy::{Action, Compiled, Entry, Nodes, Packet, Plan, PortRange, ProtocolPorts, Query};
+use policy::{
+    Action, Compiled, Entry, Nodes, Packet, Plan, PortRange, ProtocolPorts, Query, RuleIndex,
+};
 use proto::control::PathKinds;
 use serde_json::{Value, json};
 
@@ -27,10 +29,11 @@ addresses, every flow is explained.
   nearwire policy explain policy.hujson --nodes nodes.json laptop tag:web:443
   nearwire policy explain policy.hujson --nodes nodes.json alice@example.com web1/icmp
   nearwire policy explain --live wg0 100.64.0.1 100.64.0.2:22
-  nearwire policy explain --live 100.64.0.1 100.64.0.2:22
+  nearwire policy explain --live laptop web1:22
 
 With --live, the kernel's own tables are asked: which generation is in force, what the rule has
-counted, which flows are open. Where one interface is served, it need not be named.
+counted, which flows are open. Where one interface is served, it need not be named. On a node of a
+mesh, SRC and DST are addresses or the names of this node and its peers.
 
 Exit codes: 0 it is explained, whatever is decided; 1 there is no answer (the reason is on standard
 error).")]
@@ -71,13 +74,15 @@ impl Args {
         let policy = input::policy(file)?;
         let nodes = input::nodes(self.nodes.as_deref())?;
         let packets = query.packets(&policy.document, &nodes)?;
-        let compiled = policy.compile(&nodes)?;
         let warnings = policy.warnings(&nodes, self.nodes.is_some());
         let plan = Plan::new(policy.document.clone(), &nodes);
+        let gateway = policy.gateway(&plan);
+        let gateway = gateway.as_ref();
+        let rule = |packet: &Packet| policy.document.first_match(&nodes, packet);
         let carried = |packet: &Packet| Carried::of(packet, &policy, &nodes, &plan);
         if self.json {
             let flow = |packet: &Packet| {
-                let mut flow = to_json(packet, &compiled, &policy);
+                let mut flow = to_json(packet, rule(packet), gateway, &policy);
                 flow["carried"] = carried(packet).map_or(Value::Null, |carried| carried.to_json());
                 flow
             };
@@ -87,7 +92,7 @@ impl Args {
             input::warn(&warnings);
             let names = Names::new([&policy.document], &nodes);
             for packet in &packets {
-                println!("{}", told(packet, &compiled, &policy, &names));
+                println!("{}", told(packet, rule(packet), gateway, &policy, &names));
                 if let Some(carried) = carried(packet) {
                     println!("{}", carried.told());
                 }
@@ -115,7 +120,7 @@ impl Carried {
         let relays = plan.relays_between(&one.name, &other.name);
         Some(Self {
             kinds: rule.map(|rule| rule.kinds).unwrap_or_default(),
-            rule: rule.map(|rule| (rule.line, policy.line(rule.line).to_owned())),
+            rule: rule.map(|rule| (rule.line, policy.excerpt(rule.span))),
             relays: relays.into_iter().map(ToString::to_string).collect(),
         })
     }
@@ -136,39 +141,57 @@ impl Carried {
     }
 }
 
-const fn is_accepted(entry: Option<&Entry>) -> bool {
-    matches!(entry, Some(Entry { action: Action::Accept, .. }))
-}
-
 /// What the entry covers.
 fn covered(entry: &Entry) -> ProtocolPorts {
     let ports = PortRange { first: entry.ports.port, last: entry.ports.last() };
     ProtocolPorts { protocol: entry.protocol, ports }
 }
 
-fn told(packet: &Packet, compiled: &Compiled, policy: &Policy, names: &Names) -> String {
-    let entry = compiled.find(packet);
-    let verdict = if is_accepted(entry) { "accepted" } else { "denied" };
-    let why = match entry {
-        Some(entry) => {
-            let (line, text) = policy.rule(entry.rule);
+fn is_accepted(rule: Option<usize>, policy: &Policy) -> bool {
+    rule.is_some_and(|rule| policy.document.rules()[rule].action == Action::Accept)
+}
+
+fn rule_text(rule: usize, policy: &Policy) -> (u32, String) {
+    policy.rule(RuleIndex(u32::try_from(rule).unwrap_or(u32::MAX)))
+}
+
+fn told(
+    packet: &Packet,
+    rule: Option<usize>,
+    gateway: Result<&Compiled, &String>,
+    policy: &Policy,
+    names: &Names,
+) -> String {
+    let verdict = if is_accepted(rule, policy) { "accepted" } else { "denied" };
+    let why = match rule {
+        Some(rule) => {
+            let (line, text) = rule_text(rule, policy);
             format!("by the rule on line {line}: {text}")
         }
         None => "no rule accepts it".to_owned(),
     };
+    let looked_up = match gateway {
+        Ok(compiled) => looked_up(packet, compiled),
+        Err(_) => {
+            "    (no look-ups: the whole does not fit into the tables of one gateway)".to_owned()
+        }
+    };
+    format!("{}: {verdict}\n    {why}\n{looked_up}", flow(packet, names))
+}
+
+/// How the tables of a gateway come to it.
+fn looked_up(packet: &Packet, compiled: &Compiled) -> String {
     let (identity, class) = (compiled.identity(packet.source), compiled.class(packet.destination));
     let by = |prefix: Option<policy::Prefix>| match prefix {
         Some(prefix) => format!("by {prefix}"),
         None => "no prefix covers it".to_owned(),
     };
-    let looked_up = match entry {
+    let found = match compiled.find(packet) {
         Some(entry) => format!("{} -> rule {}", service(&covered(entry)), entry.rule.0),
         None => "nothing".to_owned(),
     };
     format!(
-        "{}: {verdict}\n    {why}\n    source      identity {} ({})\n    destination class {} ({})\n    \
-         between     {looked_up}",
-        flow(packet, names),
+        "    source      identity {} ({})\n    destination class {} ({})\n    between     {found}",
         identity.0,
         by(compiled.source_prefix(packet.source)),
         class.0,
@@ -176,21 +199,28 @@ fn told(packet: &Packet, compiled: &Compiled, policy: &Policy, names: &Names) ->
     )
 }
 
-fn to_json(packet: &Packet, compiled: &Compiled, policy: &Policy) -> Value {
-    let entry = compiled.find(packet);
-    let rule = entry.map(|entry| {
-        let (line, text) = policy.rule(entry.rule);
-        json!({ "index": entry.rule.0, "line": line, "text": text })
+fn to_json(
+    packet: &Packet,
+    rule: Option<usize>,
+    gateway: Result<&Compiled, &String>,
+    policy: &Policy,
+) -> Value {
+    let accepted = is_accepted(rule, policy);
+    let rule = rule.map(|rule| {
+        let (line, text) = rule_text(rule, policy);
+        json!({ "index": rule, "line": line, "text": text })
     });
     let prefix = |prefix: Option<policy::Prefix>| prefix.map(|prefix| prefix.to_string());
+    let tables = gateway.ok();
     json!({
         "source": packet.source, "destination": packet.destination,
         "protocol": packet.protocol, "port": packet.port,
-        "accepted": is_accepted(entry), "rule": rule,
-        "identity": compiled.identity(packet.source).0,
-        "identity_prefix": prefix(compiled.source_prefix(packet.source)),
-        "class": compiled.class(packet.destination).0,
-        "class_prefix": prefix(compiled.destination_prefix(packet.destination)),
-        "entry": entry.map(|entry| service(&covered(entry))),
+        "accepted": accepted, "rule": rule,
+        "identity": tables.map(|tables| tables.identity(packet.source).0),
+        "identity_prefix": tables.map(|tables| prefix(tables.source_prefix(packet.source))),
+        "class": tables.map(|tables| tables.class(packet.destination).0),
+        "class_prefix": tables.map(|tables| prefix(tables.destination_prefix(packet.destination))),
+        "entry": tables.and_then(|tables| tables.find(packet)).map(|entry| service(&covered(entry))),
+        "no_gateway": gateway.err(),
     })
 }

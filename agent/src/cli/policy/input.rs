@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use policy::{CompileError, Compiled, Diagnostic, Document, Nodes};
+use policy::{CompileError, Compiled, Diagnostic, Diagnostics, Document, Nodes, Plan, Span, Unfit};
 use serde_json::{Value, json};
 
 use crate::wg::NamedText;
@@ -19,57 +19,80 @@ pub(super) struct Policy {
 /// A file that is not what it should be.
 #[derive(Debug)]
 struct Refused {
-    what: &'static str,
     file: String,
-    text: String,
-    diagnostics: Vec<Diagnostic>,
+    /// Why, for a person.
+    told: String,
+    /// Why, for a program.
+    errors: Vec<Value>,
+    more: usize,
 }
 
 /// Reads a policy document.
 pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
-    let NamedText { name: file, text } = NamedText::read(path, "the policy")?;
-    match Document::parse(&text) {
-        Ok(document) => Ok(Policy { file, text, document }),
-        Err(diagnostics) => Err(Refused { what: "policy", file, text, diagnostics }.into()),
+    let file = read(path, "the policy")?;
+    match Document::parse(&file.text) {
+        Ok(document) => Ok(Policy { file: file.name, text: file.text, document }),
+        Err(errors) => Err(Refused::wrong("policy", file, &errors).into()),
     }
 }
 
 /// Reads a file of nodes; without one there are none.
 pub(super) fn nodes(path: Option<&Path>) -> anyhow::Result<Nodes> {
     let Some(path) = path else { return Ok(Nodes::default()) };
-    let NamedText { name: file, text } = NamedText::read(path, "the nodes")?;
-    Nodes::parse(&text)
-        .map_err(|diagnostics| Refused { what: "file of nodes", file, text, diagnostics }.into())
+    let file = read(path, "the nodes")?;
+    Nodes::parse(&file.text).map_err(|errors| Refused::wrong("file of nodes", file, &errors).into())
+}
+
+fn read(path: &Path, what: &str) -> Result<NamedText, Refused> {
+    NamedText::read(path, what)
+        .map_err(|error| Refused::whole(path.display().to_string(), None, format!("{error:#}")))
 }
 
 impl Policy {
-    /// The tables of the document between the nodes.
-    pub(super) fn compile(&self, nodes: &Nodes) -> anyhow::Result<Compiled> {
-        policy::compile_with(&self.document, nodes).map_err(|error| {
-            let file = &self.file;
-            let place = match error {
-                CompileError::TooManyEntries { widest, .. } => {
-                    let (line, text) = self.rule(widest);
-                    format!("{file} cannot be compiled because of line {line}: {text}")
-                }
-                CompileError::TooManyMemberships { .. } | CompileError::TooManySets => {
-                    format!("{file} cannot be compiled")
-                }
-            };
-            anyhow::Error::new(error).context(place)
-        })
+    /// The tables for a gateway that enforces the document between all nodes; or why there are none.
+    pub(super) fn gateway(&self, plan: &Plan) -> Result<Compiled, String> {
+        plan.everything().compile().map_err(|error| self.too_large(error))
     }
 
-    /// Where a rule stands, and its first line.
-    pub(super) fn rule(&self, index: policy::RuleIndex) -> (u32, &str) {
-        let line = self.document.rules()[index.0 as usize].line;
-        (line, self.line(line))
+    /// Whether each node can enforce what concerns it.
+    pub(super) fn fits(&self, plan: &Plan) -> anyhow::Result<()> {
+        match plan.unfit() {
+            None => Ok(()),
+            Some(Unfit { node, error }) => {
+                let line = match error {
+                    CompileError::TooManyEntries { widest, .. } => Some(self.rule(widest).0),
+                    CompileError::TooManyMemberships { .. } | CompileError::TooManySets => None,
+                };
+                let (file, reason) = (self.file.clone(), self.too_large(error));
+                let told = format!("{file} cannot be compiled for the node {node}: {reason}");
+                Err(Refused::whole(file, line, told).into())
+            }
+        }
     }
 
-    /// A line, as far as it says something.
-    pub(super) fn line(&self, line: u32) -> &str {
-        let text = self.text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
-        text.trim().trim_end_matches(',')
+    fn too_large(&self, error: CompileError) -> String {
+        match error {
+            CompileError::TooManyEntries { limit, widest } => {
+                let (line, text) = self.rule(widest);
+                format!(
+                    "it needs more than {limit} table entries, most of them because of line {line}: {text}"
+                )
+            }
+            CompileError::TooManyMemberships { .. } | CompileError::TooManySets => {
+                error.to_string()
+            }
+        }
+    }
+
+    /// The line on which a rule begins, and what it says.
+    pub(super) fn rule(&self, index: policy::RuleIndex) -> (u32, String) {
+        let rule = &self.document.rules()[index.0 as usize];
+        (rule.line, self.excerpt(rule.span))
+    }
+
+    /// A piece of it, on one line.
+    pub(super) fn excerpt(&self, span: Span) -> String {
+        span.excerpt(&self.text)
     }
 
     /// What the document needs and does not get; it means less than it says then.
@@ -94,10 +117,8 @@ impl Policy {
 }
 
 impl fmt::Display for Refused {
-    /// The places are on lines of their own: the carets must stand under what they point at.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = policy::render(&self.file, &self.text, &self.diagnostics);
-        write!(f, "the {} is refused\n{}", self.what, places.trim_end())
+        f.write_str(&self.told)
     }
 }
 
@@ -118,15 +139,24 @@ pub(super) fn answer(json: bool, result: anyhow::Result<ExitCode>) -> anyhow::Re
 }
 
 impl Refused {
+    /// In these places, which are on lines of their own: the carets must stand under what they point
+    /// at.
+    fn wrong(what: &str, NamedText { name: file, text }: NamedText, errors: &Diagnostics) -> Self {
+        let told = policy::render(&file, &text, errors);
+        let told = format!("the {what} is refused\n{}", told.trim_end());
+        let place = |Diagnostic { line, column, reason, .. }: &Diagnostic| json!({ "line": line, "column": column, "reason": reason });
+        Self { file, told, errors: errors.iter().map(place).collect(), more: errors.more() }
+    }
+
+    /// As a whole, or because of one line.
+    fn whole(file: String, line: Option<u32>, reason: String) -> Self {
+        let errors = vec![json!({ "line": line, "column": null, "reason": reason })];
+        Self { file, told: reason, errors, more: 0 }
+    }
+
     fn to_json(&self) -> Value {
-        let diagnostics: Vec<Value> = self
-            .diagnostics
-            .iter()
-            .map(|place| {
-                json!({ "line": place.line, "column": place.column, "reason": place.reason })
-            })
-            .collect();
-        json!({ "file": self.file, "valid": false, "errors": diagnostics })
+        let Self { file, errors, more, .. } = self;
+        json!({ "file": file, "valid": false, "errors": errors, "more_errors": more })
     }
 }
 

@@ -1,5 +1,6 @@
 //! `nearwire policy explain --live`: what the kernel's own tables decide.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -29,12 +30,17 @@ pub(super) fn explain(
 fn told(flow: &Explanation) -> String {
     use std::fmt::Write as _;
     let verdict = if flow.accepted { "accepted" } else { "denied" };
-    let Explanation { source, destination, protocol, port, .. } = flow;
-    let to = match port {
-        0 => destination.to_string(),
-        port => std::net::SocketAddr::new(*destination, *port).to_string(),
+    let named = |name: &Option<String>, address: IpAddr| match name {
+        Some(name) => format!("{name} ({address})"),
+        None => address.to_string(),
     };
-    let mut text = format!("{source} -> {to} {protocol}: {verdict}");
+    let (source, to) =
+        (named(&flow.source_name, flow.source), named(&flow.destination_name, flow.destination));
+    let service = match (&flow.protocol, flow.port) {
+        (protocol, 0) => protocol.clone(),
+        (protocol, port) => format!("{protocol} {port}"),
+    };
+    let mut text = format!("{source} -> {to} {service}: {verdict}");
     if let Some(reason) = &flow.reason {
         let _ = write!(text, " ({reason})");
     }

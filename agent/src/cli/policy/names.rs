@@ -1,10 +1,10 @@
 //! Addresses by the names that people know them by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use policy::{
-    AddressRange, Document, Nodes, Packet, PortRange, ProtocolPorts, has_ports, protocol,
+    AddressRange, Document, NodeName, Nodes, Packet, PortRange, ProtocolPorts, has_ports, protocol,
 };
 
 /// The names of nodes and of hosts.
@@ -12,6 +12,8 @@ pub(super) struct Names {
     of_nodes: HashMap<IpAddr, String>,
     /// By how the address or the prefix is written.
     of_hosts: HashMap<String, String>,
+    /// Names of hosts that mean something else in another document, or are a node's too.
+    ambiguous: HashSet<String>,
 }
 
 impl Names {
@@ -23,11 +25,21 @@ impl Names {
             let name = node.name.to_string();
             node.addresses.iter().map(|ip| (*ip, name.clone())).collect::<Vec<_>>()
         };
-        let hosts = documents.into_iter().flat_map(Document::hosts);
-        Self {
-            of_nodes: nodes.iter().flat_map(of_node).collect(),
-            of_hosts: hosts.map(|(name, prefix)| (prefix.to_string(), name.to_string())).collect(),
+        let of_nodes: HashMap<IpAddr, String> = nodes.iter().flat_map(of_node).collect();
+        let mut prefixes: HashMap<String, String> = HashMap::new();
+        let mut ambiguous: HashSet<String> = HashSet::new();
+        let mut of_hosts = HashMap::new();
+        for (name, prefix) in documents.into_iter().flat_map(Document::hosts) {
+            let (name, prefix) = (name.to_string(), prefix.to_string());
+            let before = prefixes.insert(name.clone(), prefix.clone());
+            let moved = before.is_some_and(|before| before != prefix);
+            let node = NodeName::parse(&name).is_some_and(|name| nodes.get(&name).is_some());
+            if moved || node {
+                ambiguous.insert(name.clone());
+            }
+            of_hosts.insert(prefix, name);
         }
+        Self { of_nodes, of_hosts, ambiguous }
     }
 
     /// `web1 (100.64.0.2)`, or the address alone.
@@ -52,15 +64,18 @@ impl Names {
     fn range(&self, range: &AddressRange) -> Vec<String> {
         let written = range.to_string();
         if let Some(host) = self.of_hosts.get(&written) {
-            return vec![host.clone()];
+            return vec![self.distinct(host, &written)];
         }
         // A few neighbours that all are nodes.
         let few = range.addresses().take(9).collect::<Vec<_>>();
-        let nodes: Vec<&String> = few.iter().filter_map(|ip| self.of_nodes.get(ip)).collect();
-        if few.len() < 9 && nodes.len() == few.len() {
-            return nodes.into_iter().cloned().collect();
-        }
-        vec![written]
+        let of_node = |ip: &IpAddr| Some(self.distinct(self.of_nodes.get(ip)?, &ip.to_string()));
+        let nodes: Vec<String> = few.iter().filter_map(of_node).collect();
+        if few.len() < 9 && nodes.len() == few.len() { nodes } else { vec![written] }
+    }
+
+    /// The name, with the address where the name alone could be another's.
+    fn distinct(&self, name: &str, address: &str) -> String {
+        if self.ambiguous.contains(name) { format!("{name} ({address})") } else { name.to_owned() }
     }
 }
 

@@ -24,7 +24,13 @@ pub(crate) struct Question {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Explanation {
     pub(crate) source: IpAddr,
+    /// What the node with this address is called, if one is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) source_name: Option<String>,
     pub(crate) destination: IpAddr,
+    /// The same of the destination.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) destination_name: Option<String>,
     pub(crate) protocol: String,
     pub(crate) port: u16,
     /// Whether it may be opened.
@@ -62,7 +68,7 @@ impl Policy {
     /// Asks the kernel's tables.
     pub(crate) fn explain(&self, question: &Question) -> anyhow::Result<Vec<Explanation>> {
         let query = Query::parse(&question.source, &question.destination)?;
-        let packets = query.packets(&self.document, &self.scope.nodes)?;
+        let packets = self.meaning.packets(&query)?;
         let programs = self.enforced.programs();
         let open = programs.flows();
         let open: Vec<Record> =
@@ -104,7 +110,9 @@ impl Policy {
             .collect();
         Ok(Explanation {
             source: packet.source,
+            source_name: self.meaning.name_of(packet.source).map(str::to_owned),
             destination: packet.destination,
+            destination_name: self.meaning.name_of(packet.destination).map(str::to_owned),
             protocol: policy::protocol::name(packet.protocol),
             port: packet.port,
             accepted,

@@ -1,19 +1,22 @@
 //! The policy of an interface: the document that is in force and the programs that enforce it.
 
 mod explain;
+mod legend;
 mod source;
 mod status;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use dataplane::{Pins, TunnelPolicy};
 use dataplane_common::{Generation, RuleIndex};
-use policy::{Document, Filter};
+use policy::Filter;
 
 pub(crate) use explain::{Explanation, Question};
+pub(crate) use legend::{KnownNode, Legend};
+use source::{Meaning, Prepared, RuleText};
 pub(crate) use source::{NamedText, RulePlace, Scope};
-use source::{Prepared, RuleText};
 pub(crate) use status::PolicyStatus;
 
 /// Where the policy comes from, to read it anew.
@@ -32,8 +35,7 @@ pub(super) struct Policy {
     interface: String,
     pub(super) enforced: TunnelPolicy,
     pinned: Option<PathBuf>,
-    scope: Scope,
-    document: Document,
+    meaning: Meaning,
     rules: Vec<RuleText>,
     /// The rules of the policy before this one: what it decided may still be reported.
     previous: Vec<RuleText>,
@@ -43,8 +45,8 @@ pub(super) struct Policy {
 pub(crate) enum Proposal {
     /// A document with whom it concerns, read but not understood.
     Document(NamedText, Scope),
-    /// What a control plane has made of its document for this node.
-    Filter(Box<Filter>),
+    /// What a control plane has made of its document for this node, and what it tells of it.
+    Filter(Box<Filter>, Arc<Legend>),
 }
 
 impl Files {
@@ -62,7 +64,7 @@ impl Proposal {
     async fn prepare(self) -> anyhow::Result<Prepared> {
         let preparing = tokio::task::spawn_blocking(move || match self {
             Self::Document(document, scope) => Prepared::new(&document, scope),
-            Self::Filter(filter) => Prepared::of_filter(&filter),
+            Self::Filter(filter, legend) => Prepared::of_filter(&filter, legend),
         });
         preparing.await.context("the policy could not be compiled")?
     }
@@ -75,15 +77,14 @@ impl Policy {
         proposal: Proposal,
         pins: Option<&Pins>,
     ) -> anyhow::Result<Self> {
-        let Prepared { document, compiled, rules, scope } = proposal.prepare().await?;
+        let Prepared { compiled, rules, meaning } = proposal.prepare().await?;
         let enforced = TunnelPolicy::attach(interface, &compiled, pins)
             .with_context(|| format!("cannot enforce the policy on {interface}"))?;
         Ok(Self {
             interface: interface.to_owned(),
             enforced,
             pinned: pins.map(|pins| pins.directory().to_owned()),
-            scope,
-            document,
+            meaning,
             rules,
             previous: Vec::new(),
         })
@@ -91,16 +92,20 @@ impl Policy {
 
     /// Replaces the policy; on an error the one in force stays.
     pub(super) async fn apply(&mut self, proposal: Proposal) -> anyhow::Result<Generation> {
-        let Prepared { document, compiled, rules, scope } = proposal.prepare().await?;
+        let Prepared { compiled, rules, meaning } = proposal.prepare().await?;
         let generation = self
             .enforced
             .programs_mut()
             .apply(&compiled)
             .with_context(|| format!("the policy of {} stays as it was", self.interface))?;
-        self.scope = scope;
-        self.document = document;
+        self.meaning = meaning;
         self.previous = std::mem::replace(&mut self.rules, rules);
         Ok(generation)
+    }
+
+    /// Takes over what else is told of the filter in force.
+    pub(super) fn tell(&mut self, legend: Arc<Legend>) {
+        self.meaning = Meaning::Legend(legend);
     }
 
     /// A document from elsewhere for the nodes in force, or for others.
@@ -109,11 +114,10 @@ impl Policy {
         document: NamedText,
         nodes: Option<&NamedText>,
     ) -> anyhow::Result<Proposal> {
-        let scope = match nodes {
-            Some(nodes) => {
-                Scope::new(Some(nodes), self.scope.node.as_ref().map(policy::NodeName::as_str))?
-            }
-            None => self.scope.clone(),
+        let scope = match (nodes, &self.meaning) {
+            (Some(nodes), meaning) => Scope::new(Some(nodes), meaning.node())?,
+            (None, Meaning::Document(_, scope)) => scope.clone(),
+            (None, Meaning::Legend(_)) => Scope::default(),
         };
         Ok(Proposal::Document(document, scope))
     }

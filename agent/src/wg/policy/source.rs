@@ -1,11 +1,18 @@
 //! From files to what can be enforced: a document, the nodes that its names mean, and the tables.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
+use std::str::Utf8Error;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use policy::{Action, Compiled, Diagnostic, Document, Filter, NodeName, Nodes, Plan};
+use policy::{
+    Action, Compiled, Diagnostics, Document, Filter, NodeName, Nodes, Packet, Plan, Query,
+};
 use serde::{Deserialize, Serialize};
+
+use super::legend::Legend;
 
 /// A file that was read, with its name for errors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,13 +30,21 @@ pub(crate) struct Scope {
     pub(crate) node: Option<NodeName>,
 }
 
-/// A document that can be put in force.
+/// What can be put in force.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) document: Document,
     pub(super) compiled: Compiled,
     pub(super) rules: Vec<RuleText>,
-    pub(super) scope: Scope,
+    pub(super) meaning: Meaning,
+}
+
+/// What names mean, and whose rules are enforced.
+#[derive(Debug)]
+pub(super) enum Meaning {
+    /// By a document that is here.
+    Document(Box<Document>, Scope),
+    /// By what a control plane tells of one.
+    Legend(Arc<Legend>),
 }
 
 /// A rule that is in force, as its document has it.
@@ -37,7 +52,7 @@ pub(super) struct Prepared {
 pub(super) struct RuleText {
     pub(super) place: RulePlace,
     pub(super) action: Action,
-    /// The line, trimmed.
+    /// What it says, on one line.
     pub(super) text: String,
 }
 
@@ -68,20 +83,51 @@ impl RulePlace {
     }
 }
 
+impl Meaning {
+    /// The one node whose rules are enforced, if one was named.
+    pub(super) fn node(&self) -> Option<&str> {
+        match self {
+            Self::Document(_, scope) => scope.node.as_ref().map(NodeName::as_str),
+            Self::Legend(_) => None,
+        }
+    }
+
+    /// The first packets of the flows that are asked about.
+    pub(super) fn packets(&self, query: &Query) -> anyhow::Result<Vec<Packet>> {
+        Ok(match self {
+            Self::Document(document, scope) => query.packets(document, &scope.nodes)?,
+            Self::Legend(legend) => {
+                let [sources, destinations] = legend.ends(query)?;
+                query.packets_between(&sources, &destinations)?
+            }
+        })
+    }
+
+    /// What the node with this address is called.
+    pub(super) fn name_of(&self, address: IpAddr) -> Option<&str> {
+        match self {
+            Self::Document(_, scope) => Some(scope.nodes.with_address(address)?.name.as_str()),
+            Self::Legend(legend) => legend.name_of(address),
+        }
+    }
+}
+
 impl NamedText {
     /// Reads a file.
     pub(crate) fn read(path: &Path, what: &str) -> anyhow::Result<Self> {
         let name = path.display().to_string();
-        let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read {what} {name}"))?;
-        Ok(Self { name, text })
+        let bytes = fs::read(path).with_context(|| format!("cannot read {what} {name}"))?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { name, text }),
+            Err(error) => Err(not_utf8(&name, error.as_bytes(), error.utf8_error())),
+        }
     }
 
     /// What `parse` makes of it; an error shows every place that is wrong.
     fn parse<T>(
         &self,
         what: &str,
-        parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
+        parse: impl FnOnce(&str) -> Result<T, Diagnostics>,
     ) -> anyhow::Result<T> {
         parse(&self.text).map_err(|errors| {
             let shown = policy::render(&self.name, &self.text, &errors);
@@ -89,6 +135,18 @@ impl NamedText {
             anyhow!("{what} refused\n{}", shown.trim_end())
         })
     }
+}
+
+/// Where a file stops to be UTF-8, and what it is more likely.
+fn not_utf8(name: &str, bytes: &[u8], error: Utf8Error) -> anyhow::Error {
+    let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+    let line = text.matches('\n').count() + 1;
+    let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let is = if utf16 { "UTF-16, not UTF-8" } else { "not UTF-8" };
+    anyhow!(
+        "{name}:{line}:{column}: this is {is}: save the file as UTF-8, without a byte order mark"
+    )
 }
 
 impl Scope {
@@ -121,7 +179,6 @@ impl Prepared {
                  --nodes FILE"
             );
         }
-        let lines: Vec<&str> = file.text.lines().collect();
         let plan = Plan::new(document, &scope.nodes);
         let filter = match &scope.node {
             Some(name) => plan.filter(name).unwrap_or_default(),
@@ -133,16 +190,16 @@ impl Prepared {
             .iter()
             .filter_map(|&id| plan.rule(id))
             .map(|(_, rule)| {
-                let line = lines.get(rule.line.saturating_sub(1) as usize).unwrap_or(&"");
-                let text = line.trim().trim_end_matches(',').to_owned();
+                let text = rule.span.excerpt(&file.text);
                 RuleText { place: RulePlace::Line(rule.line), action: rule.action, text }
             })
             .collect();
-        Ok(Self { document: plan.document().clone(), compiled, rules, scope })
+        let document = Box::new(plan.document().clone());
+        Ok(Self { compiled, rules, meaning: Meaning::Document(document, scope) })
     }
 
     /// Compiles what somebody else has made of a document, whose text is not here.
-    pub(super) fn of_filter(filter: &Filter) -> anyhow::Result<Self> {
+    pub(super) fn of_filter(filter: &Filter, legend: Arc<Legend>) -> anyhow::Result<Self> {
         let compiled = filter.compile().context("the filter cannot be compiled")?;
         let mut rules: Vec<_> = filter
             .rules()
@@ -158,6 +215,22 @@ impl Prepared {
                 rule.action = flow.action;
             }
         }
-        Ok(Self { document: Document::default(), compiled, rules, scope: Scope::default() })
+        Ok(Self { compiled, rules, meaning: Meaning::Legend(legend) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_of_several_lines_is_one_text() {
+        let text = "{ \"acls\": [\n  {\n    \"action\": \"accept\", // all\n    \"src\": [\"*\"],\n    \
+                    \"dst\": [\"*:22\"]\n  }\n] }";
+        let file = NamedText { name: "policy".to_owned(), text: text.to_owned() };
+        let prepared = Prepared::new(&file, Scope::default()).unwrap();
+        let [rule] = prepared.rules.as_slice() else { panic!("one rule") };
+        assert_eq!(rule.place, RulePlace::Line(2));
+        assert_eq!(rule.text, r#"{ "action": "accept", "src": ["*"], "dst": ["*:22"] }"#);
     }
 }

@@ -64,7 +64,7 @@ impl Policy {
                 AttachKind::Clsact => "clsact".into(),
             },
             pinned: self.pinned.clone(),
-            node: self.scope.node.as_ref().map(|name| name.as_str().to_owned()),
+            node: self.meaning.node().map(str::to_owned),
             generation: counters.generation.0,
             rules: rules.map(|(rule, counted)| RuleStatus::new(rule, *counted)).collect(),
             flow_hits: counters.flow_hits,

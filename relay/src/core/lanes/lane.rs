@@ -1,10 +1,9 @@
 //! Lanes and their ends.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU64;
 use std::time::Instant;
 
-use dataplane_common::MAX_LANE_ENDS;
+use dataplane_common::{ClientPlace, MAX_LANE_ENDS, NetworkPlace};
 use proto::lane::{LaneId, LaneSecret};
 use ring::hmac;
 
@@ -32,7 +31,6 @@ pub(in crate::core) struct End {
     pub(in crate::core) id: LaneId,
     pub(in crate::core) node: Index,
     pub(in crate::core) secret: LaneSecret,
-    pub(in crate::core) rate: NonZeroU64,
     /// The greatest nonce that a proof has used.
     pub(in crate::core) nonce: u64,
     pub(in crate::core) bound: Option<BoundTo>,
@@ -83,9 +81,19 @@ impl Lane {
         let (end, other) = (self.end(side), self.end(side.other()));
         let Some(bound) = end.bound else { return SwitchChange::Remove(end.id) };
         let to = other.bound.map(|to| Forward { to: to.from, via: to.local, lane: other.id });
-        let (from, local, rate) = (bound.from, bound.local, end.rate);
-        SwitchChange::Insert(end.id, LaneEntry { from, local, to, rate })
+        let (from, local, client) = (bound.from, bound.local, client_place(end.node));
+        SwitchChange::Insert(end.id, LaneEntry { from, local, to, client })
     }
+}
+
+/// Where a node's bucket is in the tables by which lanes are switched; the first place is nobody's.
+pub(in crate::core) const fn client_place(node: Index) -> ClientPlace {
+    ClientPlace(node.slot() + 1)
+}
+
+/// Where a network's is.
+pub(in crate::core) const fn network_place(network: Index) -> NetworkPlace {
+    NetworkPlace(network.slot() + 1)
 }
 
 impl Lanes {
@@ -94,16 +102,11 @@ impl Lanes {
         Self { lanes: Slab::new(), seed, made: 0 }
     }
 
-    /// Joins two nodes, at so many bytes a second from each.
-    pub(in crate::core) fn open(
-        &mut self,
-        nodes: [(Index, NonZeroU64); 2],
-        now: Instant,
-    ) -> Option<Index> {
-        let [(a, to_b), (b, to_a)] = nodes;
+    /// Joins two nodes.
+    pub(in crate::core) fn open(&mut self, [a, b]: [Index; 2], now: Instant) -> Option<Index> {
         // The two ends have neighbouring places.
         let place = self.lanes.next()?.checked_mul(2).filter(|place| *place < MAX_LANE_ENDS)?;
-        let ends = [self.end(place, a, to_b), self.end(place + 1, b, to_a)];
+        let ends = [self.end(place, a), self.end(place + 1, b)];
         self.lanes.insert(Lane { ends, used: now, armed: now })
     }
 
@@ -133,7 +136,7 @@ impl Lanes {
         self.lanes.len()
     }
 
-    fn end(&mut self, place: u32, node: Index, rate: NonZeroU64) -> End {
+    fn end(&mut self, place: u32, node: Index) -> End {
         // Unforeseeable, and no secret twice.
         let tag = hmac::sign(&self.seed, &self.made.to_be_bytes());
         self.made += 1;
@@ -141,6 +144,6 @@ impl Lanes {
         random.copy_from_slice(&tag.as_ref()[..4]);
         secret.copy_from_slice(&tag.as_ref()[16..]);
         let id = LaneId::new(place, u32::from_be_bytes(random));
-        End { id, node, secret: LaneSecret::from(secret), rate, nonce: 0, bound: None }
+        End { id, node, secret: LaneSecret::from(secret), nonce: 0, bound: None }
     }
 }

@@ -6,13 +6,13 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 
 use dataplane_common::{
-    Datagram, DropReason, HotLane, Judged, Lane, LaneAddresses, LaneCell, LaneEnd, LaneId,
-    LaneTable, Nanos, Rate, judge,
+    ClientBucket, ClientPlace, Datagram, DropReason, HotLane, Judged, Lane, LaneAddresses, LaneEnd,
+    LaneId, LaneTable, Nanos, NetworkBucket, NetworkPlace, Rate, judge,
 };
 
-/// How long a lane may be ahead of its rate: longer than a scheduler's pause, short for a queue.
+/// How long a client may be ahead of its rate: longer than a scheduler's pause, short for a queue.
 const BURST_MILLISECONDS: u64 = 50;
-/// Bytes that pass at once at any rate, so that a slow lane can send a batch at all.
+/// Bytes that pass at once at any rate, so that a slow client can send a batch at all.
 const LEAST_BURST: u64 = 128 << 10;
 
 /// What the table knows of an end that is bound.
@@ -24,8 +24,8 @@ pub struct LaneEntry {
     pub local: Option<IpAddr>,
     /// The other end, if it is bound too.
     pub to: Option<Forward>,
-    /// Bytes a second.
-    pub rate: NonZeroU64,
+    /// Whose end it is, who pays for what it sends.
+    pub client: ClientPlace,
 }
 
 /// Where a datagram goes.
@@ -42,6 +42,10 @@ pub struct Forward {
 /// A change of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwitchChange {
+    /// A client may send so fast by its lanes, as one of this network.
+    Client(ClientPlace, Rate, NetworkPlace),
+    /// A network may send so fast by its clients' lanes.
+    Network(NetworkPlace, Rate),
     /// An end is bound, or what is known of it has changed.
     Insert(LaneId, LaneEntry),
     /// An end is not bound any more.
@@ -69,11 +73,16 @@ impl LaneEntry {
     #[must_use]
     pub fn to_lane(&self, id: LaneId) -> Option<Lane> {
         let end = LaneEnd::new(self.from, relay_address(self.from, self.local))?;
-        let burst = (self.rate.get() / 1_000 * BURST_MILLISECONDS).max(LEAST_BURST);
-        let lane = Lane::unbound(id, end).with_rate(Rate::new(self.rate.get(), burst));
+        let lane = Lane::unbound(id, end).of_client(self.client);
         let Some(Forward { to, via, lane: onward }) = self.to else { return Some(lane) };
         Some(lane.bound_to(onward, LaneEnd::new(to, relay_address(to, via))?))
     }
+}
+
+/// So many bytes a second.
+pub(in crate::core) fn rate(bytes: NonZeroU64) -> Rate {
+    let burst = (bytes.get() / 1_000 * BURST_MILLISECONDS).max(LEAST_BURST);
+    Rate::new(bytes.get(), burst)
 }
 
 /// The relay's address that is spoken to from there.
@@ -88,11 +97,23 @@ pub struct Switch {
     start: Instant,
     places: Vec<Option<Bound>>,
     bound: usize,
+    /// By their places; the first of each is nobody's.
+    clients: Vec<ClientBucket>,
+    networks: Vec<NetworkBucket>,
 }
 
 struct Bound {
-    cell: LaneCell,
+    lane: Lane,
     to: Option<Forward>,
+}
+
+/// The bucket of a place, which may be new.
+fn bucket<T: Clone + Default>(buckets: &mut Vec<T>, place: u32) -> &mut T {
+    let place = place as usize;
+    if place >= buckets.len() {
+        buckets.resize(place + 1, T::default());
+    }
+    &mut buckets[place]
 }
 
 /// The table at one moment.
@@ -101,8 +122,9 @@ struct At<'a>(&'a Switch, Nanos);
 impl Switch {
     /// A table without lanes.
     #[must_use]
-    pub const fn new(now: Instant) -> Self {
-        Self { start: now, places: Vec::new(), bound: 0 }
+    pub fn new(now: Instant) -> Self {
+        let (places, clients, networks) = (Vec::new(), Vec::new(), Vec::new());
+        Self { start: now, places, bound: 0, clients, networks }
     }
 
     /// Does what the relay says.
@@ -113,6 +135,12 @@ impl Switch {
                 None => self.remove(id),
             },
             SwitchChange::Remove(id) => self.remove(id),
+            SwitchChange::Client(ClientPlace(place), rate, network) => {
+                bucket(&mut self.clients, place).allow(rate, network);
+            }
+            SwitchChange::Network(NetworkPlace(place), rate) => {
+                bucket(&mut self.networks, place).allow(rate);
+            }
         }
     }
 
@@ -122,16 +150,8 @@ impl Switch {
             self.places.resize_with(place + 1, || None);
         }
         let at = &mut self.places[place];
-        match at {
-            // To bind it again does not fill its bucket.
-            Some(bound) if bound.cell.lane.id() == lane.id() => {
-                (bound.cell.lane, bound.to) = (lane, to);
-            }
-            _ => {
-                self.bound += usize::from(at.is_none());
-                *at = Some(Bound { cell: LaneCell::new(lane), to });
-            }
-        }
+        self.bound += usize::from(at.is_none());
+        *at = Some(Bound { lane, to });
     }
 
     fn remove(&mut self, id: LaneId) {
@@ -143,7 +163,7 @@ impl Switch {
 
     fn find(&self, id: LaneId) -> Option<&Bound> {
         let bound = self.places.get(id.place() as usize)?.as_ref()?;
-        (bound.cell.lane.id() == id).then_some(bound)
+        (bound.lane.id() == id).then_some(bound)
     }
 
     /// Judges datagrams with one header, of one length but for the last, from this address to that
@@ -162,7 +182,7 @@ impl Switch {
         let datagram = Datagram::new(first, from, local).of_run(run);
         match judge(&datagram, &At(self, self.nanos(now))) {
             Judged::Forward(bound) | Judged::Up(bound) => {
-                bound.to.map_or(Verdict::Up(bound.cell.lane.id()), Verdict::Forward)
+                bound.to.map_or(Verdict::Up(bound.lane.id()), Verdict::Forward)
             }
             Judged::Control => Verdict::Control,
             Judged::Stun => Verdict::Stun,
@@ -197,6 +217,14 @@ impl<'a> LaneTable for At<'a> {
         self.0.find(id)
     }
 
+    fn client(&self, ClientPlace(place): ClientPlace) -> Option<&ClientBucket> {
+        self.0.clients.get(place as usize)
+    }
+
+    fn network(&self, NetworkPlace(place): NetworkPlace) -> Option<&NetworkBucket> {
+        self.0.networks.get(place as usize).filter(|_| place != 0)
+    }
+
     fn now(&self) -> Nanos {
         self.1
     }
@@ -204,19 +232,11 @@ impl<'a> LaneTable for At<'a> {
 
 impl dataplane_common::LaneEntry for &Bound {
     fn hot(&self) -> &HotLane {
-        self.cell.lane.hot()
+        self.lane.hot()
     }
 
     fn addresses(&self) -> Option<&LaneAddresses> {
-        Some(self.cell.lane.addresses())
-    }
-
-    fn spent(&self) -> Nanos {
-        (&self.cell).spent()
-    }
-
-    fn spend(&self, until: Nanos) {
-        (&self.cell).spend(until);
+        Some(self.lane.addresses())
     }
 
     fn is_still(&self) -> bool {

@@ -211,12 +211,18 @@ impl Relay {
             0 => settings.client_lanes,
             lanes => lanes.min(settings.client_lanes),
         };
+        let mut others = Vec::new();
         if let Some(network) = self.networks.get_mut(node.network) {
             let asked = NonZeroU64::new(ticket.network_rate);
-            network.share.set_rate(match (asked, settings.network_rate) {
+            let rate = match (asked, settings.network_rate) {
                 (Some(asked), Some(limit)) => Some(asked.min(limit)),
                 (asked, limit) => asked.or(limit),
-            });
+            };
+            // That a network has a rate stands with each of its clients.
+            if rate.is_some() != network.share.rate().is_some() {
+                others.extend(network.members.values().copied());
+            }
+            network.share.set_rate(rate);
         }
         let welcome = Welcome {
             until: node.until,
@@ -224,6 +230,7 @@ impl Relay {
             lanes: node.lanes_allowed,
             idle: u16::try_from(settings.idle.as_secs()).unwrap_or(u16::MAX),
         };
+        others.into_iter().chain([id.node]).for_each(|node| self.allow_lanes(node, out));
         self.tell(id.node, RelayFrame::Welcome(welcome), now.at, out);
         self.arm_node(id.node, now);
     }

@@ -4,13 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use dataplane_common::DropReason;
+use dataplane_common::{DropReason, NetworkPlace};
 use proto::key::PublicKey;
 use proto::lane::{Bound, LaneId, LaneMessage, LaneRefusal, Proof};
 use proto::relay::{LaneOpened, LaneRefused, RelayFrame};
 
 use super::Relay;
-use crate::core::lanes::{BoundTo, Side};
+use crate::core::SwitchChange;
+use crate::core::lanes::{self, BoundTo, Side};
 use crate::core::output::{Command, Made, Output};
 use crate::core::slab::Index;
 use crate::core::timers::Due;
@@ -50,7 +51,7 @@ impl Relay {
         if node.key == *peer {
             return Err(LaneRefused::Oneself);
         }
-        let (key, rate) = (node.key, node.rate);
+        let key = node.key;
         if let Some(&lane) = node.lanes.get(peer) {
             self.tell_lane(lane, asker, now, out);
             return Ok(());
@@ -62,24 +63,43 @@ impl Relay {
             self.networks.get(node.network).is_some_and(|n| self.mesh.find(n.id, peer).is_some());
         let absent = if elsewhere { LaneRefused::PeerElsewhere } else { LaneRefused::PeerAbsent };
         let (other, far) = far.filter(|(_, far)| far.connection.is_some()).ok_or(absent)?;
-        let (far_rate, far_full) = (far.rate, far.lanes.len() >= far.lanes_allowed as usize);
+        let far_full = far.lanes.len() >= far.lanes_allowed as usize;
         if full || far_full || !self.may_ask(asker, now) {
             return Err(LaneRefused::TooMany);
         }
         if self.lanes.len() >= self.settings.lanes {
             return Err(LaneRefused::Full);
         }
-        let lane =
-            self.lanes.open([(asker, rate), (other, far_rate)], now).ok_or(LaneRefused::Full)?;
-        for (node, peer) in [(asker, *peer), (other, key)] {
-            if let Some(node) = self.nodes.get_mut(node) {
+        let lane = self.lanes.open([asker, other], now).ok_or(LaneRefused::Full)?;
+        for (index, peer) in [(asker, *peer), (other, key)] {
+            if let Some(node) = self.nodes.get_mut(index) {
                 node.lanes.insert(peer, lane);
             }
+            self.allow_lanes(index, out);
         }
         self.arm_lane(lane, now);
         self.tell_lane(lane, asker, now, out);
         self.tell_lane(lane, other, now, out);
         Ok(())
+    }
+
+    /// Says how fast a node may send by lanes.
+    pub(super) fn allow_lanes(&self, node: Index, out: &mut Output) {
+        out.commands.extend(self.lane_rates(node).map(Command::Switch));
+    }
+
+    /// How fast a node may send by its lanes, if it has any, and before it its network by those of all.
+    pub(super) fn lane_rates(&self, index: Index) -> impl Iterator<Item = SwitchChange> {
+        let node = self.nodes.get(index).filter(|node| !node.lanes.is_empty());
+        let network = node.and_then(|node| {
+            let rate = self.networks.get(node.network)?.share.rate()?;
+            Some((lanes::network_place(node.network), lanes::rate(rate)))
+        });
+        let place = network.map_or(NetworkPlace::default(), |(place, _)| place);
+        let node = node.map(|node| {
+            SwitchChange::Client(lanes::client_place(index), lanes::rate(node.rate), place)
+        });
+        network.map(|(place, rate)| SwitchChange::Network(place, rate)).into_iter().chain(node)
     }
 
     /// Tells a node what it needs of its end.
@@ -119,7 +139,7 @@ impl Relay {
         let Some(lane) = self.lanes.close(index) else { return };
         for side in [Side::A, Side::B] {
             let (end, other) = (lane.end(side), lane.end(side.other()));
-            out.commands.push(Command::Switch(crate::core::SwitchChange::Remove(end.id)));
+            out.commands.push(Command::Switch(SwitchChange::Remove(end.id)));
             let peer = self.nodes.get(other.node).map(|node| node.key);
             if let (Some(node), Some(peer)) = (self.nodes.get_mut(end.node), peer) {
                 node.lanes.remove(&peer);

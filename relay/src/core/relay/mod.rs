@@ -179,7 +179,10 @@ impl Relay {
 
     /// What a table of lanes is to hold that begins empty.
     pub fn switched(&self) -> impl Iterator<Item = SwitchChange> {
-        self.lanes.iter().flat_map(|lane| [Side::A, Side::B].map(|side| lane.switch(side)))
+        let rates = self.nodes.iter().flat_map(|(index, _)| self.lane_rates(index));
+        let ends =
+            self.lanes.iter().flat_map(|lane| [Side::A, Side::B].map(|side| lane.switch(side)));
+        rates.chain(ends)
     }
 
     /// Where lanes count.

@@ -10,7 +10,8 @@ use crate::bench::{Reach, Row};
 
 /// Bytes a second of the network.
 const RATE: u64 = 10_000_000;
-const WAYS: [Contestant; 2] = [Contestant::Quic, Contestant::Tls];
+const WAYS: [Contestant; 4] =
+    [Contestant::LaneXdp, Contestant::Lane, Contestant::Quic, Contestant::Tls];
 const SENDERS: [&str; 2] = ["who offers its share", "who offers ten times that"];
 
 /// How far from 1 the part is that each got.

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
-use dataplane::{Allowance, Egress, Lane, LaneEnd, LaneId, LaneOptions, LaneSwitch, Rate, XdpMode};
+use dataplane::{
+    Allowance, ClientPlace, Egress, Lane, LaneEnd, LaneId, LaneOptions, LaneSwitch, NetworkPlace,
+    Rate, XdpMode,
+};
 use proto::lane::{LANE_HEADER_LEN, data_header};
 use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
 
@@ -18,7 +21,7 @@ const _: () = assert!(LANE_HEADER as usize == LANE_HEADER_LEN);
 const FIRST_PORT: u16 = 20_000;
 /// Pairs for which there are lanes.
 pub(super) const PAIRS: u16 = 1_000;
-/// Bytes a second of each lane: a limit to look at, which none reaches.
+/// Bytes a second of each client: a limit to look at, which none reaches.
 const RATE: u64 = 100_000_000_000;
 
 /// Where the switch takes datagrams.
@@ -27,7 +30,8 @@ pub(super) const AT: Listens = Listens::Udp(PORT);
 pub(super) fn load(port: u16) -> Result<LaneSwitch> {
     let answers = Some(Allowance::new(1_000, 1_000));
     let capacity = 2 * u32::from(PAIRS);
-    let mut switch = LaneSwitch::load(LaneOptions { capacity, port, answers })?;
+    let mut switch =
+        LaneSwitch::load(LaneOptions { capacity, clients: capacity + 1, port, answers })?;
     switch.set_locals([RELAY.into()])?;
     Ok(switch)
 }
@@ -35,7 +39,7 @@ pub(super) fn load(port: u16) -> Result<LaneSwitch> {
 /// The switch with a lane for each pair, on this interface of this namespace as long as it is kept.
 pub(super) fn with_lanes(device: &str) -> Result<LaneSwitch> {
     let mut switch = load(PORT)?;
-    // As the relay does it: each lane has its rate and says by which interface packets leave.
+    // As the relay does it: each client has its rate, and each lane says by which interface packets leave.
     let rate = Rate::new(RATE, RATE / 10);
     let any = socket(AddressFamily::INET, SocketType::DGRAM, None).context("a socket")?;
     let interface = name_to_index(&any, device).context("the interface's index")?;
@@ -48,7 +52,9 @@ pub(super) fn with_lanes(device: &str) -> Result<LaneSwitch> {
         let ends = [2 * pair, 2 * pair + 1];
         for [here, there] in [ends, [ends[1], ends[0]]] {
             let lane = Lane::unbound(id(here), end(here)?).bound_to(id(there), end(there)?);
-            switch.insert(lane.with_rate(rate).leaving_by(egress))?;
+            let client = ClientPlace(u32::from(here) + 1);
+            switch.insert(lane.of_client(client).leaving_by(egress))?;
+            switch.allow_client(client, rate, NetworkPlace(0))?;
         }
     }
     switch.attach(device, XdpMode::Driver)?;

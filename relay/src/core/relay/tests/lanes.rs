@@ -42,13 +42,13 @@ fn prove(scene: &mut Scene, from: SocketAddr, proof: LaneProof) -> Result<Socket
     }
 }
 
-fn bind(scene: &mut Scene, from: SocketAddr, end: &LaneOpened, nonce: u64) {
+pub(super) fn bind(scene: &mut Scene, from: SocketAddr, end: &LaneOpened, nonce: u64) {
     let cookie = challenge(scene, from, end.lane);
     let proof = LaneProof::new(&end.secret, end.lane, cookie, nonce);
     assert_eq!(prove(scene, from, proof), Ok(from));
 }
 
-fn opened(scene: &mut Scene, client: ClientId) -> LaneOpened {
+pub(super) fn opened(scene: &mut Scene, client: ClientId) -> LaneOpened {
     match &scene.frames(client)[..] {
         [RelayFrame::LaneOpened(opened)] => opened.clone(),
         other => panic!("{other:?}"),

@@ -1,6 +1,7 @@
 //! The relay on a clock that is turned by hand.
 
 mod admission;
+mod lane_rates;
 mod lanes;
 mod mesh;
 mod mesh_stories;

@@ -1,0 +1,105 @@
+//! What a control plane tells beside a filter, for people alone.
+
+use std::net::IpAddr;
+
+use policy::{Query, Selector};
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Legend {
+    /// The domain under which the names of nodes stand.
+    pub(crate) domain: String,
+    /// The nodes that this one knows; itself is the first.
+    pub(crate) nodes: Vec<KnownNode>,
+}
+
+/// A node, as far as others are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KnownNode {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl Legend {
+    /// The addresses of both ends of a question.
+    pub(super) fn ends(&self, query: &Query) -> anyhow::Result<[Vec<IpAddr>; 2]> {
+        Ok([self.addresses(&query.source)?, self.addresses(&query.destination)?])
+    }
+
+    fn addresses(&self, end: &Selector) -> anyhow::Result<Vec<IpAddr>> {
+        match end {
+            Selector::Prefix(prefix) if prefix.is_host() => Ok(vec![prefix.address()]),
+            Selector::Host(name) => {
+                let name = name.as_str();
+                let label = name.strip_suffix(&self.domain).and_then(|it| it.strip_suffix('.'));
+                let is_it = |node: &&KnownNode| {
+                    node.name == name || Some(node.name.as_str()) == label || node.id == name
+                };
+                let known = self.nodes.iter().find(is_it).map(|node| node.addresses.clone());
+                known.ok_or_else(|| {
+                    anyhow::anyhow!(
+                        "this node knows no node {name:?}: name itself, one of its peers (nearwire \
+                         peers list) or an address"
+                    )
+                })
+            }
+            Selector::User(_) | Selector::Group(_) | Selector::Tag(_) | Selector::Autogroup(_) => {
+                anyhow::bail!(
+                    "a node is told what its peers are called, not whose they are: name a node or \
+                     an address in place of {end}"
+                )
+            }
+            Selector::Any | Selector::Prefix(_) | Selector::Range(_) => {
+                anyhow::bail!("{end} is more than one address")
+            }
+        }
+    }
+
+    /// What the node with this address is called.
+    pub(super) fn name_of(&self, address: IpAddr) -> Option<&str> {
+        let node = self.nodes.iter().find(|node| node.addresses.contains(&address));
+        node.map(|node| node.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn legend() -> Legend {
+        let node = |id: &str, name: &str, address: &str| KnownNode {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            addresses: vec![address.parse().unwrap(), "fd00::1".parse().unwrap()],
+        };
+        let nodes = vec![node("n1", "laptop", "100.64.0.1"), node("n2", "web", "100.64.0.2")];
+        Legend { domain: "home.mesh".to_owned(), nodes }
+    }
+
+    #[test]
+    fn nodes_are_found_by_name_domain_id_and_address() {
+        let legend = legend();
+        let destination = |text: &str| -> Result<String, String> {
+            let query = Query::parse("laptop", &format!("{text}:22")).map_err(|e| e.to_string())?;
+            let [from, to] = legend.ends(&query).map_err(|error| error.to_string())?;
+            assert_eq!(from.len(), 2);
+            Ok(to[0].to_string())
+        };
+        for text in ["web", "web.home.mesh", "n2", "100.64.0.2"] {
+            assert_eq!(destination(text).as_deref(), Ok("100.64.0.2"), "{text}");
+        }
+        for (text, why) in [
+            ("db", "knows no node \"db\""),
+            ("webhome.mesh", "knows no node"),
+            ("alice@example.com", "not whose they are"),
+            ("tag:web", "in place of tag:web"),
+            ("100.64.0.1-100.64.0.9", "more than one address"),
+        ] {
+            let error = destination(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        assert_eq!(legend.name_of("100.64.0.2".parse().unwrap()), Some("web"));
+        assert_eq!(legend.name_of("100.64.0.3".parse().unwrap()), None);
+    }
+}
