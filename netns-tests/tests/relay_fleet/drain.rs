@@ -13,6 +13,8 @@ use super::tunnel::Tunnel;
 
 /// The longest time without a byte. On an idle machine it is some milliseconds.
 const GAP: Duration = Duration::from_millis(100);
+/// The same on TLS, whose new connections take a core for longer, beside what else a machine does.
+const GAP_ON_TLS: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_by_signal_costs_no_connection() -> Result<()> {
@@ -83,8 +85,9 @@ async fn drained(
     say("drain tcp gap", millis(gap));
     say("drain datagram gap", millis(datagram_gap));
     say("drain lost", f64::from(u32::try_from(felt.lost())?));
-    ensure!(gap <= GAP, "{gap:?} without a byte");
-    ensure!(datagram_gap <= GAP, "{datagram_gap:?} without a datagram");
+    let most = if way == Way::Tls { GAP_ON_TLS } else { GAP };
+    ensure!(gap <= most, "{gap:?} without a byte");
+    ensure!(datagram_gap <= most, "{datagram_gap:?} without a datagram");
     ensure!(arrived == sent, "{} datagrams were lost", sent - arrived);
     Ok(())
 }
