@@ -86,6 +86,16 @@ fn check_sums_up_or_names_every_error() {
     assert_eq!((&summary["rules"], &summary["nodes"]), (&3.into(), &3.into()));
     assert!(summary["table_entries"].as_u64().unwrap() > 5);
 
+    files.write("few", r#"{ "nodes": [ { "name": "l", "user": "Alice@Example.com", "addresses": ["1.1.1.1"] } ] }"#);
+    let (code, _, err) = files.policy("check policy --nodes few");
+    assert_eq!(code, 0);
+    let meant = "no node is alice@example.com (which is Alice@Example.com): capitals count";
+    assert!(err.contains(meant), "{err}");
+    assert!(
+        err.contains("no node is bob@example.com, group:dev, tag:web: what the rules"),
+        "{err}"
+    );
+
     let (code, _, err) = files.policy("check policy");
     assert_eq!(code, 0);
     assert!(err.contains("warning: policy names users"), "{err}");
@@ -149,6 +159,12 @@ fn test_runs_the_documents_own() {
     assert!(out.contains("phone (100.64.0.3) -> web1 (100.64.0.2) tcp 22"), "{out}");
     assert!(out.contains("the rule on line 6 decides: { \"action\": \"accept\""), "{out}");
     assert!(out.contains("1 of 4 expectations failed"), "{out}");
+    let (_, out, _) = files.policy("test changed");
+    assert!(
+        out.contains(" was made up for the test: bob@example.com has no node\n    ")
+            && out.contains(" was made up for the test: tag:web has no node\n"),
+        "{out}"
+    );
     let (code, summary) = files.json("test changed --nodes nodes");
     assert_eq!((code, &summary["failed"]), (1, &1.into()));
     assert_eq!(summary["expectations"][3]["failure"]["line"], 6);
@@ -178,6 +194,9 @@ fn explain_says_what_decides_and_where() {
         (&flow["rule"]["line"], &flow["identity_prefix"]),
         (&9.into(), &"100.64.0.3".into())
     );
+    files.write("open", r#"{ "acls": [ { "action": "accept", "src": ["*"], "dst": ["*:22"] } ] }"#);
+    let (_, out, _) = files.policy("explain open 10.0.0.1 10.0.0.2:22");
+    assert!(out.contains("source      identity 1 (by *)"), "{out}");
     for (words, reason) in [
         ("explain policy laptop web1:22", "neither \"hosts\" nor the nodes have laptop"),
         ("explain policy 10.0.0.1 10.0.0.2", "names no port"),

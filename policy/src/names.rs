@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::excerpt::is_unseen;
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -78,10 +80,13 @@ pub(crate) fn is_word(text: &str) -> bool {
         && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-/// Whether it can be a user: something before an `@`, and nothing that selectors use otherwise.
+/// Whether it can be a user: something before an `@`, nothing that selectors use otherwise, and
+/// nothing that would not be seen.
 pub(crate) fn is_user(text: &str) -> bool {
     text.len() <= 255
         && text.find('@').is_some_and(|at| at > 0)
         && text.matches('@').count() == 1
-        && !text.chars().any(|c| c.is_whitespace() || c.is_control() || ":/*\"[]".contains(c))
+        && !text
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || is_unseen(c) || ":/*\"[]".contains(c))
 }

@@ -46,8 +46,9 @@ impl Query {
     /// When it is not written so.
     pub fn parse(source: &str, destination: &str) -> Result<Self, QueryError> {
         let (whole, protocol) = match destination.rsplit_once('/') {
-            Some((whole, name)) => (whole, protocol(name)?),
-            None => (destination, Protocols::One(TCP)),
+            // In `10.0.0.0/8:22` it is a prefix.
+            Some((whole, name)) if !name.contains(':') => (whole, protocol(name)?),
+            _ => (destination, Protocols::One(TCP)),
         };
         let portless = !protocol.of_family(true).is_some_and(has_ports);
         let (whom, port) = match split_port(whole) {

@@ -141,12 +141,24 @@ fn with_stand_ins(document: &Document, nodes: &Nodes) -> Nodes {
     all
 }
 
+/// Whether a node that was made up for a test has this address.
+#[must_use]
+pub fn is_made_up(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.octets()[..2] == MADE_UP_V4.octets()[..2],
+        IpAddr::V6(v6) => v6.segments()[..7] == MADE_UP_V6.segments()[..7],
+    }
+}
+
+const MADE_UP_V4: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 0);
+const MADE_UP_V6: Ipv6Addr = Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0);
+
 /// An address of each family, of blocks that nobody uses: reserved, and discard-only.
 fn free_addresses(nodes: &Nodes) -> Vec<IpAddr> {
     let free = |of: fn(u16) -> IpAddr| {
         (0..=u16::MAX).map(of).find(|address| nodes.with_address(*address).is_none())
     };
-    let v4 = |number: u16| Ipv4Addr::from_bits((240 << 24) | u32::from(number)).into();
-    let v6 = |number: u16| Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, number).into();
+    let v4 = |number: u16| Ipv4Addr::from_bits(MADE_UP_V4.to_bits() | u32::from(number)).into();
+    let v6 = |number: u16| Ipv6Addr::from_bits(MADE_UP_V6.to_bits() | u128::from(number)).into();
     free(v4).into_iter().chain(free(v6)).collect()
 }

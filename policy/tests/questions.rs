@@ -70,6 +70,8 @@ fn a_question_that_cannot_be_answered_says_why() {
         ("10.0.0.1", "10.0.0.2:8/icmp", "has no ports"),
         ("10.0.0.1", "10.0.0.2:8/tpc", "unknown protocol"),
         ("10.0.0.300", "10.0.0.2:8", "is not an address"),
+        ("10.0.0.1", "10.0.0.0/8:22", "10.0.0.0/8 is more than one address"),
+        ("fd00::1", "[fd00::/64]:22", "fd00::/64 is more than one address"),
         ("10.0.0.1", "lab:8", "lab is 10.1.0.0/16: name one address of it"),
         ("10.0.0.1", "web9:8", "neither \"hosts\" nor the nodes have web9"),
         ("carol@", "web1:8", "no node is carol@"),

@@ -128,6 +128,11 @@ fn flags_and_environment_count_as_they_do_at_a_start() {
         (&["check", "relay.toml", "--control-keys", &key], &[]),
         (&["check"], &[(names, &key), ("NEARWIRE_RELAY_CONFIG", "relay.toml")]),
         (&["check"], &[(names, &key), ("NEARWIRE_RELAY_SELF_SIGNED", "relay.test")]),
+        // Set to nothing is not set.
+        (
+            &["check", "relay.toml", "--control-keys", &key],
+            &[("NEARWIRE_RELAY_ADMIN", ""), ("NEARWIRE_RELAY_ACME_NAMES", ""), (names, "")],
+        ),
     ] {
         let (good, said) = files.relay(words, environment);
         assert!(good && said.contains("is a good configuration"), "{words:?} gave {said}");

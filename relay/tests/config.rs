@@ -50,10 +50,10 @@ const KEYS: &[(&str, &str, &str, &str, &str)] = &[
     ("relay-key", "\"k\"", "7", "invalid type", "mesh = \"[::]:444\"\nregion = \"r\"\n"),
     ("clients", "10", "0", "say at least 1", ""),
     ("network-clients", "5", "0", "say at least 1", ""),
-    ("client-rate", "1000", "0", "nonzero", ""),
-    ("network-rate", "1000", "-1", "nonzero", ""),
+    ("client-rate", "1000", "0", "0 is too small", ""),
+    ("network-rate", "1000", "-1", "-1 is too small", ""),
     ("lane-limit", "10", "600000", "numbers for 524288", ""),
-    ("client-lanes", "2", "\"many\"", "invalid type", ""),
+    ("client-lanes", "2", "\"many\"", "a whole number", ""),
     ("lane-lifetime", "30", "4", "say at least 5", ""),
     ("queue-age", "100", "0", "say at least 1", ""),
     ("queue-bytes", "131072", "1000", "say at least 65919", ""),
@@ -62,7 +62,7 @@ const KEYS: &[(&str, &str, &str, &str, &str)] = &[
     ("admission-time", "5", "0", "say at least 1", ""),
     ("admissions", "10", "0", "say at least 1", ""),
     ("source-admissions", "2", "0", "say at least 1", ""),
-    ("drain-time", "100", "\"5s\"", "invalid type", ""),
+    ("drain-time", "100", "\"5s\"", "without quotes or a unit", ""),
 ];
 const CONTROL: &str = "control = \"https://control.test\"\n";
 const TOKEN: &str = "control-token = \"t\"\n";

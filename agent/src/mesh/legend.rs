@@ -1,4 +1,4 @@
-//! What a netmap tells beside its filter: what nodes are called. Pure.
+//! What a netmap tells beside its filter: what nodes are called, and what rules say. Pure.
 
 use std::net::IpAddr;
 
@@ -13,13 +13,18 @@ pub(super) fn of(netmap: &Netmap) -> Legend {
         name: name.to_owned(),
         addresses: addresses.to_vec(),
     };
-    Legend { domain: netmap.dns.domain.clone(), nodes: nodes(netmap).map(node).collect() }
+    Legend {
+        domain: netmap.dns.domain.clone(),
+        nodes: nodes(netmap).map(node).collect(),
+        rules: netmap.rules.clone(),
+    }
 }
 
 /// Whether it is that of this netmap. Asked at each change of any peer.
 pub(super) fn is_of(legend: &Legend, netmap: &Netmap) -> bool {
     let known = legend.nodes.iter().map(|node| (node.name.as_str(), node.addresses.as_slice()));
     legend.domain == netmap.dns.domain
+        && legend.rules == netmap.rules
         && known.eq(nodes(netmap).map(|(_, name, addresses)| (name, addresses)))
 }
 
@@ -35,6 +40,8 @@ fn nodes(netmap: &Netmap) -> impl Iterator<Item = Known<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use proto::control::RuleLine;
+
     use super::*;
     use crate::mesh::wanted::tests::netmap;
 
@@ -49,6 +56,9 @@ mod tests {
         assert!(is_of(&legend, &netmap));
         netmap.me.name = "laptop".to_owned();
         assert!(!is_of(&legend, &netmap));
+        let mut moved = netmap.clone();
+        moved.rules.insert(1, RuleLine { id: 1, line: 2, text: None });
+        assert!(!is_of(&of(&netmap), &moved));
         let mut fewer = netmap.clone();
         fewer.peers.pop_first();
         assert!(!is_of(&of(&netmap), &fewer));

@@ -72,6 +72,7 @@ impl Store {
                 .collect(),
             ticket: netmap.ticket.clone(),
             filter: &netmap.filter,
+            rules: netmap.rules.values().cloned().collect(),
             dns: netmap.dns.clone(),
         };
         self.write(NETMAP, &snapshot)

@@ -4,6 +4,7 @@ mod view;
 
 use axum::Json;
 use axum::extract::State;
+use policy::naming::Names;
 use policy::{Nodes, Plan, difference};
 use serde_json::json;
 
@@ -17,8 +18,8 @@ use crate::core::scope::Scope;
 use crate::problem::Problem;
 use crate::store::{KeptNetwork, PolicyVersion};
 use view::{
-    Accepted, DiffQuery, Differences, NewPolicy, PolicyView, RollBack, TriedPolicy, Versions,
-    VersionsQuery,
+    Accepted, ChangeView, DiffQuery, Differences, NewPolicy, PolicyView, RollBack, TriedPolicy,
+    Versions, VersionsQuery,
 };
 
 /// To compare may take a while, during which others want to be served.
@@ -37,11 +38,12 @@ fn changes(old: &str, new: &policy::Document, nodes: &Nodes) -> Result<Differenc
     let unread = |reason: String| Problem::refused(reason, Vec::new());
     let old = policy::Document::parse(old)
         .map_err(|_| unread("the version to compare with is not readable any more".to_owned()))?;
+    let names = Names::new([&old, new], nodes);
     let [old, new] = [&old, new].map(|document| Plan::new(document.clone(), nodes));
     let flows = difference(&old.everything(), &new.everything())
         .map_err(|error| unread(error.to_string()))?;
     Ok(Differences {
-        changes: flows.into_iter().map(Into::into).collect(),
+        changes: flows.iter().map(|change| ChangeView::new(change, &names)).collect(),
         relaying: old.relay_changes(&new).into_iter().map(Into::into).collect(),
         paths: old.path_changes(&new).into_iter().map(Into::into).collect(),
     })

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use policy::{AddressSet, Filter, Prefix};
+use policy::{AddressSet, Filter, Prefix, RuleId};
 use proto::control::{FilterEdit, SetDifference, SetEdit};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -52,6 +52,13 @@ impl Known {
         if let Self::Here(filter) = self {
             let sets = filter.sets().iter().map(Arc::downgrade).collect();
             *self = Self::Away { rest: filter.without_sets(), sets };
+        }
+    }
+
+    /// The rules of the filter.
+    pub(super) fn rules(&self) -> &[RuleId] {
+        match self {
+            Self::Here(filter) | Self::Away { rest: filter, .. } => filter.rules(),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod rate;
 mod relaying;
 pub mod revocations;
 pub mod routes;
+pub mod rule_book;
 pub mod scope;
 pub mod seal;
 pub mod session;

@@ -1,9 +1,9 @@
 //! One network as it is at a revision, and whom each change of it concerns.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use policy::{Document, NodeName, Nodes, Plan};
+use policy::{NodeName, Nodes, Plan};
 use proto::control::{Dns, Network, NodeId, Region};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -12,6 +12,7 @@ use super::ipam::AddressPlan;
 use super::key_lifetime::KeyLifetime;
 use super::node::Node;
 use super::peer_set::Slot;
+use super::rule_book::{RuleBook, Written};
 
 /// See the module.
 pub struct Tenant {
@@ -24,6 +25,7 @@ pub struct Tenant {
     slots: Vec<NodeId>,
     slot_of: HashMap<NodeId, Slot>,
     policy: Plan,
+    rules: Arc<RuleBook>,
     /// The nodes that offer to relay.
     offering: BTreeSet<NodeId>,
     regions: Vec<Region>,
@@ -53,7 +55,7 @@ pub enum Change {
     /// A node is deleted or revoked.
     Gone(NodeId),
     /// Another policy is in force.
-    Policy(Document),
+    Policy(Written),
     /// The relays are others.
     Regions(Vec<Region>),
     /// What is set for the network.
@@ -110,7 +112,7 @@ impl Tenant {
         plan: AddressPlan,
         revision: u64,
         nodes: Vec<Node>,
-        document: Document,
+        written: Written,
         regions: Vec<Region>,
     ) -> Result<Self, Unwritable> {
         let mut known = Nodes::default();
@@ -118,6 +120,7 @@ impl Tenant {
             // Host numbers and ids are unique, so addresses and names are.
             let _ = known.insert(node);
         }
+        let (policy, rules) = written.plan(&known);
         let mut tenant = Self {
             network,
             key_lifetime,
@@ -126,7 +129,8 @@ impl Tenant {
             nodes: HashMap::new(),
             slots: Vec::new(),
             slot_of: HashMap::new(),
-            policy: Plan::new(document, &known),
+            policy,
+            rules: Arc::new(rules),
             offering: BTreeSet::new(),
             regions,
             regions_since: 0,
@@ -174,10 +178,18 @@ impl Tenant {
         self.nodes.values().map(|seat| &seat.node)
     }
 
-    /// The nodes as the policy sees them.
+    /// The nodes as the policy sees them, called what people call them.
     #[must_use]
     pub fn policy_nodes(&self) -> Nodes {
-        self.policy.to_nodes()
+        let mut nodes = Nodes::default();
+        for node in self.nodes() {
+            let Some(seen) = node.in_policy(&self.plan) else { continue };
+            // What has no letter looks like an address: such a node goes by its id.
+            let name = NodeName::parse(&node.name).unwrap_or_else(|| seen.name.clone());
+            // Names and addresses are each node's own.
+            let _ = nodes.insert(policy::Node { name, ..seen });
+        }
+        nodes
     }
 
     pub(super) fn seat_of(&self, id: NodeId) -> Option<&Seat> {
@@ -200,6 +212,11 @@ impl Tenant {
 
     pub(super) const fn policy(&self) -> &Plan {
         &self.policy
+    }
+
+    /// Where the rules of the policy are written.
+    pub(super) const fn rules(&self) -> &Arc<RuleBook> {
+        &self.rules
     }
 
     pub(super) const fn differences(&self) -> &Differences {
@@ -242,9 +259,15 @@ impl Tenant {
             match change {
                 Change::Node(node) => self.set_node(*node, revision, &mut dues)?,
                 Change::Gone(id) => self.remove_node(id, &mut dues),
-                Change::Policy(document) => {
+                Change::Policy(written) => {
                     let before = self.relay_pairs();
-                    for name in self.policy.set_document(document) {
+                    let (concerned, rules) = written.replace(&mut self.policy);
+                    if rules != *self.rules {
+                        // Where nothing else is new for a node, its rules may stand elsewhere.
+                        self.rules = Arc::new(rules);
+                        self.concern_all(&mut dues);
+                    }
+                    for name in concerned {
                         mark(&mut dues, &name, Due::everything());
                     }
                     for (relay, client) in before.symmetric_difference(&self.relay_pairs()) {

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::filters::{FilterNews, Known};
 use super::node::Node;
 use super::peer_set::PeerSet;
+use super::rule_book::KnownBook;
 use super::tenant::{Due, Tenant, Unwritable};
 use super::ticket_keys::TicketKeys;
 use peers::{paths, peers, relaying};
@@ -46,6 +47,7 @@ pub struct Told {
     /// Of the peers with which not every kind of path is allowed.
     paths: BTreeMap<NodeId, PathKinds>,
     filter: Known,
+    book: KnownBook,
     ticket_until: UnixSeconds,
     /// By which key the node proves itself, as its ticket has it.
     identity: VerifyingKey,
@@ -61,6 +63,7 @@ impl Told {
     /// The node is away: what is kept for it shall be small.
     pub fn rest(&mut self) {
         self.filter.rest();
+        self.book.rest();
     }
 
     /// Whether it needs another ticket by now, and that would be good for longer.
@@ -139,6 +142,7 @@ fn snapshot(
         relaying: BTreeMap::new(),
         paths: BTreeMap::new(),
         filter: Known::Here(filter),
+        book: KnownBook::of(tenant.rules()),
         ticket_until: ticket_end(node, now),
         identity: node.node_key,
     };
@@ -155,6 +159,7 @@ fn snapshot(
         paths,
         ticket,
         filter: &*written,
+        rules: tenant.rules().whole(told.filter.rules()),
         dns: tenant.dns(),
     };
     let frame = Frame { snapshot: Some(snapshot), delta: None, end: None };
@@ -174,10 +179,12 @@ fn delta(
     let paths = paths(tenant, node.id, told, due);
     let me = node.as_me(tenant.plan(), tenant.key_lifetime(), || tickets.public());
     let me_changed = me != told.me;
+    let rules_before = told.filter.rules().to_vec();
     let (filter, filter_edit) = match due.all || due.filter {
         true => filter(tenant, node.id, &mut told.filter)?,
         false => (None, None),
     };
+    let rules = told.book.become_book(tenant.rules(), told.filter.rules(), &rules_before);
     let regions = tenant.regions_since() > told.revision;
     let network = tenant.network_since() > told.revision;
     let keys = |me: &Me| (me.key, me.next_key, me.standing);
@@ -193,6 +200,7 @@ fn delta(
         && !me_changed
         && filter.is_none()
         && filter_edit.is_none()
+        && rules.is_none()
         && !regions
         && relaying.is_empty()
         && paths.is_empty()
@@ -219,6 +227,7 @@ fn delta(
         ticket,
         filter: filter.as_deref(),
         filter_edit: filter_edit.as_deref(),
+        rules,
         dns: None,
     };
     (told.me, told.identity) = (me, node.node_key);

@@ -1,6 +1,5 @@
 //! Networks, and what has changed in them.
 
-use policy::Document;
 use proto::control::Network;
 use proto::ticket::{NetworkId, UnixSeconds};
 use sqlx::AssertSqlSafe;
@@ -14,6 +13,7 @@ use crate::core::audit::Act;
 use crate::core::ipam::AddressPlan;
 use crate::core::key_lifetime::KeyLifetime;
 use crate::core::policy_text;
+use crate::core::rule_book::Written;
 
 pub(super) const COLUMNS: &str =
     "id, name, v4, v6, revision, policy, created, flow_logs, key_lifetime";
@@ -227,9 +227,9 @@ impl Store {
     }
 
     /// The document in force.
-    pub async fn document(&self, network: &KeptNetwork) -> Result<Document> {
+    pub async fn document(&self, network: &KeptNetwork) -> Result<Written> {
         let kept = self.policy(network.id, Some(network.policy)).await?;
-        Document::parse(&kept.text).map_err(|errors| {
+        Written::read(&kept.text).map_err(|errors| {
             let reason = errors.first().map(ToString::to_string).unwrap_or_default();
             broken("the policy in force", reason)
         })

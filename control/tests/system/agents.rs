@@ -39,15 +39,18 @@ async fn what_a_policy_changes_between_nodes_is_told_before_it_counts_and_reache
         let path = "/networks/home/policy";
         let tried = Some(json!({ "text": &text }));
         let tried = scene.ask(Method::POST, &format!("{path}/check"), tried).await;
-        let mut ids = [one.id().to_string(), other.to_string()];
-        ids.sort();
+        let nodes = scene.ask(Method::GET, "/networks/home/nodes", None).await;
+        let name = |node: &serde_json::Value| node["name"].as_str().unwrap().to_owned();
+        let mut names: Vec<_> = nodes["nodes"].as_array().unwrap().iter().map(name).collect();
+        names.sort();
         let all = json!(["direct", "peer-relay", "relay"]);
-        let paths = json!([{ "nodes": ids, "others": ids, "old": all, "new": ["relay"] }]);
+        let paths = json!([{ "nodes": names, "others": names, "old": all, "new": ["relay"] }]);
         assert_eq!((&tried["paths"], &tried["changes"]), (&paths, &json!([])));
-        let relays = ids.each_ref().map(|relay| {
-            let clients: Vec<_> = ids.iter().filter(|id| *id != relay).collect();
+        let relays = names.iter().map(|relay| {
+            let clients: Vec<_> = names.iter().filter(|name| *name != relay).collect();
             json!({ "gained": true, "relay": relay, "clients": clients })
         });
+        let relays: Vec<_> = relays.collect();
         assert_eq!(tried["relaying"], json!(relays));
         scene.policy("home", &text).await;
         let only = PathKinds::from(PathKind::Relay);
@@ -57,6 +60,26 @@ async fn what_a_policy_changes_between_nodes_is_told_before_it_counts_and_reache
         let diff = scene.ask(Method::GET, &format!("{path}/diff?from=3&to=4"), None).await;
         assert_eq!((&diff["paths"][0]["old"], &diff["paths"][0]["new"]), (&json!(["relay"]), &all));
         assert_eq!(diff["relaying"][0]["gained"], false, "{diff}");
+
+        // A document's own tests know nodes by name, and so do the flows that change.
+        let text = format!(
+            r#"{{ "tagOwners": {{ "tag:web": [] }}, "acls": [
+                {{ "action": "accept", "src": ["tag:web"], "dst": ["tag:web:443"], "proto": "tcp" }} ],
+            "tests": [{{ "src": "{0}", "accept": ["{1}:443"], "deny": ["{1}:80"] }}] }}"#,
+            names[0], names[1]
+        );
+        scene.policy("home", r#"{ "acls": [] }"#).await;
+        let tried = Some(json!({ "text": text }));
+        let tried = scene.ask(Method::POST, &format!("{path}/check"), tried).await;
+        let changes = tried["changes"].as_array().unwrap();
+        assert!(!changes.is_empty());
+        for change in changes {
+            assert_eq!(change["services"], json!(["tcp 443"]), "{change}");
+            assert_eq!(
+                (&change["sources"], &change["destinations"]),
+                (&json!(names), &json!(names))
+            );
+        }
     }
 }
 

@@ -225,17 +225,25 @@ impl MeshNode {
     /// # Errors
     /// When it cannot start or does not end in time.
     pub fn output(&self, words: &[&str]) -> Result<Output> {
+        self.spawn(words)?.wait(PATIENCE)
+    }
+
+    /// As [`Self::output`], of what goes on until it is stopped.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub fn spawn(&self, words: &[&str]) -> Result<Process> {
         if self.alone {
             // What it sees of files is what its daemon does.
             let daemon = self.daemon.as_ref().context("there is no daemon")?;
             let mut command = self.host.command("nsenter");
             command.arg(format!("--mount=/proc/{}/ns/mnt", daemon.id()));
             command.arg(&self.program).args(words);
-            return self.host.spawn_command(command)?.wait(PATIENCE);
+            return self.host.spawn_command(command);
         }
         let mut command = self.host.command(&self.program);
         command.args(words);
-        self.finish(command)
+        self.begin(command)
     }
 
     /// As [`Self::output`], on a terminal: what it says there is standard output.
@@ -248,13 +256,13 @@ impl MeshNode {
         // A terminal that nobody sits at has no size.
         let words = [&["stty columns 120 rows 30; exec", program], words].concat().join(" ");
         command.args(["--quiet", "--return", "--command", &words, "/dev/null"]);
-        self.finish(command)
+        self.begin(command)?.wait(PATIENCE)
     }
 
-    fn finish(&self, mut command: std::process::Command) -> Result<Output> {
+    fn begin(&self, mut command: std::process::Command) -> Result<Process> {
         command.env("NEARWIRE_SOCKET", self.socket());
         command.env("NEARWIRE_STATE", self.directory.file("state"));
-        self.host.spawn_command(command)?.wait(PATIENCE)
+        self.host.spawn_command(command)
     }
 
     /// Runs `nearwire` with these words to a good end; gives what it printed.

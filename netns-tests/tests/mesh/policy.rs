@@ -1,5 +1,6 @@
 //! Enrolment, and what the policy lets pass.
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -10,6 +11,7 @@ use serde_json::Value;
 use crate::scene::{DIRECT, RELAYED, Scene, cut_after};
 
 const BRIEFLY: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn two_nodes_enrol_and_reach_each_other_by_address_as_far_as_the_policy_goes() -> Result<()> {
@@ -121,6 +123,65 @@ fn a_node_explains_its_policy_by_names_to_who_names_no_interface() -> Result<()>
     assert_eq!(generation(&a.status()?), before);
     Ok(())
 }
+
+#[test]
+fn a_node_names_its_rules_by_line_and_text_and_hears_of_no_others() -> Result<()> {
+    let Scene { a, b, hub, lab: _lab } = Scene::new("mesh-rules", DIRECT)?;
+    let interface = a.interface.as_str();
+    let rules = || -> Result<Value> {
+        let status = a.nearwire(&["policy", "status", interface, "--json"])?;
+        Ok(status.parse::<Value>()?["rules"].take())
+    };
+    let generation = || a.status().map(|status| status["generation"].as_u64());
+    let told = |line: u32| {
+        let is_it = |rule: &Value| (&rule["line"], &rule["rule"]) == (&line.into(), &NODES.into());
+        rules().is_ok_and(|rules| rules.as_array().is_some_and(|r| r.len() == 1 && is_it(&r[0])))
+    };
+    let before = generation()?;
+    hub.policy(&rules_of_nodes_and_others(""))?;
+    wait_until(SOON, "the node's own rule", || told(5));
+    assert!(generation()? > before);
+
+    // What is decided is told by it.
+    let at_b = b.address()?;
+    let explain = ["policy", "explain", "--live", interface, "a", "b:22"];
+    let explained = a.nearwire(&explain)?;
+    assert!(explained.contains(&format!("by the rule on line 5: {NODES}\n")), "{explained}");
+    let follower = a.spawn(&["flows", interface, "--follow", "--json"])?;
+    let people = a.spawn(&["flows", interface, "--follow"])?;
+    let ssh = format!("{at_b}:22").parse()?;
+    wait_until(SOON, "a flow, with its rule", || {
+        // Nobody listens, which is told by a reset: the flow was opened.
+        let _ = a.host.enter(|| TcpStream::connect_timeout(&ssh, BRIEFLY));
+        let followed = follower.stdout_so_far();
+        let mut records = followed.lines().filter_map(|line| line.parse::<Value>().ok());
+        records.any(|it| (&it["rule_line"], &it["rule"]) == (&5.into(), &NODES.into()))
+            && people.stdout_so_far().contains(&format!("line 5: {NODES}"))
+    });
+
+    // A rule that only stands elsewhere is told as such, and nothing is put in force for it.
+    let before = generation()?;
+    hub.policy(&rules_of_nodes_and_others("// Nobody else gets in.\n"))?;
+    wait_until(SOON, "the rule's other line", || told(6));
+    assert_eq!(generation()?, before);
+    assert!(a.nearwire(&explain)?.contains("by the rule on line 6: {"));
+    Ok(())
+}
+
+/// A rule of nodes with a tag, on the fifth line and the next, and one of others.
+fn rules_of_nodes_and_others(comment: &str) -> String {
+    format!(
+        r#"{{ "tagOwners": {{ "tag:node": [], "tag:other": [] }},
+        "acls": [
+        {{ "action": "accept", "src": ["tag:other"], "dst": ["tag:other:*"] }},
+        {comment}
+        {{ "action": "accept", "src": ["tag:node"],
+           "dst": ["tag:node:22"] }},
+    ] }}"#
+    )
+}
+
+const NODES: &str = r#"{ "action": "accept", "src": ["tag:node"], "dst": ["tag:node:22"] }"#;
 
 /// The members of a network reach each other's SSH.
 const SSH: &str = r#"{

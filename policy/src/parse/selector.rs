@@ -19,6 +19,9 @@ const REFUSED_KINDS: &[(&str, &str)] = &[
     ("localpart", "only \"ssh\" has it, which is not supported"),
 ];
 
+/// Autogroups of those who administer a network of Tailscale's.
+const ROLES: &[&str] = &["admin", "auditor", "billing-admin", "it-admin", "network-admin", "owner"];
+
 /// Whom an entry of `src`, or the part of a `dst` entry before the ports, speaks of.
 pub(crate) fn selector(text: &str) -> Result<Selector, Fault> {
     if text == "*" {
@@ -85,13 +88,20 @@ fn autogroup(name: &str) -> Result<Autogroup, Fault> {
         "tagged" => Ok(Autogroup::Tagged),
         "self" => Ok(Autogroup::Own),
         "internet" => Ok(Autogroup::Internet),
-        _ => fault(
-            0,
-            format!(
-                "\"autogroup:{name}\" is not supported: there are autogroup:member, \
-                 autogroup:tagged, autogroup:self and autogroup:internet"
-            ),
-        ),
+        _ => {
+            let roles = if ROLES.contains(&name) {
+                format!("users have no roles here, so name them in a group, as \"group:{name}\"; ")
+            } else {
+                String::new()
+            };
+            fault(
+                0,
+                format!(
+                    "\"autogroup:{name}\" is not supported: {roles}there are autogroup:member, \
+                     autogroup:tagged, autogroup:self and autogroup:internet"
+                ),
+            )
+        }
     }
 }
 
@@ -243,8 +253,12 @@ pub(crate) fn service(text: &str) -> Result<Service, Fault> {
 
 /// A protocol by its name or number.
 pub(crate) fn protocols(name: &str) -> Result<Protocols, Fault> {
+    let lower = name.to_ascii_lowercase();
     match Protocols::named(name) {
         Some(protocols) => Ok(protocols),
+        None if Protocols::named(&lower).is_some() => {
+            fault(0, format!("unknown protocol {name:?}: write {lower:?}"))
+        }
         None => fault(0, format!("unknown protocol {name:?}: {}", Protocols::EXPECTED)),
     }
 }

@@ -119,6 +119,12 @@ impl Plan {
         self.roster.slots().map(|(_, seat)| &seat.node)
     }
 
+    /// The rules of the document in force, in its order.
+    #[must_use]
+    pub fn rules(&self) -> &[RuleId] {
+        &self.order
+    }
+
     /// Where a rule stands in the document in force; nothing if it is not there any more.
     #[must_use]
     pub fn rule(&self, id: RuleId) -> Option<(usize, &Rule)> {

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Dns, FilterEdit, MAX_FRAME, Malformed, Me, Network, NodeId, Peer, PeerPaths, Region,
-    RelayTicket, Relaying, at_most,
+    RelayTicket, Relaying, RuleLine, at_most,
 };
 
 /// A line. More than one part may be there, and none is a sign of life.
@@ -48,6 +48,9 @@ pub struct Snapshot<P = Peer, F = Box<RawValue>> {
     pub ticket: Option<RelayTicket>,
     /// What it has to enforce: a `policy::Filter`.
     pub filter: F,
+    /// Where the rules of that are written.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleLine>,
     /// How names are found.
     pub dns: Dns,
 }
@@ -89,6 +92,9 @@ pub struct Delta<P = Peer, F = Box<RawValue>, E = FilterEdit> {
     /// The same, by what it was before.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub filter_edit: Option<E>,
+    /// Where all the rules of that are written, if a rule is new or one stands elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<RuleLine>>,
     /// How names are found, if otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,

@@ -37,7 +37,8 @@ pub use enrol::{AuthKey, EnrolRequest, EnrolResponse};
 pub use filter_edit::{FilterEdit, SetDifference, SetEdit};
 pub use frame::{Delta, End, EndReason, Frame, Snapshot};
 pub use netmap::{
-    Dns, Me, Netmap, Network, OutOfStep, Peer, Region, RegionId, Relay, RelayTicket, Standing,
+    Dns, Me, Netmap, Network, OutOfStep, Peer, Region, RegionId, Relay, RelayTicket, RuleLine,
+    Standing,
 };
 pub use node_id::{NodeId, NodeIdError};
 pub use path_kinds::{PathKind, PathKinds, PeerPaths};

@@ -156,6 +156,19 @@ pub struct RelayTicket {
     pub next: Option<SignedTicket>,
 }
 
+/// Where a rule of the filter is written: the policy itself stays with the control plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleLine {
+    /// Its number in the filter.
+    pub id: u32,
+    /// The line of the policy on which it begins.
+    pub line: u32,
+    /// What it says, on one line and not too long. Left out where it is as before; empty where too many
+    /// rules would have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
 /// How names are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
@@ -187,6 +200,9 @@ pub struct Netmap {
     pub ticket: Option<RelayTicket>,
     /// What it has to enforce: a `policy::Filter`.
     pub filter: Box<RawValue>,
+    /// Where the rules of the filter are written, by their numbers; nothing of those of which an older
+    /// control plane says nothing.
+    pub rules: BTreeMap<u32, RuleLine>,
     /// How names are found.
     pub dns: Dns,
 }
@@ -219,12 +235,14 @@ impl From<Snapshot> for Netmap {
             paths,
             ticket,
             filter,
+            rules,
             dns,
         } = snapshot;
         let peers = peers.into_iter().map(|peer| (peer.id, peer)).collect();
         let relaying = relaying.into_iter().map(|relaying| (relaying.peer, relaying)).collect();
         let paths = paths.into_iter().map(|paths| (paths.peer, paths.kinds)).collect();
-        Self { revision, network, me, peers, regions, relaying, paths, ticket, filter, dns }
+        let rules = rules.into_iter().map(|rule| (rule.id, rule)).collect();
+        Self { revision, network, me, peers, regions, relaying, paths, ticket, filter, rules, dns }
     }
 }
 
@@ -274,6 +292,15 @@ impl Netmap {
         take(&mut self.me, delta.me);
         take(&mut self.regions, delta.regions);
         take(&mut self.filter, delta.filter.or(edited));
+        if let Some(rules) = delta.rules {
+            let mut before = std::mem::take(&mut self.rules);
+            let with_text = |mut rule: RuleLine| {
+                let known = || before.remove(&rule.id)?.text;
+                rule.text = rule.text.take().or_else(known);
+                (rule.id, rule)
+            };
+            self.rules = rules.into_iter().map(with_text).collect();
+        }
         take(&mut self.dns, delta.dns);
         if self.me.standing == Standing::Pending {
             self.ticket = None;

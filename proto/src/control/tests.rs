@@ -191,6 +191,30 @@ fn a_filter_is_edited_by_its_sets_and_what_does_not_fit_changes_nothing() {
 }
 
 #[test]
+fn rules_that_are_told_anew_keep_the_texts_that_are_left_out() {
+    let mut snapshot = snapshot();
+    snapshot["rules"] = json!([
+        { "id": 1, "line": 2, "text": "one" }, { "id": 7, "line": 3, "text": "seven", "new": 1 },
+    ]);
+    let mut netmap = Netmap::from(frame(&json!({ "snapshot": snapshot })).snapshot.unwrap());
+    let mut tell = |rules: serde_json::Value| {
+        let mut delta = json!({ "base": netmap.revision, "revision": netmap.revision + 1 });
+        if !rules.is_null() {
+            delta["rules"] = rules;
+        }
+        netmap.apply(frame(&json!({ "delta": delta })).delta.unwrap()).unwrap();
+        let text = |rule: &RuleLine| rule.text.clone().unwrap_or_default();
+        let rules = netmap.rules.values();
+        rules.map(|rule| format!("{} {} {}", rule.id, rule.line, text(rule))).collect::<Vec<_>>()
+    };
+    assert_eq!(tell(json!(null)), ["1 2 one", "7 3 seven"]);
+    let moved = json!([{ "id": 7, "line": 4 }, { "id": 9, "line": 5, "text": "nine" }]);
+    assert_eq!(tell(moved), ["7 4 seven", "9 5 nine"]);
+    assert_eq!(tell(json!([{ "id": 7, "line": 4, "text": "" }])), ["7 4 "]);
+    assert_eq!(tell(json!([])), [""; 0]);
+}
+
+#[test]
 fn frames_and_reasons_of_later_versions_are_passed_over() {
     let alive = frame(&json!({ "something new": {} }));
     assert!(alive.snapshot.is_none() && alive.delta.is_none() && alive.end.is_none());

@@ -126,16 +126,36 @@ impl Refusal {
 }
 
 impl LaneRefused {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::PeerAbsent,
+        Self::TooMany,
+        Self::Full,
+        Self::Oneself,
+        Self::NoLanes,
+        Self::PeerElsewhere,
+    ];
+
     pub(super) fn from_code(code: u8) -> Option<Self> {
-        [
-            Self::PeerAbsent,
-            Self::TooMany,
-            Self::Full,
-            Self::Oneself,
-            Self::NoLanes,
-            Self::PeerElsewhere,
-        ]
-        .into_iter()
-        .find(|&refusal| refusal as u8 == code)
+        Self::ALL.into_iter().find(|&refusal| refusal as u8 == code)
+    }
+
+    /// Its place in [`Self::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize - 1
+    }
+
+    /// The name that metrics use.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::PeerAbsent => "peer_absent",
+            Self::TooMany => "too_many",
+            Self::Full => "full",
+            Self::Oneself => "oneself",
+            Self::NoLanes => "no_lanes",
+            Self::PeerElsewhere => "peer_elsewhere",
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What was counted: why packets were dropped, and what passed.
 
 use dataplane_common::{DROP_REASONS, DropReason};
-use proto::relay::Refusal;
+use proto::relay::{LaneRefused, Refusal};
 
 /// Packets dropped by reason, and what was carried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +9,7 @@ pub struct Counters {
     /// By the reason's number.
     drops: [u64; DROP_REASONS],
     refused: [u64; Refusal::ALL.len()],
+    lanes_refused: [u64; LaneRefused::ALL.len()],
     /// Packets that clients have sent by their connections.
     pub packets_in: u64,
     /// Their bytes.
@@ -38,6 +39,7 @@ impl Default for Counters {
         Self {
             drops: [0; DROP_REASONS],
             refused: [0; Refusal::ALL.len()],
+            lanes_refused: [0; LaneRefused::ALL.len()],
             packets_in: 0,
             bytes_in: 0,
             packets_out: 0,
@@ -70,6 +72,17 @@ impl Counters {
         self.refused[why.index()]
     }
 
+    /// Counts a lane that was asked for and is not.
+    pub(super) const fn refuse_lane(&mut self, why: LaneRefused) {
+        self.lanes_refused[why.index()] += 1;
+    }
+
+    /// Lanes that were asked for and are not, for this reason.
+    #[must_use]
+    pub const fn lanes_refused(&self, why: LaneRefused) -> u64 {
+        self.lanes_refused[why.index()]
+    }
+
     /// Packets dropped for this reason.
     #[must_use]
     pub const fn dropped(&self, reason: DropReason) -> u64 {
@@ -82,6 +95,9 @@ impl Counters {
             *mine += theirs;
         }
         for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.lanes_refused.iter_mut().zip(other.lanes_refused) {
             *mine += theirs;
         }
         self.packets_in += other.packets_in;

@@ -45,7 +45,8 @@ pub(crate) fn status(status: &Value, now: u64) -> String {
     if let Some(mesh) = status.get("mesh").filter(|mesh| !mesh.is_null()) {
         show_mesh(&mut text, mesh);
     }
-    for (what, path) in [("drops", "/drops"), ("refused", "/refused")] {
+    let counted = [("drops", "/drops"), ("refused", "/refused"), ("no lane", "/lanes_refused")];
+    for (what, path) in counted {
         line(&mut text, what, &counts(status.pointer(path)));
     }
     text
@@ -172,6 +173,7 @@ mod tests {
                 "lane_packets": 9, "lane_bytes": 900, "kernel_packets": 8},
             "drops": {"queue_age": 0, "lane_rate": 9},
             "refused": {"full": 0},
+            "lanes_refused": {"full": 2, "oneself": 0},
         })
     }
 
@@ -193,6 +195,7 @@ region       here, as relay 1
   relay 3    192.0.2.3:444 down
 drops        lane_rate 9
 refused      none
+no lane      full 2
 ";
         assert_eq!(super::status(&healthy(), 10 * DAY), wanted);
     }

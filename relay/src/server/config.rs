@@ -14,6 +14,7 @@ use super::xdp::XdpChoice;
 
 mod check;
 mod lines;
+mod number;
 mod ports;
 mod stun;
 
@@ -113,48 +114,63 @@ pub struct Options {
     pub relay_key: Option<PathBuf>,
     /// Clients at one time (default: 20000)
     #[arg(long, env = "NEARWIRE_RELAY_CLIENTS", value_name = "NUMBER")]
+    #[serde(deserialize_with = "number::whole")]
     pub clients: Option<usize>,
     /// Clients of one network at one time (default: 10000)
     #[arg(long, env = "NEARWIRE_RELAY_NETWORK_CLIENTS", value_name = "NUMBER")]
+    #[serde(deserialize_with = "number::whole")]
     pub network_clients: Option<usize>,
     /// Bytes a second that one client may send (default: 125000000)
     #[arg(long, env = "NEARWIRE_RELAY_CLIENT_RATE", value_name = "BYTES")]
+    #[serde(deserialize_with = "number::whole")]
     pub client_rate: Option<NonZeroU64>,
     /// Bytes a second that one network may send (default: no limit)
     #[arg(long, env = "NEARWIRE_RELAY_NETWORK_RATE", value_name = "BYTES")]
+    #[serde(deserialize_with = "number::whole")]
     pub network_rate: Option<NonZeroU64>,
     /// Lanes at one time, each with its two ends (default: 100000)
     #[arg(long, env = "NEARWIRE_RELAY_LANE_LIMIT", value_name = "NUMBER")]
+    #[serde(deserialize_with = "number::whole")]
     pub lane_limit: Option<usize>,
     /// Lanes of one client (default: 1024)
     #[arg(long, env = "NEARWIRE_RELAY_CLIENT_LANES", value_name = "NUMBER")]
+    #[serde(deserialize_with = "number::whole")]
     pub client_lanes: Option<u32>,
     /// Seconds without a keepalive after which an end of a lane is not bound any more (default: 30)
     #[arg(long, env = "NEARWIRE_RELAY_LANE_LIFETIME", value_name = "SECONDS")]
+    #[serde(deserialize_with = "number::whole")]
     pub lane_lifetime: Option<u16>,
     /// Milliseconds that a packet may wait for its receiver (default: 200)
     #[arg(long, env = "NEARWIRE_RELAY_QUEUE_AGE", value_name = "MILLISECONDS")]
+    #[serde(deserialize_with = "number::whole")]
     pub queue_age: Option<u32>,
     /// Bytes that may wait for one receiver (default: 524288)
     #[arg(long, env = "NEARWIRE_RELAY_QUEUE_BYTES", value_name = "BYTES")]
+    #[serde(deserialize_with = "number::whole")]
     pub queue_bytes: Option<usize>,
     /// Bytes that may wait for all receivers together (default: 268435456)
     #[arg(long, env = "NEARWIRE_RELAY_QUEUE_TOTAL", value_name = "BYTES")]
+    #[serde(deserialize_with = "number::whole")]
     pub queue_total: Option<usize>,
     /// Seconds that a client may be silent (default: 45)
     #[arg(long, env = "NEARWIRE_RELAY_IDLE", value_name = "SECONDS")]
+    #[serde(deserialize_with = "number::whole")]
     pub idle: Option<u16>,
     /// Seconds within which a connection must be admitted (default: 10)
     #[arg(long, env = "NEARWIRE_RELAY_ADMISSION_TIME", value_name = "SECONDS")]
+    #[serde(deserialize_with = "number::whole")]
     pub admission_time: Option<u16>,
     /// Connections that may be in admission at one time (default: 2048)
     #[arg(long, env = "NEARWIRE_RELAY_ADMISSIONS", value_name = "NUMBER")]
+    #[serde(deserialize_with = "number::whole")]
     pub admissions: Option<usize>,
     /// Of them, those from one IPv4 address or IPv6 /64 (default: 64)
     #[arg(long, env = "NEARWIRE_RELAY_SOURCE_ADMISSIONS", value_name = "NUMBER")]
+    #[serde(deserialize_with = "number::whole")]
     pub source_admissions: Option<usize>,
     /// Milliseconds from SIGTERM to the end, if clients stay so long (default: 5000)
     #[arg(long, env = "NEARWIRE_RELAY_DRAIN_TIME", value_name = "MILLISECONDS")]
+    #[serde(deserialize_with = "number::whole")]
     pub drain_time: Option<u32>,
     /// Where the keys of the file are, so that an error can say it.
     #[arg(skip)]

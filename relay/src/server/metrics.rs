@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use proto::lane::LaneId;
+use proto::relay::LaneRefused;
 use serde_json::json;
 
 use super::admission::Turned;
@@ -114,6 +115,11 @@ impl Snapshot {
         of_relay.map(|reason| (reason.label(), counters.dropped(reason)))
     }
 
+    fn lanes_refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counters = &self.report.counters;
+        LaneRefused::ALL.into_iter().map(|why| (why.label(), counters.lanes_refused(why)))
+    }
+
     fn clients(&self) -> [(&'static str, usize); 2] {
         let totals = &self.report.totals;
         [("quic", totals.quic), ("tls", totals.tls)]
@@ -133,6 +139,8 @@ impl Snapshot {
             .refused(&self.report.counters)
             .map(|(why, count)| (why.into(), count.into()))
             .collect();
+        let lanes_refused: serde_json::Map<_, _> =
+            self.lanes_refused().map(|(why, count)| (why.into(), count.into())).collect();
         let certificate = &self.certificate;
         let current = certificate.current.as_ref();
         let status = json!({
@@ -151,6 +159,7 @@ impl Snapshot {
             "counters": counters,
             "drops": drops,
             "refused": refused,
+            "lanes_refused": lanes_refused,
         });
         format!("{status:#}\n")
     }
@@ -214,6 +223,12 @@ impl Collector for Snapshot {
         let help = "Connections that were refused, by reason";
         let mut metric = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
         for (reason, count) in self.turned.refused(&self.report.counters) {
+            ConstCounter::new(count).encode(metric.encode_family(&[("reason", reason)])?)?;
+        }
+        let help = "Lanes that were asked for and are not, by reason";
+        let mut metric =
+            encoder.encode_descriptor("lanes_refused", help, None, MetricType::Counter)?;
+        for (reason, count) in self.lanes_refused() {
             ConstCounter::new(count).encode(metric.encode_family(&[("reason", reason)])?)?;
         }
         Ok(())

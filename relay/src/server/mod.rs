@@ -15,6 +15,7 @@ mod interfaces;
 mod io_limits;
 mod kernel_switch;
 mod line;
+mod listening;
 mod mesh;
 mod metrics;
 mod quic;
@@ -140,14 +141,16 @@ impl Server {
         let quic = config.quic.map(|at| quic::endpoint(at, &identity)).transpose()?;
         let tcp = TcpListener::bind(config.tls)
             .await
-            .with_context(|| format!("listening on {} for TLS (`tls`)", config.tls))?;
+            .map_err(|error| listening::failed(error, config.tls, "tls"))?;
         if let Some(admin) = config.admin.filter(|admin| !admin.ip().to_canonical().is_loopback()) {
             tracing::warn!(%admin, "{}", config::OPEN_ADMIN);
         }
         let admin = match config.admin {
-            Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
-                format!("listening on {address} for metrics and status (`admin`)")
-            })?),
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|error| listening::failed(error, address, "admin"))?,
+            ),
             None => None,
         };
         let addresses = Addresses {
@@ -247,7 +250,11 @@ async fn in_kernel(choice: &XdpChoice, settings: &Settings, bound: SocketAddr) -
             InKernel { switch, xdp, ..InKernel::default() }
         }
     };
-    found.xdp.tell();
+    if *choice == XdpChoice::Off {
+        tracing::info!("lanes are switched in user space: `xdp` is off");
+    } else {
+        found.xdp.tell();
+    }
     found
 }
 

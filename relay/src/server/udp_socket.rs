@@ -7,18 +7,22 @@ use anyhow::{Context, Result};
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::listening::failed;
+
 /// What is asked of the kernel for each direction, in bytes: all clients of a socket share it.
 const BUFFER: usize = 7 << 20;
 
 /// A socket at this address; `key` of the configuration says so.
 pub(super) fn bound(address: SocketAddr, key: &str) -> Result<Socket> {
-    let failed = || format!("listening on {address} (`{key}`)");
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
-        .with_context(failed)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false).with_context(failed)?;
-    }
-    socket.bind(&address.into()).with_context(failed)?;
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    let socket = open().map_err(|error| failed(error, address, key))?;
     size_buffers(&socket, key).with_context(|| format!("sizing the buffers of `{key}`"))?;
     Ok(socket)
 }

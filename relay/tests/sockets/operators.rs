@@ -15,6 +15,9 @@ async fn health_status_and_metrics_tell_what_is() {
     a.send(b.key, &[7; 300], 100).await;
     b.packets().await;
     scene.until("/totals/homes", 1).await;
+    a.session.open_lane(a.key);
+    a.flush().await;
+    scene.until("/lanes_refused/oneself", 1).await;
     assert_eq!(scene.status("/totals/clients").await, 2);
     assert_eq!(scene.status("/counters/packets_in").await, 3);
     assert_eq!(scene.status("/counters/bytes_out").await, 300);
@@ -24,6 +27,7 @@ async fn health_status_and_metrics_tell_what_is() {
         "nearwire_relay_clients{way=\"tls\"} 1",
         "nearwire_relay_packets_in_total 3",
         "nearwire_relay_drops_total{reason=\"peer_absent\"} 0",
+        "nearwire_relay_lanes_refused_total{reason=\"oneself\"} 1",
         "nearwire_relay_refused_total{reason=\"expired_ticket\"} 0",
         "# EOF",
     ] {

@@ -278,6 +278,7 @@ pub(crate) fn snapshot(revision: u64, nodes: &[(&str, u8)]) -> Snapshot {
         paths: Vec::new(),
         ticket: None,
         filter: serde_json::value::to_raw_value(&()).expect("JSON"),
+        rules: Vec::new(),
         dns: Dns { domain: "home.mesh".to_owned(), forward: BTreeMap::new() },
     }
 }

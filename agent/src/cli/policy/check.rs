@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use policy::Plan;
 use serde_json::json;
 
-use super::input;
+use super::{absent, input};
 
 /// Read a policy document and say what is wrong with it; changes nothing
 #[derive(clap::Args)]
@@ -41,7 +41,10 @@ impl Args {
         let plan = Plan::new(policy.document.clone(), &nodes);
         policy.fits(&plan)?;
         let gateway = policy.gateway(&plan).map(|compiled| compiled.table_entries());
-        let warnings = policy.warnings(&nodes, self.nodes.is_some());
+        let mut warnings = policy.warnings(&nodes, self.nodes.is_some());
+        if self.nodes.is_some() {
+            warnings.extend(absent::warnings(&policy.document, &nodes));
+        }
         let document = &policy.document;
         let (rules, groups) = (document.rules().len(), document.groups().len());
         let (hosts, tags) = (document.hosts().len(), document.tag_owners().len());

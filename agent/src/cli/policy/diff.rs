@@ -9,7 +9,7 @@ use proto::control::PathKinds;
 use serde_json::{Value, json};
 
 use super::input;
-use super::names::{Names, service};
+use policy::naming::{Names, service};
 
 /// Say who may open which flows by one policy document and not by another; changes nothing
 #[derive(clap::Args)]

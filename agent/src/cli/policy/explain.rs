@@ -5,15 +5,16 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use policy::{
-    Action, Compiled, Entry, Nodes, Packet, Plan, PortRange, ProtocolPorts, Query, RuleIndex,
+    Action, Compiled, Entry, Nodes, Packet, Plan, PortRange, Prefix, ProtocolPorts, Query,
+    RuleIndex,
 };
 use proto::control::PathKinds;
 use serde_json::{Value, json};
 
 use super::input::{self, Policy};
 use super::live;
-use super::names::{Names, flow, service};
 use crate::wg;
+use policy::naming::{Names, flow, service};
 
 /// Say what a policy document decides on a flow, and why; changes nothing
 #[derive(clap::Args)]
@@ -182,7 +183,9 @@ fn told(
 /// How the tables of a gateway come to it.
 fn looked_up(packet: &Packet, compiled: &Compiled) -> String {
     let (identity, class) = (compiled.identity(packet.source), compiled.class(packet.destination));
-    let by = |prefix: Option<policy::Prefix>| match prefix {
+    let by = |prefix: Option<Prefix>| match prefix {
+        // An IPv4 address is in it only if it is that of both families.
+        Some(Prefix::V6) if packet.source.is_ipv4() => "by *".to_owned(),
         Some(prefix) => format!("by {prefix}"),
         None => "no prefix covers it".to_owned(),
     };

@@ -1,12 +1,12 @@
 //! `nearwire policy`.
 
+mod absent;
 mod apply;
 mod check;
 mod diff;
 mod explain;
 mod input;
 mod live;
-mod names;
 mod status;
 mod test;
 

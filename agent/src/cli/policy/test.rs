@@ -1,13 +1,14 @@
 //! `nearwire policy test`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use policy::{Action, Failure, Outcome, Packet, Protocols, has_ports, protocol};
+use policy::{Action, Failure, Outcome, Packet, Protocols, Selector, has_ports, protocol};
 use serde_json::{Value, json};
 
 use super::input::{self, Policy};
-use super::names::{Names, flow};
+use policy::naming::{Names, flow};
 
 /// Run the tests that a policy document has of its own; changes nothing
 #[derive(clap::Args)]
@@ -78,9 +79,23 @@ fn told(outcome: &Outcome, failure: &Failure, policy: &Policy, names: &Names) ->
                 None => "no rule accepts it".to_owned(),
             };
             let flow = flow(packet, names);
-            format!("{place}: {flow_of} should be {wanted}, and is not: {flow}\n    {why}")
+            let ends =
+                [(&outcome.source, packet.source), (&expected.destination, packet.destination)];
+            let made_up: String = ends.iter().filter_map(|(whom, at)| made_up(whom, *at)).collect();
+            format!("{place}: {flow_of} should be {wanted}, and is not: {flow}\n    {why}{made_up}")
         }
     }
+}
+
+/// What address this is, if no node has it.
+fn made_up(whom: &Selector, address: IpAddr) -> Option<String> {
+    let whose = match whom {
+        Selector::User(_) | Selector::Tag(_) => whom.to_string(),
+        Selector::Group(_) => format!("a user of {whom}"),
+        _ => return None,
+    };
+    let said = || format!("\n    {address} was made up for the test: {whose} has no node");
+    policy::is_made_up(address).then(said)
 }
 
 /// `tcp or udp 22`.

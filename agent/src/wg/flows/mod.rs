@@ -194,7 +194,7 @@ fn event_record(event: &Event, policy: &Policy, clocks: Clocks) -> Record {
     let subject = Subject {
         key: &event.key,
         direction: event.direction,
-        rule: event.rule.and_then(|rule| policy.rule_place(event.generation, rule)),
+        rule: event.rule.and_then(|rule| policy.rule(event.generation, rule)),
         generation: event.generation,
         sent: event.sent,
         received: event.received,
@@ -211,5 +211,6 @@ pub(super) fn flow_record_now(key: &FlowKey, flow: &Flow, policy: &Policy) -> Re
 fn flow_record(key: &FlowKey, flow: &Flow, policy: &Policy, clocks: Clocks) -> Record {
     let event = Event::of_flow(EventKind::Start, clocks.kernel, key, flow);
     let record = event_record(&event, policy, clocks);
-    Record { event: Happened::Open, ..record }
+    // What the rule says is in the policy's status; here are very many.
+    Record { event: Happened::Open, rule: None, ..record }
 }

@@ -9,7 +9,7 @@ use proto::control::{FlowEvent, FlowRecord};
 use proto::ticket::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
-use crate::wg::policy::RulePlace;
+use crate::wg::policy::RuleText;
 
 /// What happened to a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +59,10 @@ pub(crate) struct Record {
     pub(crate) destination_port: u16,
     /// The line of the rule that decided, if one did.
     pub(crate) rule_line: Option<u32>,
-    /// Its number in the network's policy, where the control plane has the document.
+    /// What that says, if something happened by it: whoever reads a log has another policy by then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) rule: Option<String>,
+    /// Its number in the network's policy, of which an older control plane tells no more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) network_rule: Option<u32>,
     /// Why it was denied, or is over.
@@ -103,18 +106,21 @@ impl fmt::Display for Record {
         if let Some(reason) = &self.reason {
             write!(f, "  {reason}")?;
         }
-        if let Some(line) = self.rule_line {
-            write!(f, "  line {line}")?;
-        }
-        if let Some(number) = self.network_rule {
-            write!(f, "  rule {number}")?;
-        }
         if self.event == Happened::Open || self.event == Happened::End {
             let Traffic { packets, bytes } = self.received;
             write!(f, "  received {packets} packets, {bytes} bytes")?;
             let Traffic { packets, bytes } = self.sent;
             write!(f, "; sent {packets}, {bytes}")?;
             write!(f, "; {}", seconds(self.duration_ms))?;
+        }
+        if let Some(line) = self.rule_line {
+            write!(f, "  line {line}")?;
+        }
+        if let Some(number) = self.network_rule {
+            write!(f, "  rule {number}")?;
+        }
+        if let Some(rule) = self.rule.as_ref().filter(|_| self.rule_line.is_some()) {
+            write!(f, ": {rule}")?;
         }
         Ok(())
     }
@@ -158,7 +164,7 @@ fn seconds(milliseconds: u64) -> String {
 pub(super) struct Subject<'a> {
     pub(super) key: &'a FlowKey,
     pub(super) direction: Direction,
-    pub(super) rule: Option<RulePlace>,
+    pub(super) rule: Option<&'a RuleText>,
     pub(super) generation: Generation,
     pub(super) sent: dataplane_common::Traffic,
     pub(super) received: dataplane_common::Traffic,
@@ -189,8 +195,9 @@ impl Record {
             source_port: source.1,
             destination: destination.0,
             destination_port: destination.1,
-            rule_line: subject.rule.and_then(RulePlace::line),
-            network_rule: subject.rule.and_then(RulePlace::network),
+            rule_line: subject.rule.and_then(|rule| rule.place.line()),
+            rule: subject.rule.map(|rule| rule.text.clone()),
+            network_rule: subject.rule.and_then(|rule| rule.place.network()),
             reason: reason.map(str::to_owned),
             generation: subject.generation.0,
             received: subject.received.into(),

@@ -53,10 +53,10 @@ pub(crate) struct Explanation {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct DecidingRule {
     pub(crate) index: u32,
-    /// The line of the document, where that is here.
+    /// The line of the document.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) line: Option<u32>,
-    /// The number in the network's policy, which the control plane has.
+    /// The number in the network's policy, of which an older control plane tells no more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) network_rule: Option<u32>,
     pub(crate) text: String,

@@ -1,8 +1,15 @@
 //! What a control plane tells beside a filter, for people alone.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use policy::{Query, Selector};
+use policy::{Query, RuleId, Selector};
+use proto::control::RuleLine;
+
+use super::source::RulePlace;
+
+/// What is shown of a rule at most, whatever was told.
+const TEXT: usize = 255;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +18,8 @@ pub(crate) struct Legend {
     pub(crate) domain: String,
     /// The nodes that this one knows; itself is the first.
     pub(crate) nodes: Vec<KnownNode>,
+    /// Where rules are written, by their numbers.
+    pub(crate) rules: BTreeMap<u32, RuleLine>,
 }
 
 /// A node, as far as others are told of it.
@@ -25,6 +34,18 @@ impl Legend {
     /// The addresses of both ends of a question.
     pub(super) fn ends(&self, query: &Query) -> anyhow::Result<[Vec<IpAddr>; 2]> {
         Ok([self.addresses(&query.source)?, self.addresses(&query.destination)?])
+    }
+
+    /// Where a rule is written, and what it says.
+    pub(super) fn rule(&self, RuleId(id): RuleId) -> (RulePlace, String) {
+        let Some(RuleLine { line, text, .. }) = self.rules.get(&id) else {
+            return (RulePlace::Network(id), format!("rule {id} of the network's policy"));
+        };
+        let text = text.as_deref().filter(|text| !text.is_empty()).map_or_else(
+            || "(this node has too many rules to be told what they say)".to_owned(),
+            |text| text.chars().filter(|c| !c.is_control()).take(TEXT).collect(),
+        );
+        (RulePlace::Line(*line), text)
     }
 
     fn addresses(&self, end: &Selector) -> anyhow::Result<Vec<IpAddr>> {
@@ -74,7 +95,22 @@ mod tests {
             addresses: vec![address.parse().unwrap(), "fd00::1".parse().unwrap()],
         };
         let nodes = vec![node("n1", "laptop", "100.64.0.1"), node("n2", "web", "100.64.0.2")];
-        Legend { domain: "home.mesh".to_owned(), nodes }
+        let rule = |id, line, text: &str| RuleLine { id, line, text: Some(text.to_owned()) };
+        let rules = [rule(4, 2, "{ \u{1b}[2J\"acls\" }"), rule(5, 9, "")];
+        let rules = rules.into_iter().map(|rule| (rule.id, rule)).collect();
+        Legend { domain: "home.mesh".to_owned(), nodes, rules }
+    }
+
+    #[test]
+    fn rules_are_named_as_far_as_they_are_told() {
+        let legend = legend();
+        let text = "{ [2J\"acls\" }".to_owned();
+        assert_eq!(legend.rule(RuleId(4)), (RulePlace::Line(2), text));
+        let (place, text) = legend.rule(RuleId(5));
+        assert_eq!(place, RulePlace::Line(9));
+        assert!(text.contains("too many"), "{text}");
+        let text = "rule 6 of the network's policy".to_owned();
+        assert_eq!(legend.rule(RuleId(6)), (RulePlace::Network(6), text));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use policy::Filter;
 
 pub(crate) use explain::{Explanation, Question};
 pub(crate) use legend::{KnownNode, Legend};
-use source::{Meaning, Prepared, RuleText};
-pub(crate) use source::{NamedText, RulePlace, Scope};
+pub(super) use source::RuleText;
+use source::{Meaning, Prepared};
+pub(crate) use source::{NamedText, Scope};
 pub(crate) use status::PolicyStatus;
 
 /// Where the policy comes from, to read it anew.
@@ -104,8 +105,12 @@ impl Policy {
     }
 
     /// Takes over what else is told of the filter in force.
-    pub(super) fn tell(&mut self, legend: Arc<Legend>) {
-        self.meaning = Meaning::Legend(legend);
+    pub(super) fn tell(&mut self, told: Arc<Legend>) {
+        let Meaning::Legend(legend, ids) = &mut self.meaning else { return };
+        for (rule, id) in self.rules.iter_mut().zip(ids) {
+            (rule.place, rule.text) = told.rule(*id);
+        }
+        *legend = told;
     }
 
     /// A document from elsewhere for the nodes in force, or for others.
@@ -117,13 +122,13 @@ impl Policy {
         let scope = match (nodes, &self.meaning) {
             (Some(nodes), meaning) => Scope::new(Some(nodes), meaning.node())?,
             (None, Meaning::Document(_, scope)) => scope.clone(),
-            (None, Meaning::Legend(_)) => Scope::default(),
+            (None, Meaning::Legend(..)) => Scope::default(),
         };
         Ok(Proposal::Document(document, scope))
     }
 
-    /// Where a rule is written, while its policy or the next one is in force.
-    pub(super) fn rule_place(&self, generation: Generation, rule: RuleIndex) -> Option<RulePlace> {
+    /// A rule, while its policy or the next one is in force.
+    pub(super) fn rule(&self, generation: Generation, rule: RuleIndex) -> Option<&RuleText> {
         let current = self.enforced.programs().generation();
         let rules = if generation == current {
             &self.rules
@@ -132,6 +137,6 @@ impl Policy {
         } else {
             return None;
         };
-        rules.get(rule.0 as usize).map(|rule| rule.place)
+        rules.get(rule.0 as usize)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use policy::{
-    Action, Compiled, Diagnostics, Document, Filter, NodeName, Nodes, Packet, Plan, Query,
+    Action, Compiled, Diagnostics, Document, Filter, NodeName, Nodes, Packet, Plan, Query, RuleId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,17 +43,17 @@ pub(super) struct Prepared {
 pub(super) enum Meaning {
     /// By a document that is here.
     Document(Box<Document>, Scope),
-    /// By what a control plane tells of one.
-    Legend(Arc<Legend>),
+    /// By what a control plane tells of one, and the numbers of the rules.
+    Legend(Arc<Legend>, Vec<RuleId>),
 }
 
 /// A rule that is in force, as its document has it.
 #[derive(Clone, Debug)]
-pub(super) struct RuleText {
-    pub(super) place: RulePlace,
+pub(in crate::wg) struct RuleText {
+    pub(in crate::wg) place: RulePlace,
     pub(super) action: Action,
     /// What it says, on one line.
-    pub(super) text: String,
+    pub(in crate::wg) text: String,
 }
 
 /// Where a rule is written.
@@ -88,7 +88,7 @@ impl Meaning {
     pub(super) fn node(&self) -> Option<&str> {
         match self {
             Self::Document(_, scope) => scope.node.as_ref().map(NodeName::as_str),
-            Self::Legend(_) => None,
+            Self::Legend(..) => None,
         }
     }
 
@@ -96,7 +96,7 @@ impl Meaning {
     pub(super) fn packets(&self, query: &Query) -> anyhow::Result<Vec<Packet>> {
         Ok(match self {
             Self::Document(document, scope) => query.packets(document, &scope.nodes)?,
-            Self::Legend(legend) => {
+            Self::Legend(legend, _) => {
                 let [sources, destinations] = legend.ends(query)?;
                 query.packets_between(&sources, &destinations)?
             }
@@ -107,7 +107,7 @@ impl Meaning {
     pub(super) fn name_of(&self, address: IpAddr) -> Option<&str> {
         match self {
             Self::Document(_, scope) => Some(scope.nodes.with_address(address)?.name.as_str()),
-            Self::Legend(legend) => legend.name_of(address),
+            Self::Legend(legend, _) => legend.name_of(address),
         }
     }
 }
@@ -204,10 +204,9 @@ impl Prepared {
         let mut rules: Vec<_> = filter
             .rules()
             .iter()
-            .map(|rule| RuleText {
-                place: RulePlace::Network(rule.0),
-                action: Action::Accept,
-                text: format!("rule {} of the network's policy", rule.0),
+            .map(|&rule| {
+                let (place, text) = legend.rule(rule);
+                RuleText { place, action: Action::Accept, text }
             })
             .collect();
         for flow in filter.flows() {
@@ -215,7 +214,8 @@ impl Prepared {
                 rule.action = flow.action;
             }
         }
-        Ok(Self { compiled, rules, meaning: Meaning::Legend(legend) })
+        let meaning = Meaning::Legend(legend, filter.rules().to_vec());
+        Ok(Self { compiled, rules, meaning })
     }
 }
 

@@ -35,10 +35,10 @@ pub(crate) struct PolicyStatus {
 /// The counters of one rule.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RuleStatus {
-    /// Where it stands in the document, counted from 1, if that is here.
+    /// Where it stands in the document, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) line: Option<u32>,
-    /// Its number in the network's policy, which the control plane has.
+    /// Its number in the network's policy, of which an older control plane tells no more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) network_rule: Option<u32>,
     /// What it says.

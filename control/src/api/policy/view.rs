@@ -1,5 +1,6 @@
 //! What is said of policies.
 
+use policy::naming::{Names, service};
 use policy::{Direction, NodeName};
 use proto::control::PathKinds;
 use serde::{Deserialize, Serialize};
@@ -86,9 +87,11 @@ pub(in crate::api) struct RollBack {
 pub(in crate::api) struct ChangeView {
     /// Whether they are allowed now, or not any more
     gained: bool,
+    /// Nodes and hosts by name; else addresses, prefixes or ranges; a node whose name has no letter by
+    /// its id
     sources: Vec<String>,
     destinations: Vec<String>,
-    /// As `tcp 80-90`
+    /// As `tcp 443`, `tcp 80-90` or `icmp`
     services: Vec<String>,
 }
 
@@ -108,16 +111,16 @@ pub(in crate::api) struct Differences {
 pub(in crate::api) struct RelayingView {
     /// Whether it may now, or not any more
     gained: bool,
-    /// The id of the node that relays
+    /// The name of the node that relays
     relay: String,
-    /// The ids of those for which
+    /// The names of those for which
     clients: Vec<String>,
 }
 
 /// Nodes whose packets may take other kinds of path, from each of the one list to each of the other and back
 #[derive(Serialize, ToSchema)]
 pub(in crate::api) struct PathsView {
-    /// Their ids
+    /// Their names
     nodes: Vec<String>,
     others: Vec<String>,
     /// The kinds that were allowed: `direct`, `peer-relay`, `relay`
@@ -162,29 +165,18 @@ impl From<PolicyVersion> for PolicyView {
     }
 }
 
-impl From<policy::Change> for ChangeView {
-    fn from(change: policy::Change) -> Self {
-        let ranges = |ranges: &[policy::AddressRange]| {
-            ranges.iter().map(|range| format!("{}-{}", range.first, range.last)).collect()
-        };
-        let service = |service: &policy::ProtocolPorts| {
-            let name = policy::protocol::name(service.protocol);
-            if policy::has_ports(service.protocol) {
-                format!("{name} {}-{}", service.ports.first, service.ports.last)
-            } else {
-                name
-            }
-        };
+impl ChangeView {
+    pub(in crate::api) fn new(change: &policy::Change, names: &Names) -> Self {
         Self {
             gained: change.direction == Direction::Gained,
-            sources: ranges(&change.sources),
-            destinations: ranges(&change.destinations),
+            sources: names.ranges(&change.sources),
+            destinations: names.ranges(&change.destinations),
             services: change.services.iter().map(service).collect(),
         }
     }
 }
 
-fn ids(names: &[NodeName]) -> Vec<String> {
+fn texts(names: &[NodeName]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
@@ -193,7 +185,7 @@ impl From<policy::RelayChange> for RelayingView {
         Self {
             gained: change.direction == Direction::Gained,
             relay: change.relay.to_string(),
-            clients: ids(&change.clients),
+            clients: texts(&change.clients),
         }
     }
 }
@@ -202,8 +194,8 @@ impl From<policy::PathChange> for PathsView {
     fn from(change: policy::PathChange) -> Self {
         let labels = |kinds: PathKinds| kinds.iter().map(|kind| kind.label().to_owned()).collect();
         Self {
-            nodes: ids(&change.nodes),
-            others: ids(&change.others),
+            nodes: texts(&change.nodes),
+            others: texts(&change.others),
             old: labels(change.old),
             new: labels(change.new),
         }

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use policy::Document;
 use proptest::prelude::*;
 use proto::control::{Netmap, Network, PathKind, RegionId, RelayOffer, Standing};
 use proto::key::PublicKey;
@@ -11,6 +10,7 @@ use super::*;
 use crate::core::ipam::{AddressPlan, Host};
 use crate::core::key_lifetime::KeyLifetime;
 use crate::core::node::Owner;
+use crate::core::rule_book::Written;
 use crate::core::tenant::{Change, Dues};
 
 const NOW: UnixSeconds = UnixSeconds(1_000_000);
@@ -35,7 +35,7 @@ fn tickets() -> TicketKeys {
     TicketKeys::new([(UnixSeconds(0), TicketKey { id: ControlKeyId(1), key })]).unwrap()
 }
 
-fn document(rules: u8) -> Document {
+fn document(rules: u8) -> Written {
     let bits = (0..RULES.len()).filter(|bit| rules >> bit & 1 == 1);
     let acls: Vec<&str> = bits.map(|bit| RULES[bit]).collect();
     let tags = r#""tagOwners": { "tag:a": [], "tag:b": [] }"#;
@@ -43,9 +43,10 @@ fn document(rules: u8) -> Document {
     let paths = if rules >> 7 & 1 == 1 { PATHS } else { "" };
     let text = format!(
         "{{ {tags}, \"acls\": [{}], \"grants\": [{relays}], \"paths\": [{paths}] }}",
-        acls.join(",")
+        // What stands before a rule moves it.
+        acls.join(",\n")
     );
-    Document::parse(&text).unwrap()
+    Written::read(&text).unwrap()
 }
 
 pub(in crate::core) fn node(number: u8, kind: u8) -> Node {
@@ -148,6 +149,10 @@ impl Agent {
         let filters = [have, &want]
             .map(|netmap| serde_json::from_str::<policy::Filter>(netmap.filter.get()).unwrap());
         assert_eq!(filters[0], filters[1]);
+        assert_eq!(have.rules, want.rules, "of {id}");
+        let mut known: Vec<u32> = filters[0].rules().iter().map(|rule| rule.0).collect();
+        known.sort_unstable();
+        assert_eq!(have.rules.keys().copied().collect::<Vec<_>>(), known, "no more and no fewer");
         assert_eq!(have.regions, want.regions);
         assert_eq!(have.network, want.network);
         let keys = |netmap: &Netmap| {
@@ -358,7 +363,7 @@ fn crowd(count: u8) -> Tenant {
     let mut tenant = tenant((0..count).map(|number| node(number, 0)).collect(), 0);
     let text = r#"{ "tagOwners": { "tag:a": [], "tag:b": [] },
         "acls": [{ "action": "accept", "src": ["tag:a"], "dst": ["tag:a:22"] }] }"#;
-    tenant.apply(2, vec![Change::Policy(Document::parse(text).unwrap())]).unwrap();
+    tenant.apply(2, vec![Change::Policy(Written::read(text).unwrap())]).unwrap();
     tenant
 }
 
@@ -388,7 +393,7 @@ fn a_rule_more_costs_no_set_that_was_there() {
     let text = r#"{ "tagOwners": { "tag:a": [], "tag:b": [] }, "acls": [
         { "action": "accept", "src": ["tag:a"], "dst": ["tag:a:22"] },
         { "action": "accept", "src": ["tag:a"], "dst": ["tag:a:80"] } ] }"#;
-    tenant.apply(3, vec![Change::Policy(Document::parse(text).unwrap())]).unwrap();
+    tenant.apply(3, vec![Change::Policy(Written::read(text).unwrap())]).unwrap();
     let line = next_line(&tenant, id, &mut agent.told, &Due::everything(), &tickets(), NOW);
     let line = line.unwrap().unwrap();
     assert!(line.len() < 500, "{}", String::from_utf8_lossy(&line));

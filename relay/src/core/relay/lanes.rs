@@ -32,6 +32,7 @@ impl Relay {
         out: &mut Output,
     ) {
         if let Err(why) = self.try_open(asker, peer, now, out) {
+            self.counters.refuse_lane(why);
             self.tell(asker, RelayFrame::LaneRefused(*peer, why), now, out);
         }
     }

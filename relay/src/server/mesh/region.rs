@@ -83,6 +83,10 @@ impl Members {
 
     fn of(text: Text, own: &VerifyingKey) -> Result<Self> {
         ensure!(text.relay.len() <= MOST, "a region has at most {MOST} relays");
+        ensure!(
+            !text.name.trim().is_empty(),
+            "the region's `name` is empty: say one, alike on all"
+        );
         let mut members = Self { name: text.name, own: None, others: BTreeMap::new() };
         for relay in text.relay {
             let id = RelayId(relay.id);
@@ -90,6 +94,12 @@ impl Members {
             let key = key.map(VerifyingKey).with_context(|| {
                 format!("the `key` of relay {id} is not 44 characters of base64")
             })?;
+            let ip = relay.mesh.ip().to_canonical();
+            ensure!(
+                !ip.is_unspecified() && !ip.is_multicast() && relay.mesh.port() != 0,
+                "the `mesh` of relay {id} is {}, at which no other reaches it: say its address and port",
+                relay.mesh
+            );
             let twice = members.others.values().any(|member| member.key == key);
             ensure!(!twice && (key != *own || members.own.is_none()), "two relays have one key");
             let member = Member { key, mesh: relay.mesh };
@@ -215,6 +225,12 @@ mod tests {
         says(&[relay(5, 1), relay(6, 1)], "two relays have one key");
         says(&[relay(5, 2), relay(6, 2)], "two relays have one key");
         says(&[relay(5, 1).replace("key = \"", "key = \"x")], "`key` of relay 5");
+        for nowhere in ["0.0.0.0:444", "[::]:444", "224.0.0.1:444", "192.0.2.5:0"] {
+            let relay = relay(5, 1).replace("192.0.2.5:444", nowhere);
+            says(&[relay], &format!("the `mesh` of relay 5 is {nowhere}"));
+        }
+        let nameless = Members::of_text("name = \" \"\nrelay = []\n", &VerifyingKey([1; 32]));
+        assert!(format!("{:#}", nameless.unwrap_err()).contains("`name` is empty"));
         says(&[relay(5, 1).replace("mesh", "mash")], "unknown field `mash`");
         let many: Vec<_> = (1..=65).map(|n| relay(u32::from(n), n)).collect();
         says(&many, "at most 64");

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use policy::{
-    AddressRange, Document, NodeName, Nodes, Packet, PortRange, ProtocolPorts, has_ports, protocol,
+use crate::{
+    AddressRange, Document, Node, NodeName, Nodes, Packet, PortRange, ProtocolPorts, has_ports,
+    protocol,
 };
 
 /// The names of nodes and of hosts.
-pub(super) struct Names {
+pub struct Names {
     of_nodes: HashMap<IpAddr, String>,
     /// By how the address or the prefix is written.
     of_hosts: HashMap<String, String>,
@@ -17,11 +18,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new<'d>(
-        documents: impl IntoIterator<Item = &'d Document>,
-        nodes: &Nodes,
-    ) -> Self {
-        let of_node = |node: &policy::Node| {
+    /// The names of these nodes, and of what these documents define.
+    pub fn new<'d>(documents: impl IntoIterator<Item = &'d Document>, nodes: &Nodes) -> Self {
+        let of_node = |node: &Node| {
             let name = node.name.to_string();
             node.addresses.iter().map(|ip| (*ip, name.clone())).collect::<Vec<_>>()
         };
@@ -43,7 +42,8 @@ impl Names {
     }
 
     /// `web1 (100.64.0.2)`, or the address alone.
-    pub(super) fn address(&self, address: IpAddr) -> String {
+    #[must_use]
+    pub fn address(&self, address: IpAddr) -> String {
         match self.of_nodes.get(&address).or_else(|| self.of_hosts.get(&address.to_string())) {
             Some(name) => format!("{name} ({address})"),
             None => address.to_string(),
@@ -51,7 +51,8 @@ impl Names {
     }
 
     /// Each range by its name, or as it is written; no name twice.
-    pub(super) fn ranges(&self, ranges: &[AddressRange]) -> Vec<String> {
+    #[must_use]
+    pub fn ranges(&self, ranges: &[AddressRange]) -> Vec<String> {
         let mut seen = HashSet::new();
         let names = ranges.iter().flat_map(|range| self.range(range));
         names.filter(|name| seen.insert(name.clone())).collect()
@@ -76,7 +77,8 @@ impl Names {
 }
 
 /// `SRC -> DST:PORT/PROTOCOL`.
-pub(super) fn flow(packet: &Packet, names: &Names) -> String {
+#[must_use]
+pub fn flow(packet: &Packet, names: &Names) -> String {
     let (source, destination) = (names.address(packet.source), names.address(packet.destination));
     format!("{source} -> {destination} {}", port(packet))
 }
@@ -88,7 +90,8 @@ fn port(packet: &Packet) -> String {
 }
 
 /// `tcp 20-30`, or the protocol alone if it has no ports.
-pub(super) fn service(service: &ProtocolPorts) -> String {
+#[must_use]
+pub fn service(service: &ProtocolPorts) -> String {
     let name = protocol::name(service.protocol);
     if has_ports(service.protocol) { format!("{name} {}", service.ports) } else { name }
 }
