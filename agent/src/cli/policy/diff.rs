@@ -124,6 +124,8 @@ fn named(changes: &[Change], names: &Names) -> Vec<Named> {
     )| (direction, sources, destinations, services.iter().map(service).collect());
     lines.extend(joined.into_iter().map(line));
     lines.sort();
+    // Those that were told as they are may be told once for each family.
+    lines.dedup();
     lines
 }
 
