@@ -48,9 +48,11 @@ fn batches(sizes: &[u32]) -> impl Iterator<Item = Load> {
     singles(sizes).map(|load| Load { segments: BATCH, ..load })
 }
 
-/// Of many pairs, each with some packets at a time: with one pair they come so anyway.
+/// Of as many packets that are under way as with the most pairs, but some of each pair at a time. With
+/// one pair they come so anyway.
 fn bursts(sizes: &[u32]) -> impl Iterator<Item = Load> {
-    batches(sizes).filter(|load| load.pairs > 1)
+    let [_, most] = PAIRS;
+    sizes.iter().map(move |&size| Load { pairs: most / BATCH, size, segments: BATCH })
 }
 
 fn loads(contestant: Contestant) -> Vec<Load> {
