@@ -3,8 +3,11 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
+use dataplane_common::Rate;
+
 /// How long a sender may be ahead of its rate: longer than a scheduler's pause, short for a queue.
-const BURST: Duration = Duration::from_millis(50);
+const BURST_MILLISECONDS: u64 = 50;
+const BURST: Duration = Duration::from_millis(BURST_MILLISECONDS);
 /// Bytes that pass at once at any rate, so that a slow sender can send a batch at all.
 const LEAST_BURST: u64 = 128 << 10;
 
@@ -47,6 +50,12 @@ impl Bucket {
         let paid = self.paid.max(now) + cost(bytes as u64, rate);
         self.paid = paid.min(now + Duration::from_secs(1));
     }
+}
+
+/// The same rate and burst, as the tables have it by which lanes are switched.
+pub(super) fn rate(bytes: NonZeroU64) -> Rate {
+    let burst = (bytes.get() / 1_000 * BURST_MILLISECONDS).max(LEAST_BURST);
+    Rate::new(bytes.get(), burst)
 }
 
 /// How long what passes at once at any rate takes.

@@ -6,5 +6,4 @@ mod switch;
 
 pub(super) use cookie::Cookies;
 pub(super) use lane::{BoundTo, Lanes, Side, client_place, network_place};
-pub(super) use switch::rate;
 pub use switch::{Forward, LaneEntry, Switch, SwitchChange, Verdict};

@@ -2,18 +2,12 @@
 //! It does not change by packets, but for what they use of their rates.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU64;
 use std::time::Instant;
 
 use dataplane_common::{
     ClientBucket, ClientPlace, Datagram, DropReason, HotLane, Judged, Lane, LaneAddresses, LaneEnd,
     LaneId, LaneTable, Nanos, NetworkBucket, NetworkPlace, Rate, judge,
 };
-
-/// How long a client may be ahead of its rate: longer than a scheduler's pause, short for a queue.
-const BURST_MILLISECONDS: u64 = 50;
-/// Bytes that pass at once at any rate, so that a slow client can send a batch at all.
-const LEAST_BURST: u64 = 128 << 10;
 
 /// What the table knows of an end that is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +71,6 @@ impl LaneEntry {
         let Some(Forward { to, via, lane: onward }) = self.to else { return Some(lane) };
         Some(lane.bound_to(onward, LaneEnd::new(to, relay_address(to, via))?))
     }
-}
-
-/// So many bytes a second.
-pub(in crate::core) fn rate(bytes: NonZeroU64) -> Rate {
-    let burst = (bytes.get() / 1_000 * BURST_MILLISECONDS).max(LEAST_BURST);
-    Rate::new(bytes.get(), burst)
 }
 
 /// The relay's address that is spoken to from there.

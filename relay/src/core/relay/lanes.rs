@@ -11,6 +11,7 @@ use proto::relay::{LaneOpened, LaneRefused, RelayFrame};
 
 use super::Relay;
 use crate::core::SwitchChange;
+use crate::core::bucket;
 use crate::core::lanes::{self, BoundTo, Side};
 use crate::core::output::{Command, Made, Output};
 use crate::core::slab::Index;
@@ -72,10 +73,12 @@ impl Relay {
         }
         let lane = self.lanes.open([asker, other], now).ok_or(LaneRefused::Full)?;
         for (index, peer) in [(asker, *peer), (other, key)] {
-            if let Some(node) = self.nodes.get_mut(index) {
-                node.lanes.insert(peer, lane);
+            let Some(node) = self.nodes.get_mut(index) else { continue };
+            node.lanes.insert(peer, lane);
+            // Who has others is in the tables, and kept right there by its tickets.
+            if node.lanes.len() == 1 {
+                self.allow_lanes(index, out);
             }
-            self.allow_lanes(index, out);
         }
         self.arm_lane(lane, now);
         self.tell_lane(lane, asker, now, out);
@@ -93,11 +96,11 @@ impl Relay {
         let node = self.nodes.get(index).filter(|node| !node.lanes.is_empty());
         let network = node.and_then(|node| {
             let rate = self.networks.get(node.network)?.share.rate()?;
-            Some((lanes::network_place(node.network), lanes::rate(rate)))
+            Some((lanes::network_place(node.network), bucket::rate(rate)))
         });
         let place = network.map_or(NetworkPlace::default(), |(place, _)| place);
         let node = node.map(|node| {
-            SwitchChange::Client(lanes::client_place(index), lanes::rate(node.rate), place)
+            SwitchChange::Client(lanes::client_place(index), bucket::rate(node.rate), place)
         });
         network.map(|(place, rate)| SwitchChange::Network(place, rate)).into_iter().chain(node)
     }
