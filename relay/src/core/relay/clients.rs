@@ -218,8 +218,8 @@ impl Relay {
                 (Some(asked), Some(limit)) => Some(asked.min(limit)),
                 (asked, limit) => asked.or(limit),
             };
-            // That a network has a rate stands with each of its clients.
-            if rate.is_some() != network.share.rate().is_some() {
+            // Who says it may have no lanes itself; and that there is a rate stands with each client.
+            if rate != network.share.rate() {
                 others.extend(network.members.values().copied());
             }
             network.share.set_rate(rate);

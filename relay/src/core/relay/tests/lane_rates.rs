@@ -108,6 +108,11 @@ fn a_rate_that_a_network_gets_later_holds_for_all_its_lanes() {
     scene.try_join(&ticket, 3).unwrap();
     let bytes = sent(&mut scene, &[(1, lane)], 5_000)[0];
     assert!((400_000..=900_000).contains(&bytes), "{bytes} bytes in five seconds");
+    // Nor need it have lanes to say another.
+    let ticket = Ticket { network_rate: 1_000_000, ..ticket };
+    scene.try_join(&ticket, 3).unwrap();
+    let bytes = sent(&mut scene, &[(1, lane)], 5_000)[0];
+    assert!((4_500_000..=5_500_000).contains(&bytes), "{bytes} bytes in five seconds");
     let ticket = Ticket { network_rate: 0, ..ticket };
     scene.try_join(&ticket, 3).unwrap();
     assert_eq!(sent(&mut scene, &[(1, lane)], 100)[0], free);
