@@ -3,13 +3,17 @@
 //! seconds.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod machines;
+
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use policy::{
     AddressRange, Change, CompileError, Document, Nodes, Plan, compile_with, difference, try_tests,
 };
+
+use machines::v4;
 
 const NODES: usize = if cfg!(debug_assertions) { 1_500 } else { 10_000 };
 const RULES: usize = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
@@ -17,34 +21,15 @@ const RULES: usize = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
 const MOST: Duration = Duration::from_secs(10);
 
 fn timed<T>(step: &str, run: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let made = run();
-    let took = start.elapsed();
-    println!("{step:<14} {:>7.1} ms", took.as_secs_f64() * 1e3);
-    assert!(cfg!(debug_assertions) || took < MOST, "{step} took {took:?}");
-    made
-}
-
-fn v4(node: usize) -> String {
-    format!("100.{}.{}.{}", 64 + node / 65_536, node / 256 % 256, node % 256)
+    machines::timed(step, MOST, run)
 }
 
 /// People with a machine each; every tenth is tagged.
 fn nodes() -> Nodes {
-    let mut text = String::from("{ \"nodes\": [\n");
-    for node in 0..NODES {
-        let whose = match node % 10 {
-            0 => format!("\"tags\": [\"tag:t{}\"]", node / 10 % 100),
-            _ => format!("\"user\": \"user{node}@example.com\""),
-        };
-        let v4 = v4(node);
-        writeln!(
-            text,
-            "{{ \"name\": \"n{node}\", {whose}, \"addresses\": [{v4:?}, \"fd7a::{node:x}\"] }},"
-        )
-        .unwrap();
-    }
-    Nodes::parse(&(text + "] }")).unwrap()
+    machines::nodes(NODES, |node| match node % 10 {
+        0 => format!("\"tags\": [\"tag:t{}\"]", node / 10 % 100),
+        _ => format!("\"user\": \"user{node}@example.com\""),
+    })
 }
 
 fn acl(src: &str, dst: &str, more: &str) -> String {

@@ -2,10 +2,14 @@
 //! to two seconds for each step; others run a tenth of it, for the answers alone.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod machines;
+
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use policy::{CompileError, Compiled, Document, Nodes, Plan};
+
+use machines::v4;
 
 /// A tenth where nothing is optimised.
 const fn scaled(size: usize) -> usize {
@@ -19,35 +23,18 @@ fn rules() -> usize {
 }
 
 fn timed<T>(what: &str, step: &str, run: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let made = run();
-    let took = start.elapsed();
-    println!("{what:<12} {step:<14} {:>7.1} ms", took.as_secs_f64() * 1e3);
-    assert!(cfg!(debug_assertions) || took < MOST, "{what}: {step} took {took:?}");
-    made
-}
-
-fn v4(node: usize) -> String {
-    format!("100.{}.{}.{}", 64 + node / 65_536, node / 256 % 256, node % 256)
+    machines::timed(&format!("{what:<12} {step}"), MOST, run)
 }
 
 /// Half of them people's, in a hundred groups; half of them tagged, with a hundred tags.
 fn nodes(count: usize) -> Nodes {
-    let mut text = String::from("{ \"nodes\": [\n");
-    for node in 0..count {
-        let whose = if node % 2 == 0 {
+    machines::nodes(count, |node| {
+        if node % 2 == 0 {
             format!("\"user\": \"user{node}@example.com\"")
         } else {
             format!("\"tags\": [\"tag:t{}\"]", node / 2 % 100)
-        };
-        let v4 = v4(node);
-        writeln!(
-            text,
-            "{{ \"name\": \"n{node}\", {whose}, \"addresses\": [{v4:?}, \"fd7a::{node:x}\"] }},"
-        )
-        .unwrap();
-    }
-    Nodes::parse(&(text + "] }")).unwrap()
+        }
+    })
 }
 
 fn document(count: usize, rules: impl Iterator<Item = String>) -> Document {
