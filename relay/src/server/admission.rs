@@ -155,33 +155,35 @@ impl Door {
         exporter: [u8; 32],
         way: Way,
     ) -> Result<Client, Turn> {
-        let mut held = BytesMut::with_capacity(512);
-        let hello = next_frame(reader, &mut held).await?;
-        match ClientFrame::parse(&hello) {
-            Ok(ClientFrame::Hello(VERSION)) => {}
-            Ok(ClientFrame::Hello(_)) => return Err(Turn::Refused(Refusal::Version)),
-            _ => return Err(Turn::Refused(Refusal::Malformed)),
+        let mut greeting = Greeting::new(exporter);
+        loop {
+            match greeting.step(self)? {
+                Step::More => {
+                    let read = reader.read_buf(&mut greeting.held).await;
+                    if !matches!(read, Ok(1..)) {
+                        return Err(Turn::Failed);
+                    }
+                }
+                Step::Say(frame) => write(writer, &frame).await?,
+                Step::Proven(binding, admitted) => {
+                    let (join, joining) = joining(*admitted, way);
+                    self.hub.tell(join).await.map_err(|_| Turn::Failed)?;
+                    let id = joining.joined.await.map_err(|_| Turn::Failed)?;
+                    let (id, line) = (id.map_err(Turn::Refused)?, joining.line);
+                    return Ok(Client { id, binding, line, rest: greeting.held });
+                }
+            }
         }
-        let mut nonce = [0; 32];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| Turn::Failed)?;
-        write(writer, &RelayFrame::Challenge(VERSION, nonce)).await?;
-        let proof = next_frame(reader, &mut held).await?;
-        let Ok(ClientFrame::Proof(proof)) = ClientFrame::parse(&proof) else {
-            return Err(Turn::Refused(Refusal::Malformed));
-        };
-        let binding = Binding { nonce, exporter };
-        let admitted = self.renew(&binding, &proof).map_err(Turn::Refused)?;
-        let (line, delivered) = line();
-        let (reply, joined) = oneshot::channel();
-        let join = Join { admitted, way, line, reply };
-        self.hub.tell(ToHub::Join(Box::new(join))).await.map_err(|_| Turn::Failed)?;
-        let id = joined.await.map_err(|_| Turn::Failed)?.map_err(Turn::Refused)?;
-        Ok(Client { id, binding, line: delivered, rest: held })
+    }
+
+    /// Counts a connection that is refused.
+    pub(super) fn refused(&self, why: Refusal) {
+        self.tally.refusals[why.index()].fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(reason = why.label(), "a connection was refused");
     }
 
     async fn refuse(&self, writer: &mut (impl AsyncWrite + Unpin), why: Refusal) {
-        self.tally.refusals[why.index()].fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(reason = why.label(), "a connection was refused");
+        self.refused(why);
         // Who does not want to hear it is refused all the same.
         let _ = write(writer, &RelayFrame::Refused(why)).await;
         let _ = writer.shutdown().await;
@@ -189,30 +191,79 @@ impl Door {
 }
 
 /// Why a connection is not admitted.
-enum Turn {
+pub(super) enum Turn {
     Refused(Refusal),
     Failed,
 }
 
-/// The next frame of one who is not admitted yet.
-async fn next_frame(
-    reader: &mut (impl AsyncRead + Unpin),
-    held: &mut BytesMut,
-) -> Result<BytesMut, Turn> {
-    loop {
-        match split_frame(held, Framing::Admission) {
-            Ok(Some((frame, taken))) => {
-                let header = taken - frame.len();
-                let mut whole = held.split_to(taken);
-                return Ok(whole.split_off(header));
+/// An admission, as far as it has come: a hello, a challenge, a proof.
+pub(super) struct Greeting {
+    exporter: [u8; 32],
+    nonce: Option<[u8; 32]>,
+    /// What has come and was not looked at.
+    pub(super) held: BytesMut,
+}
+
+/// What comes next.
+pub(super) enum Step {
+    /// More has to be read.
+    More,
+    Say(RelayFrame<'static>),
+    /// The node may join.
+    Proven(Binding, Box<Admitted>),
+}
+
+impl Greeting {
+    pub(super) fn new(exporter: [u8; 32]) -> Self {
+        Self { exporter, nonce: None, held: BytesMut::with_capacity(512) }
+    }
+
+    /// Goes on with what is held.
+    pub(super) fn step(&mut self, door: &Door) -> Result<Step, Turn> {
+        let Some(frame) = next_frame(&mut self.held)? else { return Ok(Step::More) };
+        match (self.nonce, ClientFrame::parse(&frame)) {
+            (None, Ok(ClientFrame::Hello(VERSION))) => {
+                let mut nonce = [0; 32];
+                SystemRandom::new().fill(&mut nonce).map_err(|_| Turn::Failed)?;
+                self.nonce = Some(nonce);
+                Ok(Step::Say(RelayFrame::Challenge(VERSION, nonce)))
             }
-            Ok(None) => {}
-            Err(_) => return Err(Turn::Refused(Refusal::Malformed)),
-        }
-        if reader.read_buf(held).await.map_err(|_| Turn::Failed)? == 0 {
-            return Err(Turn::Failed);
+            (None, Ok(ClientFrame::Hello(_))) => Err(Turn::Refused(Refusal::Version)),
+            (Some(nonce), Ok(ClientFrame::Proof(proof))) => {
+                let binding = Binding { nonce, exporter: self.exporter };
+                let admitted = door.renew(&binding, &proof).map_err(Turn::Refused)?;
+                Ok(Step::Proven(binding, Box::new(admitted)))
+            }
+            _ => Err(Turn::Refused(Refusal::Malformed)),
         }
     }
+}
+
+/// The first frame of one who is not admitted yet, if it is whole.
+fn next_frame(held: &mut BytesMut) -> Result<Option<BytesMut>, Turn> {
+    match split_frame(held, Framing::Admission) {
+        Ok(Some((frame, taken))) => {
+            let header = taken - frame.len();
+            let mut whole = held.split_to(taken);
+            Ok(Some(whole.split_off(header)))
+        }
+        Ok(None) => Ok(None),
+        Err(_) => Err(Turn::Refused(Refusal::Malformed)),
+    }
+}
+
+/// A node that asks the hub to be a client.
+pub(super) struct Joining {
+    pub(super) joined: oneshot::Receiver<Result<ClientId, Refusal>>,
+    pub(super) line: LineReceiver,
+}
+
+/// What the hub is to be told, and what comes of it.
+pub(super) fn joining(admitted: Admitted, way: Way) -> (ToHub, Joining) {
+    let (sender, line) = line();
+    let (reply, joined) = oneshot::channel();
+    let join = Join { admitted, way, line: sender, reply };
+    (ToHub::Join(Box::new(join)), Joining { joined, line })
 }
 
 async fn write(writer: &mut (impl AsyncWrite + Unpin), frame: &RelayFrame<'_>) -> Result<(), Turn> {

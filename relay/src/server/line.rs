@@ -2,9 +2,9 @@
 //! the start and keeps it; a silent client is to cost little.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use std::task::{Poll, Waker};
 
 use super::hub::ToConnection;
 
@@ -17,27 +17,35 @@ pub(super) struct LineSender(Arc<Line>);
 /// The connection's end. Dropped, nothing more is kept for it.
 pub(super) struct LineReceiver(Arc<Line>);
 
-struct Line {
-    waiting: Mutex<Waiting>,
-    bell: Notify,
-}
+struct Line(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
     messages: VecDeque<ToConnection>,
     closed: bool,
+    /// Who is to be woken when there is something.
+    waker: Option<Waker>,
 }
 
 /// Both ends. The core bounds how much waits.
 pub(super) fn line() -> (LineSender, LineReceiver) {
-    let line = Arc::new(Line { waiting: Mutex::default(), bell: Notify::new() });
+    let line = Arc::new(Line(Mutex::default()));
     (LineSender(line.clone()), LineReceiver(line))
 }
 
 impl Line {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // Nobody panics while it is held, and what waits is whole at any time.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes who waits, with the line unlocked.
+fn wake(mut waiting: MutexGuard<'_, Waiting>) {
+    let waker = waiting.waker.take();
+    drop(waiting);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -49,38 +57,39 @@ impl LineSender {
             return;
         }
         waiting.messages.push_back(message);
-        let first = waiting.messages.len() == 1;
-        drop(waiting);
-        if first {
-            self.0.bell.notify_one();
-        }
+        wake(waiting);
     }
 }
 
 impl Drop for LineSender {
     fn drop(&mut self) {
-        self.0.lock().closed = true;
-        self.0.bell.notify_one();
+        let mut waiting = self.0.lock();
+        waiting.closed = true;
+        wake(waiting);
     }
 }
 
 impl LineReceiver {
     /// Takes what waits, so many at most; none if the line is closed and empty.
     pub(super) async fn receive(&mut self, into: &mut Vec<ToConnection>, most: usize) -> usize {
-        loop {
-            // Rung or not: what came before the bell was listened to is seen here.
-            if let Some(taken) = self.take(into, most) {
-                return taken;
-            }
-            self.0.bell.notified().await;
-        }
+        poll_fn(|context| self.take(into, most, context.waker()).map_or(Poll::Pending, Poll::Ready))
+            .await
     }
 
-    /// `None` if there is nothing yet.
-    fn take(&self, into: &mut Vec<ToConnection>, most: usize) -> Option<usize> {
+    /// Takes what waits, as [`receive`](Self::receive) does; `None` if there is nothing yet: then this is
+    /// woken when there is.
+    pub(super) fn take(
+        &self,
+        into: &mut Vec<ToConnection>,
+        most: usize,
+        waker: &Waker,
+    ) -> Option<usize> {
         let mut waiting = self.0.lock();
         let count = waiting.messages.len().min(most);
         if count == 0 {
+            if !waiting.closed {
+                waiting.waker = Some(waker.clone());
+            }
             return waiting.closed.then_some(0);
         }
         into.extend(waiting.messages.drain(..count));

@@ -19,7 +19,6 @@ mod listening;
 mod mesh;
 mod metrics;
 mod quic;
-mod quic_runtime;
 mod readings;
 mod sources;
 mod stream;
@@ -55,6 +54,7 @@ use control::ControlLine;
 use hub::HubHandle;
 use interfaces::Netlink;
 use kernel_switch::KernelSwitch;
+use quic::Quic;
 use readings::Readings;
 use stun_sockets::StunSockets;
 use xdp::{Wish, XdpStatus};
@@ -68,7 +68,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Server {
     hub: HubHandle,
     mesh: Option<quinn::Endpoint>,
-    quic: Option<quinn::Endpoint>,
+    quic: Option<Quic>,
     addresses: Addresses,
     fingerprint: Option<String>,
     tally: Arc<Tally>,
@@ -138,7 +138,7 @@ impl Server {
             }
             None => None,
         };
-        let quic = config.quic.map(|at| quic::endpoint(at, &identity)).transpose()?;
+        let quic = config.quic.map(|at| quic::start(at, &identity, &door)).transpose()?;
         let tcp = TcpListener::bind(config.tls)
             .await
             .map_err(|error| listening::failed(error, config.tls, "tls"))?;
@@ -154,15 +154,12 @@ impl Server {
             None => None,
         };
         let addresses = Addresses {
-            quic: quic.as_ref().map(quinn::Endpoint::local_addr).transpose()?,
+            quic: quic.as_ref().map(Quic::address),
             tls: tcp.local_addr().context("the address of TLS")?,
             lanes: lane_address,
             mesh: mesh.as_ref().map(quinn::Endpoint::local_addr).transpose()?,
             admin: admin.as_ref().map(TcpListener::local_addr).transpose()?,
         };
-        if let Some(quic) = quic.clone() {
-            tasks.spawn(quic::serve(quic, door.clone()));
-        }
         tasks.spawn(tcp::serve(tcp, identity.tcp_config()?, door.clone()));
         if let Some(netlink) = netlink {
             tasks.spawn(netlink.follow(hub.clone(), wish));
@@ -197,7 +194,14 @@ impl Server {
 
     /// Waits until the relay has ended: because an operator has told it to, or it has failed.
     pub async fn ended(&self) -> Result<(), Failed> {
-        self.hub.clone().ended().await
+        let mut hub = self.hub.clone();
+        match &self.quic {
+            Some(quic) => tokio::select! {
+                ended = hub.ended() => ended,
+                () = quic.ended() => Err(Failed),
+            },
+            None => hub.ended().await,
+        }
     }
 
     /// Tells the clients that the relay ends in `within`, and waits until it does: when they have gone, or
@@ -207,8 +211,11 @@ impl Server {
         let ended = self.hub.ended().await;
         self.tasks.shutdown().await;
         // What is written last gets its chance; who does not read it has had its time.
-        let _ = tokio::time::timeout(LAST_WORDS, self.gone.recv()).await;
-        for endpoint in [self.quic, self.mesh].into_iter().flatten() {
+        if let Some(quic) = &self.quic {
+            quic.end(LAST_WORDS);
+        }
+        let _ = tokio::time::timeout(2 * LAST_WORDS, self.gone.recv()).await;
+        if let Some(endpoint) = self.mesh {
             endpoint.close(quinn::VarInt::from_u32(0), b"drained");
             let _ = tokio::time::timeout(LAST_WORDS, endpoint.wait_idle()).await;
         }

@@ -16,7 +16,7 @@ use crate::core::{ClientId, Delivery};
 /// What one read may bring of one who says little, and of one who says much.
 const READ: std::ops::RangeInclusive<usize> = 64..=128 << 10;
 /// How long a write may take: a client that takes nothing so long is gone.
-const WRITE: Duration = Duration::from_secs(15);
+pub(super) const WRITE: Duration = Duration::from_secs(15);
 
 /// Hands frames to the hub until the stream ends.
 pub(super) async fn read_frames(
@@ -58,7 +58,7 @@ pub(super) async fn read_frames(
 }
 
 /// What follows the frames that are the hub's.
-enum Next {
+pub(super) enum Next {
     /// A part of one, or nothing.
     Part,
     /// A frame of so many bytes with a new ticket.
@@ -67,7 +67,7 @@ enum Next {
 }
 
 /// How many bytes at the front are whole frames for the hub, and what follows.
-fn whole(held: &[u8]) -> (usize, Next) {
+pub(super) fn whole(held: &[u8]) -> (usize, Next) {
     let mut whole = 0;
     loop {
         match split_frame(&held[whole..], Framing::Admitted) {

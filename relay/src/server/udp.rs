@@ -34,6 +34,8 @@ pub(super) struct Udp {
     v6: bool,
     /// Whether it is bound to one address, from which all it sends comes.
     at_one: bool,
+    /// How it marks what it sends, if it is told nothing.
+    mark: Option<EcnCodepoint>,
 }
 
 /// Room for what one call receives.
@@ -77,19 +79,43 @@ impl Udp {
     /// A socket at this address; `key` of the configuration says so.
     pub(super) fn open(address: SocketAddr, key: &str) -> Result<Self> {
         let v6 = address.is_ipv6();
-        let socket = udp_socket::bound(address, key)?;
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))
+        let udp = Self::of(udp_socket::bound(address, key)?, address)
             .context("preparing the socket of lanes")?;
+        let socket = &udp.socket;
         // What the way has no room for leaves in pieces: the switch in the kernel counts on it.
-        sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)
+        sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)
             .context("allowing fragments on the socket of lanes")?;
         if v6 {
-            sockopt::set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DONT)
+            sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)
                 .context("allowing fragments on the socket of lanes")?;
-            setsockopt(&socket, Ipv6DontFrag, &false)
+            setsockopt(socket, Ipv6DontFrag, &false)
                 .context("allowing fragments on the socket of lanes")?;
         }
-        Ok(Self { socket, state, v6, at_one: !address.ip().is_unspecified() })
+        Ok(udp)
+    }
+
+    /// A socket that is bound to this address. What the way has no room for does not leave.
+    pub(super) fn of(socket: Socket, address: SocketAddr) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let at_one = !address.ip().is_unspecified();
+        Ok(Self { socket, state, v6: address.is_ipv6(), at_one, mark: None })
+    }
+
+    /// Marks all that it sends as of a transport that knows ECN (RFC 3168), so that nothing has to be said
+    /// of each.
+    pub(super) fn knows_ecn(mut self) -> io::Result<Self> {
+        let mark = EcnCodepoint::Ect0;
+        self.socket.set_tos_v4((mark as u8).into())?;
+        if self.v6 {
+            self.socket.set_tclass_v6((mark as u8).into())?;
+        }
+        self.mark = Some(mark);
+        Ok(self)
+    }
+
+    /// Segments that one send may have.
+    pub(super) fn most_segments(&self) -> usize {
+        self.state.max_gso_segments()
     }
 
     /// Has datagrams come one by one, not joined (GRO): what the kernel has joined before XDP in its

@@ -14,11 +14,21 @@ const BUFFER: usize = 7 << 20;
 
 /// A socket at this address; `key` of the configuration says so.
 pub(super) fn bound(address: SocketAddr, key: &str) -> Result<Socket> {
+    bound_with(address, key, false)
+}
+
+/// One of several at this address.
+pub(super) fn bound_with_others(address: SocketAddr, key: &str) -> Result<Socket> {
+    bound_with(address, key, true)
+}
+
+fn bound_with(address: SocketAddr, key: &str, others: bool) -> Result<Socket> {
     let open = || {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
         }
+        socket.set_reuse_port(others)?;
         socket.bind(&address.into())?;
         Ok(socket)
     };

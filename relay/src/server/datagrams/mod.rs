@@ -1,13 +1,18 @@
 //! Datagrams of a QUIC connection, both ways: those that have come together are taken together, and
 //! what leaves waits for nothing but room.
 
+mod cut;
 mod packets;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use proto::relay::Batch;
 use quinn::Connection;
 
-pub(super) use packets::{Carried, Over, Packets, write_long};
+use super::stream::framed_into;
+
+pub(super) use cut::{Carried, Cut, Outlet, Over, Unsent};
+pub(super) use packets::{Packets, write_long};
 
 /// The hub is told of so many at most at once.
 const TOGETHER: usize = 64;
@@ -27,4 +32,16 @@ pub(super) async fn receive(connection: &Connection) -> Vec<Bytes> {
         }
     }
     datagrams
+}
+
+/// Packets that are too long for datagrams, as what a stream of their own carries.
+pub(super) fn long_frame<P: Carried>(packets: &P) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    framed_into(&mut bytes, |bytes| {
+        let packet = packets.packet();
+        if let Some(batch) = Batch::new(&packet.payload, packet.segment.into()) {
+            packets.write(batch, bytes);
+        }
+    });
+    bytes
 }

@@ -114,6 +114,21 @@ impl HubHandle {
         }
     }
 
+    /// Has the hub do all this here and now, whoever is at it: a thread that carries many connections waits
+    /// for its turn with all that they have said, as long as a round takes.
+    pub(in crate::server) fn tell_all(&self, messages: &mut Vec<ToHub>) -> Result<(), Ended> {
+        let _alarm = Alarm(&self.bell);
+        let mut shared = self.hub.lock().map_err(|_| Ended)?;
+        let hub = shared.as_mut().ok_or(Ended)?;
+        hub.hear_all(messages);
+        let wakes = hub.wants_its_thread();
+        drop(shared);
+        if wakes {
+            self.bell.pull();
+        }
+        Ok(())
+    }
+
     /// Has the hub do what there is to do here and now, if its thread sleeps: to wake it for one message
     /// costs more than most messages do. An awake one is left to its work, of which lanes are a part.
     /// What finds no room among those that wait is given back, on its way.

@@ -189,6 +189,16 @@ impl Hub {
         result
     }
 
+    /// Takes messages of those who have no others that wait.
+    fn hear_all(&mut self, messages: &mut Vec<ToHub>) {
+        self.now = clock();
+        for message in messages.drain(..) {
+            self.take(message);
+        }
+        self.apply();
+        self.flush();
+    }
+
     fn due(&self) -> Option<Instant> {
         [self.relay.poll_timeout(), self.leaves].into_iter().flatten().min()
     }

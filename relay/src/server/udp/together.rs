@@ -20,7 +20,7 @@ impl Udp {
         let mut refused = 0;
         let mut singles: Vec<Departure<'a>> = Vec::new();
         for next in departures {
-            if next.bytes.len() > next.segment || next.ecn.is_some() {
+            if next.bytes.len() > next.segment || next.ecn != self.mark {
                 refused += self.send(&next);
                 continue;
             }
