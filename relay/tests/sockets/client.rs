@@ -219,6 +219,14 @@ impl Client {
         connection.open_uni().await.expect("a stream")
     }
 
+    /// Goes on from another port.
+    pub(crate) fn rebind(&self) {
+        let (endpoint, _) = self.quic.as_ref().expect("it is on QUIC");
+        let now = endpoint.local_addr().expect("an address");
+        let other = std::net::UdpSocket::bind((now.ip(), 0)).expect("another port");
+        endpoint.rebind(other).expect("goes on");
+    }
+
     /// The largest datagram of the connection, if it has any.
     pub(crate) fn datagram_limit(&self) -> Option<usize> {
         self.quic.as_ref().and_then(|(_, quic)| quic.max_datagram_size())

@@ -281,3 +281,19 @@ async fn a_lane_follows_its_owner_to_another_address() {
     lane_b.send(b"back").await;
     assert_eq!(lane_a.receive().await, b"back");
 }
+
+/// By another address datagrams would come to another thread of the relay, if those were told apart by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_follows_its_owner_to_another_address() {
+    let scene = Scene::new().await;
+    let mut a = Client::new(&scene, Way::Quic, holder(1, 1)).await;
+    let mut b = Client::new(&scene, Way::Quic, holder(1, 2)).await;
+    for round in 0..8 {
+        a.rebind();
+        a.send(b.key, &[round; 100], 100).await;
+        assert_eq!(b.packets().await, (a.key, vec![round; 100], 100));
+        b.send(a.key, &[round; 200], 200).await;
+        assert_eq!(a.packets().await, (b.key, vec![round; 200], 200));
+    }
+    assert_eq!(scene.status("/totals/clients").await, 2);
+}

@@ -60,6 +60,14 @@ impl Rounds {
         Self { door, mailbox, to_hub: Vec::new(), given: Vec::new() }
     }
 
+    /// Tells the hub what there is to tell.
+    pub(super) fn tell(&mut self) {
+        if !self.to_hub.is_empty() && self.door.hub.tell_all(&mut self.to_hub).is_err() {
+            // It has ended, and with it the lines: each connection sees that.
+            self.to_hub.clear();
+        }
+    }
+
     fn round(&mut self, handle: ConnectionHandle, now: Instant) -> Round<'_> {
         let Self { door, mailbox, to_hub, given } = self;
         Round { now, door, to_hub, given, mailbox, handle }
@@ -168,10 +176,15 @@ impl Connection {
 
     /// Ends it at once, whatever it is.
     pub(super) fn shut(&mut self, rounds: &mut Rounds, now: Instant) {
+        self.has_left(rounds);
+        self.close(now);
+    }
+
+    /// Tells the hub, if this is a client.
+    pub(super) fn has_left(&self, rounds: &mut Rounds) {
         if let Stage::Client(client) = &self.stage {
             rounds.to_hub.push(ToHub::Left(client.id));
         }
-        self.close(now);
     }
 
     /// Ends a client's service, with what was said last.

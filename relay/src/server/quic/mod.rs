@@ -15,6 +15,7 @@ mod settings;
 mod shard;
 mod steering;
 mod streams;
+mod table;
 mod timers;
 
 use std::net::SocketAddr;
