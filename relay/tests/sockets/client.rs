@@ -106,6 +106,16 @@ impl Client {
         way: Way,
         holder: Holder,
     ) -> Result<Self, SessionError> {
+        Self::hasty(relay, way, holder, &[]).await
+    }
+
+    /// One that sends these datagrams before it is admitted, if it has any.
+    pub(crate) async fn hasty(
+        relay: &Relay,
+        way: Way,
+        holder: Holder,
+        early: &[Vec<u8>],
+    ) -> Result<Self, SessionError> {
         let (to, incoming) = mpsc::unbounded_channel();
         let Holder { key, identity, ticket } = holder;
         let mut exporter = [0; 32];
@@ -115,6 +125,9 @@ impl Client {
                 let exported =
                     connection.export_keying_material(&mut exporter, EXPORTER_LABEL, &[]);
                 exported.expect("exports");
+                for datagram in early {
+                    connection.send_datagram(datagram.clone().into()).expect("sends");
+                }
                 let (writer, reader) = connection.open_bi().await.expect("a stream");
                 tokio::spawn(read_stream(reader, to.clone()));
                 tokio::spawn(read_datagrams(connection.clone(), to));

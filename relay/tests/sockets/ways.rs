@@ -297,3 +297,25 @@ async fn a_connection_follows_its_owner_to_another_address() {
     }
     assert_eq!(scene.status("/totals/clients").await, 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_before_the_admission_is_not_in_the_way_of_what_follows() {
+    let scene = Scene::new().await;
+    let mut b = Client::new(&scene, Way::Quic, holder(1, 2)).await;
+    let batch = |byte| [byte; 100];
+    let early = |byte| {
+        let bytes = batch(byte);
+        let batch = Batch::new(&bytes, 100).expect("a batch");
+        Session::datagrams(b.key, &batch, 1200).expect("fits").collect::<Vec<_>>()
+    };
+    let early = [early(1), early(2)].concat();
+    let a = Client::hasty(&scene, Way::Quic, holder(1, 1), &early).await;
+    let mut a = a.expect("admitted");
+    a.send(b.key, &batch(3), 100).await;
+    // It was held until then: the stream says who it is, and datagrams do not wait for streams.
+    let mut come = Vec::new();
+    while come.last() != Some(&3) {
+        come.push(b.packets().await.1[0]);
+    }
+    assert_eq!(come, [1, 2, 3]);
+}

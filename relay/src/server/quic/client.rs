@@ -106,8 +106,19 @@ impl Client {
         }
     }
 
+    /// Takes what had come before it was a client, of which nothing is said any more.
+    pub(super) fn catch_up(
+        &mut self,
+        quic: &mut Connection,
+        round: &mut Round<'_>,
+    ) -> Result<(), Over> {
+        self.read_datagrams(quic, round);
+        self.long.accept(quic, self.id, round.to_hub);
+        self.read_control(quic, round)
+    }
+
     /// Reads the stream of control, of which something may be held already.
-    pub(super) fn read_control(
+    fn read_control(
         &mut self,
         quic: &mut Connection,
         round: &mut Round<'_>,

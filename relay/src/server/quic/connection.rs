@@ -146,8 +146,7 @@ impl Connection {
             Stage::Greeting(greeting) => match greeting.go_on(&mut self.quic, round) {
                 Outcome::Waits => {}
                 Outcome::Client(mut client) => {
-                    // What came behind the proof.
-                    let over = client.read_control(&mut self.quic, round).is_err();
+                    let over = client.catch_up(&mut self.quic, round).is_err();
                     self.stage = Stage::Client(client);
                     if over {
                         self.end(round);
