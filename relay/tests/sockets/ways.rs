@@ -306,7 +306,7 @@ async fn what_comes_before_the_admission_is_not_in_the_way_of_what_follows() {
     let early = |byte| {
         let bytes = batch(byte);
         let batch = Batch::new(&bytes, 100).expect("a batch");
-        Session::datagrams(b.key, &batch, 1200).expect("fits").collect::<Vec<_>>()
+        Session::datagrams(b.key, &batch, 1200).expect("fits")
     };
     let early = [early(1), early(2)].concat();
     let a = Client::hasty(&scene, Way::Quic, holder(1, 1), &early).await;

@@ -118,11 +118,7 @@ impl Client {
     }
 
     /// Reads the stream of control, of which something may be held already.
-    fn read_control(
-        &mut self,
-        quic: &mut Connection,
-        round: &mut Round<'_>,
-    ) -> Result<(), Over> {
+    fn read_control(&mut self, quic: &mut Connection, round: &mut Round<'_>) -> Result<(), Over> {
         let held = &mut self.held;
         let read = read(quic, self.control, |chunk| held.extend_from_slice(chunk));
         while !self.deaf {
