@@ -1,5 +1,6 @@
 //! Whether lanes are switched by the kernel, on which interfaces, and why not.
 
+mod keeper;
 mod places;
 
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +8,9 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use dataplane::{LaneOptions, LaneSwitch, XdpMode};
+pub(super) use keeper::{Keeper, Lost};
 pub(super) use places::Places;
+use tokio::sync::oneshot;
 
 use super::interfaces::Interface;
 use super::kernel_switch::KernelSwitch;
@@ -145,6 +148,7 @@ fn try_load(port: u16) -> Result<(), dataplane::Error> {
 }
 
 /// A switch that the kernel is to have, as soon as there is an interface for it.
+#[derive(Clone)]
 pub(super) struct Wish {
     choice: XdpChoice,
     lane_addresses: Vec<SocketAddr>,
@@ -168,13 +172,17 @@ impl Wish {
         }
     }
 
-    /// The switch, which hangs nowhere yet. That takes the kernel a while.
-    pub(super) fn load(&self, interfaces: &[Interface]) -> Result<KernelSwitch, Refused> {
+    /// The switch, which hangs nowhere yet, and word of its end. That takes the kernel a while.
+    pub(super) fn load(&self, interfaces: &[Interface]) -> Result<(KernelSwitch, Lost), Refused> {
         let may_come = self.choice != XdpChoice::Off;
         let (names, why) = plan(&self.choice, &self.lane_addresses, interfaces)
             .map_err(|why| Refused { why, may_come })?;
         match LaneSwitch::load(self.options) {
-            Ok(switch) => Ok(KernelSwitch::new(switch, self.bound, Places::new(names, why))),
+            Ok(switch) => {
+                let (held, lost) = oneshot::channel();
+                let places = Places::new(names, why);
+                Ok((KernelSwitch::new(switch, self.bound, places, held), lost))
+            }
             Err(error) => Err(Refused { why: reason(&error), may_come: false }),
         }
     }
