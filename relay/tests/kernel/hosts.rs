@@ -95,7 +95,7 @@ pub(crate) async fn lanes(
 pub(crate) async fn until_switched(relay: &Machine, [from, to]: [&mut Lane; 2], packets: u64) {
     let mut arrived = 0_u32;
     let deadline = Instant::now() + SOON;
-    while relay.number("/counters/kernel_packets") < packets {
+    while arrived == 0 || relay.number("/counters/kernel_packets") < packets {
         assert!(Instant::now() < deadline, "{}", relay.status());
         from.transmit().await;
         to.transmit().await;
@@ -103,5 +103,4 @@ pub(crate) async fn until_switched(relay: &Machine, [from, to]: [&mut Lane; 2], 
         let received = tokio::time::timeout(Duration::from_millis(200), to.receive()).await;
         arrived += u32::from(received.is_ok_and(|packet| packet == b"switched"));
     }
-    assert!(arrived > 0, "{}", relay.status());
 }
