@@ -1,20 +1,30 @@
 //! Answers to STUN (RFC 8489, RFC 5780), for those whom the kernel does not answer. An answer is longer
-//! than its question, so each network of askers is given few.
+//! than its question, so each network of askers is given few; and networks can be made up, so all of
+//! them together have a limit too.
 
 mod pair;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
 
 use dataplane_common::{Address, Allowance, AskerNetwork, DropReason, MAX_ASKERS, Nanos};
 pub use pair::StunPair;
 use proto::stun::{Change, Question};
 
+use super::bucket::Bucket;
+
 /// Answers that a network of askers is given in a second.
 const ANSWERS: u32 = 50;
 /// And at once, after a pause.
 const ANSWERS_AT_ONCE: u32 = 100;
+
+/// Answers a second to all the world: each is a datagram sent, so a flood of questions from made-up
+/// networks takes no more from lanes than one of questions about those.
+const ALL_ANSWERS: NonZeroU64 = NonZeroU64::new(50_000).unwrap();
+/// How many at once: all nodes may look for another way in one moment.
+const ALL_AHEAD: Duration = Duration::from_millis(500);
 
 /// After so long a network has all of its allowance again.
 const FORGOTTEN: Nanos = Nanos(4_000_000_000);
@@ -32,6 +42,8 @@ pub struct StunAnswer {
 pub struct Stun {
     pairs: Vec<StunPair>,
     allowance: Allowance,
+    /// What all networks together have used.
+    all: Bucket,
     start: Instant,
     /// In the present period, and in the one before: so that forgetting takes no time.
     askers: [HashMap<AskerNetwork, Nanos>; 2],
@@ -49,7 +61,8 @@ impl Stun {
     #[must_use]
     pub fn new(pairs: Vec<StunPair>, now: Instant) -> Self {
         let askers = [HashMap::new(), HashMap::new()];
-        Self { pairs, allowance: Self::allowance(), start: now, askers, period: 0 }
+        let all = Bucket::full(now);
+        Self { pairs, allowance: Self::allowance(), all, start: now, askers, period: 0 }
     }
 
     /// The answer to a message of STUN that came to this address of ours, if that is known.
@@ -65,9 +78,7 @@ impl Stun {
         now: Instant,
     ) -> Result<StunAnswer, DropReason> {
         let question = Question::parse(datagram).ok_or(DropReason::LaneMalformed)?;
-        if !self.may_ask(AskerNetwork::of(&Address::from(asker.ip())), now) {
-            return Err(DropReason::StunRate);
-        }
+        self.admit(AskerNetwork::of(&Address::from(asker.ip())), now)?;
         let change = question.change.unwrap_or_default();
         let place = |at, change| self.pairs.iter().find_map(|pair| pair.changed(at, change));
         let own = at.and_then(|at| place(at, Change::default()));
@@ -82,20 +93,25 @@ impl Stun {
         Ok(StunAnswer { bytes: question.answer(asker, two), from })
     }
 
-    fn may_ask(&mut self, network: AskerNetwork, now: Instant) -> bool {
-        let nanos = now.saturating_duration_since(self.start).as_nanos();
+    /// A network that asks too much takes nothing from others.
+    fn admit(&mut self, network: AskerNetwork, at: Instant) -> Result<(), DropReason> {
+        let nanos = at.saturating_duration_since(self.start).as_nanos();
         // As if it had begun earlier, so that nobody's past reaches below zero.
         let now = Nanos(u64::try_from(nanos).map_or(u64::MAX, |n| n.saturating_add(FORGOTTEN.0)));
         self.forget(now.0 / FORGOTTEN.0);
         let [present, before] = &mut self.askers;
         let spent = present.get(&network).or_else(|| before.get(&network)).copied();
-        let Some(spent) = self.allowance.take(spent.unwrap_or(Nanos(0)), now) else { return false };
+        let spent = self.allowance.take(spent.unwrap_or(Nanos(0)), now);
+        let spent = spent.ok_or(DropReason::StunRate)?;
+        if !self.all.take_within(1, ALL_ANSWERS, ALL_AHEAD, at) {
+            return Err(DropReason::LaneBusy);
+        }
         // A full table forgets its oldest networks, as the kernel's does.
         if present.len() >= MAX_ASKERS as usize && !present.contains_key(&network) {
             *before = std::mem::take(present);
         }
         present.insert(network, spent);
-        true
+        Ok(())
     }
 
     fn forget(&mut self, period: u64) {

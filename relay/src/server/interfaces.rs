@@ -11,11 +11,7 @@ use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
 use rtnetlink::packet_route::route::RouteAttribute;
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-
-use super::hub::{Ended, HubHandle, Offer, ToHub};
-use super::xdp::{Refused, Wish};
 
 /// An interface of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,48 +131,14 @@ impl Netlink {
         Ok(found)
     }
 
-    /// Tells the hub of every change, until it has ended; and gives it the switch that is wished for,
-    /// when there is an interface for it.
-    pub(super) async fn follow(mut self, hub: HubHandle, mut wish: Option<Wish>) {
-        while self.changes.next().await.is_some() {
-            // What comes in one breath is one change.
-            while self.changes.next().now_or_never().flatten().is_some() {}
-            match self.interfaces().await {
-                Ok(interfaces) => {
-                    let told = match wish.take() {
-                        Some(wished) => {
-                            offer(wished, interfaces, &hub).await.map(|left| wish = left)
-                        }
-                        None => hub.tell(ToHub::Interfaces(interfaces)).await,
-                    };
-                    if told.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => tracing::warn!("{error:#}"),
-            }
-        }
+    /// Waits until they have changed; what comes in one breath is one change. An error: nobody tells of
+    /// it any more.
+    pub(super) async fn changed(&mut self) -> Result<(), Silent> {
+        self.changes.next().await.ok_or(Silent)?;
+        while self.changes.next().now_or_never().flatten().is_some() {}
+        Ok(())
     }
 }
 
-/// Has the hub try what is wished for on these interfaces; gives back what may still come.
-async fn offer(
-    wish: Wish,
-    interfaces: Vec<Interface>,
-    hub: &HubHandle,
-) -> Result<Option<Wish>, Ended> {
-    // The hub would not wait for the kernel to read a program.
-    let loading = tokio::task::spawn_blocking(move || {
-        let loaded = wish.load(&interfaces);
-        (wish, interfaces, loaded)
-    });
-    let Ok((wish, interfaces, loaded)) = loading.await else { return Ok(None) };
-    let (kernel, may_come) = match loaded {
-        Ok(kernel) => (Ok(kernel), true),
-        Err(Refused { why, may_come }) => (Err(why), may_come),
-    };
-    let (reply, taken) = oneshot::channel();
-    hub.tell(ToHub::Switch(Box::new(Offer { kernel, interfaces, reply }))).await?;
-    let taken = taken.await.map_err(|_| Ended)?;
-    Ok((may_come && !taken).then_some(wish))
-}
+/// The kernel tells of no changes any more.
+pub(super) struct Silent;

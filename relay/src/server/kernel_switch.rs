@@ -2,10 +2,12 @@
 //! to be switched there is passed up.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
 use dataplane::{Egress, Error, Lane, LaneCounters, LaneSwitch, LaneTotals};
 use proto::lane::LaneId;
+use tokio::sync::oneshot;
 
 use super::interfaces::Interface;
 use super::xdp::{Places, XdpStatus};
@@ -25,6 +27,8 @@ pub(super) struct KernelSwitch {
     /// By their places.
     ends: Vec<Option<End>>,
     mtus: HashMap<u32, u16>,
+    /// Whoever waits for its end hears that this is gone.
+    _held: oneshot::Sender<Infallible>,
 }
 
 /// A bound end.
@@ -45,8 +49,13 @@ pub(super) struct KernelReport {
 }
 
 impl KernelSwitch {
-    pub(super) fn new(switch: LaneSwitch, bound: SocketAddr, places: Places) -> Self {
-        Self { switch, places, bound, ends: Vec::new(), mtus: HashMap::new() }
+    pub(super) fn new(
+        switch: LaneSwitch,
+        bound: SocketAddr,
+        places: Places,
+        held: oneshot::Sender<Infallible>,
+    ) -> Self {
+        Self { switch, places, bound, ends: Vec::new(), mtus: HashMap::new(), _held: held }
     }
 
     /// Where it hangs.

@@ -57,7 +57,7 @@ use kernel_switch::KernelSwitch;
 use quic::Quic;
 use readings::Readings;
 use stun_sockets::StunSockets;
-use xdp::{Wish, XdpStatus};
+use xdp::{Keeper, Wish, XdpStatus};
 
 use crate::core::{Members, Settings};
 
@@ -110,7 +110,7 @@ impl Server {
             let any = settings.lane_addresses.iter_mut().filter(|address| address.port() == 0);
             any.for_each(|address| address.set_port(bound.port()));
         }
-        let InKernel { switch, xdp, netlink, wish } = match lane_address {
+        let InKernel { switch, xdp, keeper } = match lane_address {
             Some(bound) => in_kernel(&config.xdp, &settings, bound).await,
             None => InKernel::default(),
         };
@@ -161,8 +161,8 @@ impl Server {
             admin: admin.as_ref().map(TcpListener::local_addr).transpose()?,
         };
         tasks.spawn(tcp::serve(tcp, identity.tcp_config()?, door.clone()));
-        if let Some(netlink) = netlink {
-            tasks.spawn(netlink.follow(hub.clone(), wish));
+        if let Some(keeper) = keeper {
+            tasks.spawn(keeper.keep(hub.clone()));
         }
         if let Some(admin) = admin {
             let (certificate, drain_time) = (identity.current.clone(), config.drain_time);
@@ -228,9 +228,8 @@ impl Server {
 struct InKernel {
     switch: Option<KernelSwitch>,
     xdp: XdpStatus,
-    /// Who tells of changes, if they matter.
-    netlink: Option<Netlink>,
-    wish: Option<Wish>,
+    /// Who goes by what changes, if that matters.
+    keeper: Option<Keeper>,
 }
 
 /// Has the kernel switch lanes, if it may and can.
@@ -243,14 +242,16 @@ async fn in_kernel(choice: &XdpChoice, settings: &Settings, bound: SocketAddr) -
     let found = match known.await {
         Ok((netlink, interfaces)) => {
             let wish = Wish::new(choice, settings, bound);
-            let (hung, may_come) = match wish.load(&interfaces) {
-                Ok(kernel) => (xdp::hang(kernel, std::iter::empty(), &interfaces), true),
-                Err(refused) => (XdpStatus::default().without(refused.why), refused.may_come),
+            let (hung, lost, may_come) = match wish.load(&interfaces) {
+                Ok((kernel, lost)) => {
+                    (xdp::hang(kernel, std::iter::empty(), &interfaces), Some(lost), true)
+                }
+                Err(refused) => (XdpStatus::default().without(refused.why), None, refused.may_come),
             };
             let (switch, xdp) = hung;
-            let wish = Some(wish).filter(|_| switch.is_none() && may_come);
-            let netlink = Some(netlink).filter(|_| switch.is_some() || wish.is_some());
-            InKernel { switch, xdp, netlink, wish }
+            let lost = lost.filter(|_| switch.is_some());
+            let keeper = may_come.then(|| Keeper::new(netlink, wish, lost));
+            InKernel { switch, xdp, keeper }
         }
         Err(error) => {
             let (switch, xdp) = XdpStatus::default().without(format!("{error:#}"));

@@ -1,13 +1,18 @@
 //! Whether lanes are switched by the kernel, on which interfaces, and why not.
 
+mod keeper;
 mod places;
+mod plan;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use anyhow::Result;
 use dataplane::{LaneOptions, LaneSwitch, XdpMode};
+pub(super) use keeper::{Keeper, Lost};
 pub(super) use places::Places;
+use plan::Plan;
+use tokio::sync::oneshot;
 
 use super::interfaces::Interface;
 use super::kernel_switch::KernelSwitch;
@@ -72,43 +77,6 @@ impl TryFrom<String> for XdpChoice {
     }
 }
 
-/// The interfaces on which to switch, and why those; or why none.
-fn plan(
-    choice: &XdpChoice,
-    lane_addresses: &[SocketAddr],
-    interfaces: &[Interface],
-) -> Result<(Vec<String>, &'static str), String> {
-    let fit = |which: &dyn Fn(&Interface) -> bool| -> Vec<String> {
-        let fitting = interfaces.iter().filter(|at| at.up && !at.loopback && which(at));
-        fitting.map(|at| at.name.clone()).collect()
-    };
-    match choice {
-        XdpChoice::Off => Err("`xdp` is off".to_owned()),
-        XdpChoice::On(names) => {
-            let there = |name: &String| interfaces.iter().any(|at| at.name == *name);
-            if names.iter().any(there) {
-                return Ok((names.clone(), "named in `xdp`"));
-            }
-            Err(format!("there is no interface {} yet", names.join(", ")))
-        }
-        XdpChoice::Auto => {
-            let told = |ip: &IpAddr| lane_addresses.iter().any(|address| address.ip() == *ip);
-            let holders = fit(&|at| at.addresses.iter().any(told));
-            if !holders.is_empty() {
-                return Ok((holders, "it has an address of `lane-addresses`"));
-            }
-            // Behind a NAT that maps public addresses to this host.
-            let ways_out = fit(&|at| at.default_route);
-            if ways_out.is_empty() || lane_addresses.iter().all(|at| at.ip().is_loopback()) {
-                return Err("no interface but loopback has an address of `lane-addresses`: name \
-                            the interfaces in `xdp`"
-                    .to_owned());
-            }
-            Ok((ways_out, "a default route leaves by it"))
-        }
-    }
-}
-
 /// What an operator is told before a relay starts.
 pub(super) fn foretell(
     choice: &XdpChoice,
@@ -116,8 +84,8 @@ pub(super) fn foretell(
     interfaces: &[Interface],
     port: u16,
 ) -> String {
-    let planned = plan(choice, lane_addresses, interfaces);
-    let planned = planned.and_then(|planned| match try_load(port) {
+    let plan = Plan { choice: choice.clone(), lane_addresses: lane_addresses.to_vec() };
+    let planned = plan.on(interfaces).and_then(|planned| match try_load(port) {
         Ok(()) => Ok(planned),
         Err(error) => Err(reason(&error)),
     });
@@ -145,9 +113,9 @@ fn try_load(port: u16) -> Result<(), dataplane::Error> {
 }
 
 /// A switch that the kernel is to have, as soon as there is an interface for it.
+#[derive(Clone)]
 pub(super) struct Wish {
-    choice: XdpChoice,
-    lane_addresses: Vec<SocketAddr>,
+    plan: Plan,
     options: LaneOptions,
     bound: SocketAddr,
 }
@@ -160,21 +128,24 @@ impl Wish {
         let clients = number(settings.clients).saturating_add(capacity).saturating_add(1);
         // The kernel's program knows one address only.
         let answers = settings.stun.is_empty().then(Stun::allowance);
+        let lane_addresses = settings.lane_addresses.clone();
         Self {
-            choice: choice.clone(),
-            lane_addresses: settings.lane_addresses.clone(),
+            plan: Plan { choice: choice.clone(), lane_addresses },
             options: LaneOptions { capacity, clients, port: bound.port(), answers },
             bound,
         }
     }
 
-    /// The switch, which hangs nowhere yet. That takes the kernel a while.
-    pub(super) fn load(&self, interfaces: &[Interface]) -> Result<KernelSwitch, Refused> {
-        let may_come = self.choice != XdpChoice::Off;
-        let (names, why) = plan(&self.choice, &self.lane_addresses, interfaces)
-            .map_err(|why| Refused { why, may_come })?;
+    /// The switch, which hangs nowhere yet, and word of its end. That takes the kernel a while.
+    pub(super) fn load(&self, interfaces: &[Interface]) -> Result<(KernelSwitch, Lost), Refused> {
+        let may_come = self.plan.choice != XdpChoice::Off;
+        self.plan.on(interfaces).map_err(|why| Refused { why, may_come })?;
         match LaneSwitch::load(self.options) {
-            Ok(switch) => Ok(KernelSwitch::new(switch, self.bound, Places::new(names, why))),
+            Ok(switch) => {
+                let (held, lost) = oneshot::channel();
+                let places = Places::new(self.plan.clone());
+                Ok((KernelSwitch::new(switch, self.bound, places, held), lost))
+            }
             Err(error) => Err(Refused { why: reason(&error), may_come: false }),
         }
     }
@@ -236,45 +207,6 @@ impl XdpStatus {
             } else {
                 tracing::warn!(why, "lanes are switched in user space on one interface");
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn interface(name: &str, address: &str, default_route: bool) -> Interface {
-        Interface {
-            name: name.to_owned(),
-            index: 7,
-            mtu: 1500,
-            up: true,
-            loopback: name == "lo",
-            addresses: vec![address.parse().unwrap()],
-            default_route,
-        }
-    }
-
-    #[test]
-    fn interfaces_are_found_by_address_or_by_the_way_out() {
-        let host = [
-            interface("lo", "127.0.0.1", false),
-            interface("out", "10.0.0.5", true),
-            interface("in", "192.0.2.1", false),
-        ];
-        let names = |choice: &str, address: &str| {
-            let addresses = [SocketAddr::new(address.parse().unwrap(), 3478)];
-            plan(&choice.parse().unwrap(), &addresses, &host).map(|(names, _)| names)
-        };
-        assert_eq!(names("auto", "192.0.2.1"), Ok(vec!["in".to_owned()]));
-        assert_eq!(names("auto", "203.0.113.1"), Ok(vec!["out".to_owned()]));
-        assert!(names("auto", "127.0.0.1").unwrap_err().contains("`xdp`"));
-        assert!(names("off", "192.0.2.1").unwrap_err().contains("off"));
-        assert_eq!(names("in, b", "192.0.2.1"), Ok(vec!["in".to_owned(), "b".to_owned()]));
-        assert!(names("a, b", "192.0.2.1").unwrap_err().contains("no interface a, b yet"));
-        for wrong in ["", "a,,b", "lo", "a,lo"] {
-            assert!(wrong.parse::<XdpChoice>().is_err(), "{wrong}");
         }
     }
 }

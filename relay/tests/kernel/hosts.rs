@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use netns_tests::Host;
 use proto::relay::LaneOpened;
@@ -13,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::client::{Client, Way};
 use super::lane::{Lane, open};
-use super::scene::{HOSTS, LANES, Machine, RELAYS, holder};
+use super::scene::{HOSTS, LANES, Machine, RELAYS, SOON, holder};
 
 /// A host and the runtime whose threads are in it.
 pub(crate) struct Remote {
@@ -87,4 +88,19 @@ pub(crate) async fn lanes(
     let left = relay.hosts[0].bind(&a, v6[0]).await;
     let right = relay.hosts[1].bind(&b, v6[1]).await;
     (clients, [left, right])
+}
+
+/// Sends by a lane until the kernel has switched so many packets: it knows the ways to the ends when
+/// they have spoken.
+pub(crate) async fn until_switched(relay: &Machine, [from, to]: [&mut Lane; 2], packets: u64) {
+    let mut arrived = 0_u32;
+    let deadline = Instant::now() + SOON;
+    while arrived == 0 || relay.number("/counters/kernel_packets") < packets {
+        assert!(Instant::now() < deadline, "{}", relay.status());
+        from.transmit().await;
+        to.transmit().await;
+        from.send(b"switched").await;
+        let received = tokio::time::timeout(Duration::from_millis(200), to.receive()).await;
+        arrived += u32::from(received.is_ok_and(|packet| packet == b"switched"));
+    }
 }

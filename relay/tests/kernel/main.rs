@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "what `sockets` tests with is used here in part")]
 
 mod alike;
+mod changes;
 #[path = "../sockets/client.rs"]
 mod client;
 mod hosts;

@@ -1,10 +1,8 @@
 //! When the kernel may not switch, and when the relay ends.
 
-use std::time::{Duration, Instant};
-
 use rustix::process::Signal;
 
-use super::hosts::lanes;
+use super::hosts::{lanes, until_switched};
 use super::scene::{Machine, SOON, start};
 
 /// Nobody, with these capabilities.
@@ -100,7 +98,7 @@ fn check_foretells_where_lanes_are_switched() {
 async fn an_interface_that_is_made_anew_gets_the_program_again() {
     const KERNEL: &str = "/counters/kernel_packets";
     let mut relay = start("relay-anew", &[], &[]);
-    let (_clients, [a, mut b]) = lanes(&relay, [1, 2], [false, false]).await;
+    let (_clients, [mut a, mut b]) = lanes(&relay, [1, 2], [false, false]).await;
     a.send(b"before").await;
     assert_eq!(b.receive().await, b"before");
     assert_eq!(relay.number(KERNEL), 1);
@@ -117,17 +115,7 @@ async fn an_interface_that_is_made_anew_gets_the_program_again() {
     relay.plug(1);
     netns_tests::wait_until(SOON, "the program is back", || interfaces(&relay) == 2);
     assert_eq!(relay.status()["xdp"]["refused"].to_string(), "[]");
-    // The way to the end is known again when it has spoken.
-    let mut arrived = 0_u32;
-    let deadline = Instant::now() + SOON;
-    while relay.number(KERNEL) < 2 {
-        assert!(Instant::now() < deadline, "{}", relay.status());
-        b.transmit().await;
-        a.send(b"after").await;
-        let received = tokio::time::timeout(Duration::from_millis(200), b.receive()).await;
-        arrived += u32::from(received.is_ok_and(|packet| packet == b"after"));
-    }
-    assert!(arrived > 0, "{}", relay.status());
+    until_switched(&relay, [&mut a, &mut b], 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,16 +138,5 @@ async fn interfaces_that_come_later_get_the_program_with_the_lanes_there_are() {
     let status = relay.status();
     assert_eq!(status["lane_switch"], "xdp", "{status}");
     assert_eq!(status["xdp"]["refused"].to_string(), "[]");
-    // The ways to the ends are known when they have spoken.
-    let mut arrived = 0_u32;
-    let deadline = Instant::now() + SOON;
-    while relay.number(KERNEL) < 2 {
-        assert!(Instant::now() < deadline, "{}", relay.status());
-        a.transmit().await;
-        b.transmit().await;
-        a.send(b"after").await;
-        let received = tokio::time::timeout(Duration::from_millis(200), b.receive()).await;
-        arrived += u32::from(received.is_ok_and(|packet| packet == b"after"));
-    }
-    assert!(arrived > 0, "{}", relay.status());
+    until_switched(&relay, [&mut a, &mut b], 2).await;
 }

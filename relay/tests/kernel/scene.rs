@@ -133,7 +133,10 @@ pub(crate) fn start_with(name: &str, before: &[&str], flags: &[&str], mtu: u32) 
     words.extend([env!("CARGO_BIN_EXE_nearwire-relay"), "--control-keys", &key]);
     words.extend(["--self-signed", "relay.test", "--drain-time", "100", "--admin", ADMIN]);
     words.extend(["--quic", "0.0.0.0:443", "--tls", "0.0.0.0:443", "--lanes", "[::]:3478"]);
-    words.extend(["--lane-addresses", &lanes, "--lane-lifetime", "5"]);
+    if !flags.contains(&"--lane-addresses") {
+        words.extend(["--lane-addresses", &lanes]);
+    }
+    words.extend(["--lane-lifetime", "5"]);
     words.extend(flags);
     let process = host.spawn(words).expect("starts");
     let line = process.wait_for_line("serving", SOON).expect("serves");

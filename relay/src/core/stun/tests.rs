@@ -18,14 +18,46 @@ fn a_network_is_given_few_answers_and_strangers_leave_little() {
     assert!((50..=101).contains(&at_once), "{at_once} answers to one network");
     assert!(ask([192, 0, 3, 1], start), "another network is answered");
     assert!(ask([192, 0, 2, 1], start + Duration::from_secs(1)));
+    // No more at once than the world may ask.
     for network in 0..60_000_u16 {
         let [a, b] = network.to_be_bytes();
-        assert!(ask([11, a, b, 1], start + Duration::from_secs(2)));
+        let after = Duration::from_secs(2) + Duration::from_micros(25) * network.into();
+        assert!(ask([11, a, b, 1], start + after));
     }
     assert!(stun.askers.iter().all(|askers| askers.len() <= MAX_ASKERS as usize));
     let later = start + Duration::from_secs(9);
     assert!(stun.answer(&request(), from([203, 0, 113, 1]), None, later).is_ok());
     assert_eq!(stun.askers[1].len(), 0, "and nothing for long");
+}
+
+#[test]
+fn all_networks_together_are_given_a_seconds_answers_and_half_of_one_more() {
+    let start = Instant::now();
+    let mut stun = Stun::new(Vec::new(), start);
+    let mut ask = |ip: [u8; 4], now| {
+        stun.answer(&request(), SocketAddr::from((ip, 1000)), None, now).map(drop).err()
+    };
+    // What one network asks too much is not the world's.
+    for _ in 0..100_000 {
+        ask([192, 0, 2, 1], start);
+    }
+    let (mut answers, mut busy) = (0, 0);
+    // Four times as many networks as are answered, each asking once.
+    for network in 0..400_000_u32 {
+        let [_, a, b, c] = network.to_be_bytes();
+        let now = start + Duration::from_micros(5) * network;
+        match ask([11 + a, b, c, 1], now) {
+            None => answers += 1,
+            Some(reason) => {
+                assert_eq!(reason, DropReason::LaneBusy);
+                busy += 1;
+            }
+        }
+    }
+    assert!((124_800..=125_001).contains(&answers), "{answers} in two seconds");
+    assert_eq!(answers + busy, 400_000);
+    let later = start + Duration::from_secs(3);
+    assert_eq!(ask([203, 0, 113, 1], later), None, "and the flood leaves nothing behind");
 }
 
 #[test]

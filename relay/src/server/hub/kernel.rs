@@ -19,7 +19,10 @@ impl Hub {
         if let Ok(report) = kernel.report() {
             self.keep_counted(&report);
         }
-        tracing::error!(%error, "the kernel does not switch lanes any more: user space does");
+        tracing::error!(
+            %error,
+            "the kernel does not switch lanes any more: user space does, until another try succeeds"
+        );
         (self.kernel, self.xdp) = std::mem::take(&mut self.xdp).without(reason(&error));
     }
 
