@@ -13,4 +13,5 @@ mod operators;
 mod refusals;
 mod scene;
 mod strangers;
+mod threads;
 mod ways;

@@ -1,14 +1,22 @@
-//! What others tell a shard: which of its connections have something to write, and when to end.
+//! What others tell a shard: which of its connections have something to write, what has come for it to
+//! another shard, and when to end.
 
 use std::io;
+use std::mem::swap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
+use bytes::BytesMut;
 use quinn_proto::ConnectionHandle;
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::server::udp::Arrival;
+
+/// Datagrams that wait here at most: the others are lost, as they are in a full buffer.
+const WAITING: usize = 4096;
 
 /// See the module.
 pub(super) struct Mailbox {
@@ -17,9 +25,13 @@ pub(super) struct Mailbox {
     sleeping: AtomicBool,
 }
 
+/// What has come.
 #[derive(Default)]
-struct Mail {
-    ready: Vec<ConnectionHandle>,
+pub(super) struct Mail {
+    /// Connections that have something to write.
+    pub(super) ready: Vec<ConnectionHandle>,
+    /// What came to another shard.
+    pub(super) datagrams: Vec<(Arrival, BytesMut)>,
     end: Option<Instant>,
     stop: bool,
 }
@@ -49,6 +61,16 @@ impl Mailbox {
         Arc::new(Pull { mailbox: self.clone(), connection }).into()
     }
 
+    /// Passes on what another shard has received.
+    pub(super) fn pass_on(&self, arrival: Arrival, datagram: BytesMut) {
+        let mut mail = self.lock();
+        if mail.datagrams.len() < WAITING {
+            mail.datagrams.push((arrival, datagram));
+        }
+        drop(mail);
+        self.ring();
+    }
+
     pub(super) fn end(&self, at: Instant) {
         self.lock().end = Some(at);
         self.ring();
@@ -63,7 +85,7 @@ impl Mailbox {
     pub(super) fn may_rest(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
         let mail = self.lock();
-        mail.ready.is_empty() && !mail.stop
+        mail.ready.is_empty() && mail.datagrams.is_empty() && !mail.stop
     }
 
     /// The shard is awake: it will look by itself.
@@ -76,11 +98,14 @@ impl Mailbox {
         }
     }
 
-    /// The connections that have something to write, and when to end if that was said.
-    pub(super) fn take(&self, ready: &mut Vec<ConnectionHandle>) -> Option<End> {
+    /// Takes what has come, in place of what came before; the word to end stays.
+    pub(super) fn take(&self, into: &mut Mail) {
+        into.ready.clear();
+        into.datagrams.clear();
         let mut mail = self.lock();
-        ready.append(&mut mail.ready);
-        if mail.stop { Some(End::Stop) } else { mail.end.map(End::At) }
+        swap(&mut into.ready, &mut mail.ready);
+        swap(&mut into.datagrams, &mut mail.datagrams);
+        (into.end, into.stop) = (mail.end, mail.stop);
     }
 
     fn lock(&self) -> MutexGuard<'_, Mail> {
@@ -94,6 +119,13 @@ impl Mailbox {
             // A full counter rings as well.
             let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
         }
+    }
+}
+
+impl Mail {
+    /// When to end, if that was said.
+    pub(super) fn end(&self) -> Option<End> {
+        if self.stop { Some(End::Stop) } else { self.end.map(End::At) }
     }
 }
 
@@ -132,17 +164,21 @@ mod tests {
         one.wake_by_ref();
         assert!(!rings(&mailbox), "it is awake");
         assert!(!mailbox.may_rest(), "something has come");
-        let mut ready = Vec::new();
-        assert!(mailbox.take(&mut ready).is_none());
-        assert!(mailbox.may_rest());
+        let mut mail = Mail::default();
+        mailbox.take(&mut mail);
+        assert_eq!(mail.ready, [ConnectionHandle(3)]);
+        assert!(mail.end().is_none() && mailbox.may_rest());
         other.wake_by_ref();
         assert!(rings(&mailbox));
         mailbox.awake(true);
         assert!(!rings(&mailbox));
         mailbox.end(Instant::now());
-        assert!(matches!(mailbox.take(&mut ready), Some(End::At(_))));
-        assert_eq!(ready, [ConnectionHandle(3), ConnectionHandle(7)]);
+        mailbox.take(&mut mail);
+        assert_eq!(mail.ready, [ConnectionHandle(7)]);
+        assert!(matches!(mail.end(), Some(End::At(_))));
         mailbox.stop();
-        assert!(matches!(mailbox.take(&mut ready), Some(End::Stop)));
+        mailbox.take(&mut mail);
+        assert!(matches!(mail.end(), Some(End::Stop)));
+        assert!(!mailbox.may_rest());
     }
 }

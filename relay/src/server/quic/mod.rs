@@ -18,6 +18,7 @@ mod streams;
 mod table;
 mod timers;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,12 +31,12 @@ use super::tls::Identity;
 use super::udp::Udp;
 use mailbox::Mailbox;
 use settings::Settings;
-use shard::Shard;
+use shard::{Shard, Shards};
 
 /// Takes connections until it is dropped.
 pub(super) struct Quic {
     address: SocketAddr,
-    mailboxes: Vec<Arc<Mailbox>>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
     /// Changes, or closes, when a shard ends.
     running: watch::Receiver<()>,
 }
@@ -47,14 +48,17 @@ pub(super) fn start(address: SocketAddr, identity: &Identity, door: &Arc<Door>) 
     let address = sockets.address;
     let settings = Settings::new(identity)?;
     let (end, running) = watch::channel(());
-    let mut quic = Quic { address, mailboxes: Vec::new(), running };
+    let mailbox = |_: &_| Mailbox::new().map(Arc::new);
+    let mailboxes = sockets.all.iter().map(mailbox).collect::<io::Result<_>>();
+    let mailboxes: Arc<[_]> = mailboxes.context("eventfd")?;
+    let quic = Quic { address, mailboxes: mailboxes.clone(), running };
+    let steering = sockets.steering;
     for (number, socket) in (0..).zip(sockets.all) {
         let udp = Udp::of(socket, address).and_then(Udp::knows_ecn);
         let udp = udp.context("preparing the socket of `quic`")?;
-        let mailbox = Arc::new(Mailbox::new().context("eventfd")?);
-        let endpoint = settings.endpoint(sockets.steering, number);
-        let shard = Shard::new(udp, endpoint, door.clone(), mailbox.clone());
-        quic.mailboxes.push(mailbox);
+        let endpoint = settings.endpoint(steering, number);
+        let all = Shards { steering, number, mailboxes: mailboxes.clone() };
+        let shard = Shard::new(all, udp, endpoint, door.clone());
         let end = end.clone();
         std::thread::Builder::new()
             .name(format!("relay-quic-{number}"))

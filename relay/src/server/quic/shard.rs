@@ -13,8 +13,9 @@ use quinn_proto::{DatagramEvent, EcnCodepoint, Endpoint, Incoming};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::connection::{Connection, Rounds};
-use super::mailbox::{End, Mailbox};
+use super::mailbox::{End, Mail, Mailbox};
 use super::outgoing::Outgoing;
+use super::steering::Steering;
 use super::table::{Service, Table};
 use super::timers::Timers;
 use crate::server::admission::Door;
@@ -25,11 +26,21 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Shard {
+    all: Shards,
     table: Table,
     service: Service,
+    /// Room for what others say.
+    mail: Mail,
     /// Whether the socket has more than the last round has read.
     has_more: bool,
     ends: Option<Ends>,
+}
+
+/// All shards, and which of them this one is.
+pub(super) struct Shards {
+    pub(super) steering: Steering,
+    pub(super) number: u8,
+    pub(super) mailboxes: Arc<[Arc<Mailbox>]>,
 }
 
 /// When those that are left are closed, and whether they are: then, when it ends.
@@ -38,17 +49,22 @@ struct Ends {
     closed: bool,
 }
 
+impl Shards {
+    /// Where a datagram belongs, if that is another shard.
+    fn another(&self, datagram: &[u8]) -> Option<&Mailbox> {
+        let shard = self.steering.of(datagram);
+        (shard != self.number).then(|| &*self.mailboxes[usize::from(shard)])
+    }
+}
+
 impl Shard {
-    pub(super) fn new(
-        udp: Udp,
-        endpoint: Endpoint,
-        door: Arc<Door>,
-        mailbox: Arc<Mailbox>,
-    ) -> Self {
+    pub(super) fn new(all: Shards, udp: Udp, endpoint: Endpoint, door: Arc<Door>) -> Self {
+        let mailbox = all.mailboxes[usize::from(all.number)].clone();
         let (rounds, timers) = (Rounds::new(door, mailbox), Timers::default());
         let outgoing = Outgoing::new(&udp);
         let service = Service { udp, endpoint, rounds, timers, outgoing };
-        Self { table: Table::default(), service, has_more: false, ends: None }
+        let (table, mail) = (Table::default(), Mail::default());
+        Self { all, table, service, mail, has_more: false, ends: None }
     }
 
     /// Serves until it is told to end.
@@ -112,8 +128,13 @@ impl Shard {
         self.has_more = count == RECEIVE_BATCH;
         for run in received.runs(count) {
             for datagram in run.bytes.chunks(run.stride) {
+                let another = self.all.another(datagram);
                 // In memory of its own: what it carries may wait for long.
-                self.take(run.arrival, BytesMut::from(datagram), now);
+                let datagram = BytesMut::from(datagram);
+                match another {
+                    Some(mailbox) => mailbox.pass_on(run.arrival, datagram),
+                    None => self.take(run.arrival, datagram, now),
+                }
             }
         }
     }
@@ -176,13 +197,18 @@ impl Shard {
 
     /// Hears what others say; true if it is over.
     fn heed_mail(&mut self, now: Instant) -> bool {
-        let mut ready = Vec::new();
-        let end = self.service.rounds.mailbox.take(&mut ready);
-        for handle in ready {
+        let mut mail = mem::take(&mut self.mail);
+        self.service.rounds.mailbox.take(&mut mail);
+        for (arrival, datagram) in mail.datagrams.drain(..) {
+            self.take(arrival, datagram, now);
+        }
+        for &handle in &mail.ready {
             if let Some(connection) = self.table.touch(handle) {
                 connection.ring();
             }
         }
+        let end = mail.end();
+        self.mail = mail;
         match (end, &mut self.ends) {
             (Some(End::Stop), _) => true,
             (Some(End::At(at)), None) => {

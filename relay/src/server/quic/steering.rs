@@ -2,6 +2,9 @@
 //! first byte of the connection ID (RFC 9000, section 5.1), which therefore says whose it is: a client
 //! whose address changes stays where its connection is. A client's first datagrams have an ID that it
 //! made up, the same in all of them.
+//!
+//! The kernel chooses once for all that it has joined (GRO), which may be of several connections: then the
+//! shard that got it passes on what is others'.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -53,6 +56,13 @@ pub(super) fn open(address: SocketAddr, shards: usize) -> Result<Sockets> {
 impl Steering {
     fn over(shards: usize) -> Self {
         Self(u8::try_from(shards.clamp(1, MOST)).unwrap_or(1))
+    }
+
+    /// Whose a datagram is, as the program finds it.
+    pub(super) fn of(self, datagram: &[u8]) -> u8 {
+        let is_long = datagram.first().is_some_and(|first| first & 0x80 != 0);
+        let at = if is_long { LONG } else { SHORT };
+        datagram.get(at as usize).map_or(0, |first| self.shard(*first))
     }
 
     /// Whose a connection ID is, by its first byte.
@@ -164,6 +174,7 @@ mod tests {
                 let short = [&[0x40][..], &id, &[round; 20]].concat();
                 let long = [&[0xc0, 0, 0, 0, 1, 8][..], &id, &[round; 20]].concat();
                 for datagram in [short, long] {
+                    assert_eq!(opened.steering.of(&datagram), shard);
                     client.send_to(&datagram, opened.address).unwrap();
                     assert_eq!(received(&sockets), usize::from(shard));
                 }
@@ -171,6 +182,7 @@ mod tests {
         }
         // What has no such byte comes to one all the same.
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(opened.steering.of(&[0x80]), 0);
         client.send_to(&[0x80], opened.address).unwrap();
         assert_eq!(received(&sockets), 0);
     }
