@@ -12,7 +12,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, 
 use super::{Departure, Udp};
 
 impl Udp {
-    /// Sends; gives how many datagrams the network did not take.
+    /// Sends, to each destination in this order; gives how many datagrams the network did not take.
     pub(in crate::server) fn send_all<'a>(
         &self,
         departures: impl Iterator<Item = Departure<'a>>,
@@ -20,16 +20,19 @@ impl Udp {
         let mut refused = 0;
         let mut singles: Vec<Departure<'a>> = Vec::new();
         for next in departures {
-            if next.bytes.len() > next.segment || next.ecn != self.mark {
-                refused += self.send(&next);
-                continue;
-            }
-            // One call has one source.
-            if singles.first().is_some_and(|first| first.via != next.via) {
+            let alone = next.bytes.len() > next.segment || next.ecn != self.mark;
+            // One call has one source; and what is sent alone overtakes those that wait.
+            let parts =
+                |single: &Departure<'_>| single.via != next.via || (alone && single.to == next.to);
+            if singles.iter().any(parts) {
                 refused += self.send_singles(&singles);
                 singles.clear();
             }
-            singles.push(next);
+            if alone {
+                refused += self.send(&next);
+            } else {
+                singles.push(next);
+            }
         }
         refused + self.send_singles(&singles)
     }
@@ -124,6 +127,30 @@ mod tests {
             assert_eq!(&got, bytes);
             assert_eq!(from.port(), udp.local_address().unwrap().port());
             assert!(via.is_none_or(|via| via == from.ip()), "{from}");
+        }
+    }
+
+    #[test]
+    fn many_at_once_do_not_overtake_single_ones() {
+        let udp = Udp::open("127.0.0.1:0".parse().unwrap(), "lanes").unwrap();
+        let receivers: Vec<_> = (0..2).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let bytes: Vec<_> = (0..8_u8).map(|n| vec![n; 100]).collect();
+        let many = bytes[2..6].concat();
+        let all = [&bytes[0], &bytes[1], &many, &bytes[6], &bytes[7]];
+        let departures = all.iter().flat_map(|bytes| {
+            receivers.iter().map(|receiver| Departure {
+                to: receiver.local_addr().unwrap(),
+                via: None,
+                ecn: None,
+                segment: 100,
+                bytes,
+            })
+        });
+        assert_eq!(udp.send_all(departures), 0);
+        for receiver in &receivers {
+            for bytes in &bytes {
+                assert_eq!(&received(receiver).0, bytes);
+            }
         }
     }
 
