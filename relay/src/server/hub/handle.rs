@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -13,6 +13,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::Hub;
 use super::messages::{Report, ToHub};
+
+/// How often to try for the hub, some ten nanoseconds each.
+const TRIES: usize = 500;
 
 /// Whether the hub was there to take a message.
 type Sent = Result<(), SendError<ToHub>>;
@@ -114,11 +117,35 @@ impl HubHandle {
         }
     }
 
-    /// Has the hub do all this here and now, whoever is at it: a thread that carries many connections waits
-    /// for its turn with all that they have said, as long as a round takes.
+    /// Has the hub do all this here and now, if nobody is at it; else it waits for the hub's thread, behind
+    /// what was said before. Only one who finds too much waiting waits himself.
     pub(in crate::server) fn tell_all(&self, messages: &mut Vec<ToHub>) -> Result<(), Ended> {
         let _alarm = Alarm(&self.bell);
-        let mut shared = self.hub.lock().map_err(|_| Ended)?;
+        for _ in 0..TRIES {
+            match self.hub.try_lock() {
+                Ok(hub) => return self.do_all(hub, messages),
+                // Others who carry connections are soon done; the port of lanes may take a round.
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+                Err(TryLockError::Poisoned(_)) => return Err(Ended),
+            }
+        }
+        let mut rest = std::mem::take(messages).into_iter();
+        while let Ok(room) = self.messages.try_reserve() {
+            let Some(message) = rest.next() else {
+                self.bell.pull();
+                return Ok(());
+            };
+            room.send(message);
+        }
+        messages.extend(rest);
+        self.do_all(self.hub.lock().map_err(|_| Ended)?, messages)
+    }
+
+    fn do_all(
+        &self,
+        mut shared: MutexGuard<'_, Option<Hub>>,
+        messages: &mut Vec<ToHub>,
+    ) -> Result<(), Ended> {
         let hub = shared.as_mut().ok_or(Ended)?;
         hub.hear_all(messages);
         let wakes = hub.wants_its_thread();
@@ -205,6 +232,32 @@ mod tests {
     use crate::server::hub::{Ports, start};
     use crate::server::stun_sockets::StunSockets;
     use crate::server::xdp::XdpStatus;
+
+    #[tokio::test]
+    async fn who_carries_many_waits_for_nobody_and_keeps_the_order() {
+        let ports = Ports { lanes: None, stun: StunSockets::default() };
+        let hub = start(Settings::default(), ports, None, XdpStatus::default()).unwrap();
+        let mut answers = Vec::new();
+        let mut ask = || {
+            let (reply, answer) = oneshot::channel();
+            answers.push(answer);
+            ToHub::Report(reply)
+        };
+        let (first, second, mut third) = (vec![ask(), ask()], vec![ask()], vec![ask()]);
+        let busy = hub.hub.lock().unwrap();
+        for mut messages in [first, second] {
+            // It returns, though the hub is held here.
+            hub.tell_all(&mut messages).unwrap();
+            assert!(messages.is_empty());
+        }
+        assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()));
+        drop(busy);
+        hub.tell_all(&mut third).unwrap();
+        for answer in answers {
+            let within = tokio::time::timeout(Duration::from_secs(30), answer);
+            assert!(within.await.unwrap().is_ok());
+        }
+    }
 
     /// Who waits for an answer so, has the hub panic when it gives it.
     struct Bomb;

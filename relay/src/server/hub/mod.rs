@@ -189,9 +189,12 @@ impl Hub {
         result
     }
 
-    /// Takes messages of those who have no others that wait.
+    /// Takes messages behind those that wait.
     fn hear_all(&mut self, messages: &mut Vec<ToHub>) {
         self.now = clock();
+        while !self.inbox.is_empty() {
+            self.obey();
+        }
         for message in messages.drain(..) {
             self.take(message);
         }

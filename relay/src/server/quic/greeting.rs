@@ -1,5 +1,8 @@
 //! A connection before it is a client's: TLS, a stream, and its admission, in time.
 
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use proto::relay::{EXPORTER_LABEL, Refusal, RelayFrame};
@@ -9,7 +12,7 @@ use super::client::Client;
 use super::connection::Round;
 use super::streams::{Read, Stopped, read, write};
 use crate::core::Way;
-use crate::server::admission::{self, Joining, Step, Turn, joining};
+use crate::server::admission::{self, Binding, Joining, Step, Turn, joining};
 use crate::server::sources::Place;
 use crate::server::stream::framed_into;
 
@@ -21,6 +24,8 @@ pub(super) struct Greeting {
     is_connected: bool,
     control: Option<StreamId>,
     admission: Option<admission::Greeting>,
+    /// It has proven itself, and the hub has not answered yet.
+    joining: Option<(Binding, Joining)>,
     out: Vec<u8>,
 }
 
@@ -41,6 +46,7 @@ impl Greeting {
             is_connected: false,
             control: None,
             admission: None,
+            joining: None,
             out: Vec::new(),
         }
     }
@@ -89,26 +95,37 @@ impl Greeting {
             Some(admission) => admission,
             none => none.insert(admission::Greeting::new(exporter(quic).ok_or(Turn::Failed)?)),
         };
-        let read = read(quic, control, |chunk| admission.held.extend_from_slice(chunk));
-        loop {
-            match admission.step(round.door)? {
-                Step::More if read == Read::Open => break,
-                Step::More => return Err(Turn::Failed),
-                Step::Say(frame) => framed_into(&mut self.out, |bytes| frame.write(bytes)),
-                Step::Proven(binding, admitted) => {
-                    let (join, Joining { mut joined, line }) = joining(*admitted, Way::Quic);
-                    round.door.hub.tell_all(&mut vec![join]).map_err(|_| Turn::Failed)?;
-                    let id = joined.try_recv().map_err(|_| Turn::Failed)?;
-                    let rest = std::mem::take(&mut admission.held);
-                    let id = id.map_err(Turn::Refused)?;
-                    let client = admission::Client { id, binding, line, rest };
-                    let waker = round.waker();
-                    return Ok(Some(Box::new(Client::new(client, control, waker))));
+        if self.joining.is_none() {
+            let read = read(quic, control, |chunk| admission.held.extend_from_slice(chunk));
+            loop {
+                match admission.step(round.door)? {
+                    Step::More if read == Read::Open => break,
+                    Step::More => return Err(Turn::Failed),
+                    Step::Say(frame) => framed_into(&mut self.out, |bytes| frame.write(bytes)),
+                    Step::Proven(binding, admitted) => {
+                        let (join, joining) = joining(*admitted, Way::Quic);
+                        round.door.hub.tell_all(&mut vec![join]).map_err(|_| Turn::Failed)?;
+                        self.joining = Some((binding, joining));
+                        break;
+                    }
                 }
             }
+            self.write(control, quic).map_err(|Stopped| Turn::Failed)?;
         }
-        self.write(control, quic).map_err(|Stopped| Turn::Failed)?;
-        Ok(None)
+        self.join(control, round)
+    }
+
+    /// Is a client, if the hub has answered.
+    fn join(&mut self, control: StreamId, round: &Round<'_>) -> Result<Option<Box<Client>>, Turn> {
+        let Some((_, joining)) = &mut self.joining else { return Ok(None) };
+        let waker = round.waker();
+        let joined = Pin::new(&mut joining.joined).poll(&mut Context::from_waker(&waker));
+        let Poll::Ready(joined) = joined else { return Ok(None) };
+        let id = joined.map_err(|_| Turn::Failed)?.map_err(Turn::Refused)?;
+        let admission = self.admission.take().zip(self.joining.take());
+        let (admission, (binding, Joining { line, .. })) = admission.ok_or(Turn::Failed)?;
+        let client = admission::Client { id, binding, line, rest: admission.held };
+        Ok(Some(Box::new(Client::new(client, control, waker))))
     }
 
     fn refuse(&mut self, why: Refusal) {
