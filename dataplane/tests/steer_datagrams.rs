@@ -9,12 +9,13 @@ use std::{
     net::{Ipv6Addr, SocketAddrV6, UdpSocket},
     os::fd::{AsFd as _, AsRawFd as _},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use dataplane::{Error, IndexMask, MAX_SHARDS, ShardId, Shards, Slot, Steering};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    net::{AddressFamily, SocketType, bind, socket, sockopt},
+    net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt},
 };
 use support::namespace::{in_namespace, ip};
 
@@ -26,7 +27,9 @@ const DATA: u8 = 4;
 
 /// A bound dual-stack socket.
 fn bound(port: u16, shared: bool) -> io::Result<UdpSocket> {
-    let socket = socket(AddressFamily::INET6, SocketType::DGRAM, None)?;
+    // Programs that other tests start are not to hold it.
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET6, SocketType::DGRAM, flags, None)?;
     sockopt::set_ipv6_v6only(&socket, false)?;
     sockopt::set_socket_reuseport(&socket, shared)?;
     bind(&socket, &SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0))?;
@@ -46,6 +49,22 @@ fn group(count: usize) -> Vec<UdpSocket> {
 
 fn port(socket: &UdpSocket) -> u16 {
     socket.local_addr().unwrap().port()
+}
+
+/// Waits until so many sockets have this port.
+fn wait_for_sockets(port: u16, count: usize) {
+    let at_port = format!(":{port:04X}");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let table = std::fs::read_to_string("/proc/thread-self/net/udp6").unwrap();
+        let locals = table.lines().filter_map(|line| line.split_whitespace().nth(1));
+        let found = locals.filter(|local| local.ends_with(&at_port)).count();
+        if found == count {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{found} sockets have the port, not {count}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn shards(count: u32) -> Shards {
@@ -177,6 +196,8 @@ fn a_shard_without_a_socket_costs_no_datagram() {
         let mut steering = load(3);
         steer(&mut steering, &sockets);
         drop(sockets.pop());
+        // A process that another test is just starting may hold it a moment longer.
+        wait_for_sockets(port(&sockets[0]), sockets.len());
         for slot in 0..9 {
             // It arrives, wherever the kernel's hash says.
             let at = arrival(&sockets, "127.0.0.1", &message(DATA, slot, 0));
