@@ -143,8 +143,15 @@ impl Door {
         }
     }
 
-    /// Judges a later proof on the same connection.
-    pub(super) fn renew(&self, binding: &Binding, proof: &Proof) -> Result<Admitted, Refusal> {
+    /// Judges a later proof of a client on the same connection.
+    pub(super) fn renewal(&self, client: ClientId, binding: &Binding, proof: &Proof) -> ToHub {
+        match self.judge(binding, proof) {
+            Ok(admitted) => ToHub::Renew(client, Box::new(admitted)),
+            Err(why) => ToHub::Refuse(client, why),
+        }
+    }
+
+    fn judge(&self, binding: &Binding, proof: &Proof) -> Result<Admitted, Refusal> {
         admit(&self.keys, proof, &binding.nonce, &binding.exporter, wall())
     }
 
@@ -231,7 +238,7 @@ impl Greeting {
             (None, Ok(ClientFrame::Hello(_))) => Err(Turn::Refused(Refusal::Version)),
             (Some(nonce), Ok(ClientFrame::Proof(proof))) => {
                 let binding = Binding { nonce, exporter: self.exporter };
-                let admitted = door.renew(&binding, &proof).map_err(Turn::Refused)?;
+                let admitted = door.judge(&binding, &proof).map_err(Turn::Refused)?;
                 Ok(Step::Proven(binding, Box::new(admitted)))
             }
             _ => Err(Turn::Refused(Refusal::Malformed)),

@@ -94,11 +94,7 @@ async fn heed(
         Next::Proof(proof, len) => {
             drop(take(held, len));
             // Judged here: it takes longer than the hub has.
-            let told = match door.renew(binding, &proof) {
-                Ok(admitted) => ToHub::Renew(id, Box::new(admitted)),
-                Err(why) => ToHub::Refuse(id, why),
-            };
-            door.hub.tell(told).await.is_ok()
+            door.hub.tell(door.renewal(id, binding, &proof)).await.is_ok()
         }
         Next::Malformed => {
             if door.hub.tell(ToHub::Refuse(id, Refusal::Malformed)).await.is_ok() {

@@ -146,14 +146,18 @@ impl HubHandle {
         mut shared: MutexGuard<'_, Option<Hub>>,
         messages: &mut Vec<ToHub>,
     ) -> Result<(), Ended> {
-        let hub = shared.as_mut().ok_or(Ended)?;
-        hub.hear_all(messages);
-        let wakes = hub.wants_its_thread();
+        shared.as_mut().ok_or(Ended)?.hear_all(messages);
+        self.leave(shared);
+        Ok(())
+    }
+
+    /// Leaves the hub to its thread, which may have to do something before it wakes by itself.
+    fn leave(&self, shared: MutexGuard<'_, Option<Hub>>) {
+        let wakes = shared.as_ref().is_some_and(Hub::wants_its_thread);
         drop(shared);
         if wakes {
             self.bell.pull();
         }
-        Ok(())
     }
 
     /// Has the hub do what there is to do here and now, if its thread sleeps: to wake it for one message
@@ -168,11 +172,7 @@ impl HubHandle {
         let message = match self.hub.try_lock() {
             Ok(mut hub) if asleep => match hub.as_mut().ok_or(Ended)?.hear(message) {
                 Ok(()) => {
-                    let wakes = hub.as_ref().is_some_and(Hub::wants_its_thread);
-                    drop(hub);
-                    if wakes {
-                        self.bell.pull();
-                    }
+                    self.leave(hub);
                     return Ok(None);
                 }
                 Err(message) => message,

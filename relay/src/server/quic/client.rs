@@ -130,10 +130,7 @@ impl Client {
                 Next::Part => break,
                 Next::Proof(proof, len) => {
                     drop(take(&mut self.held, len));
-                    match round.door.renew(&self.binding, &proof) {
-                        Ok(admitted) => ToHub::Renew(self.id, Box::new(admitted)),
-                        Err(why) => ToHub::Refuse(self.id, why),
-                    }
+                    round.door.renewal(self.id, &self.binding, &proof)
                 }
                 Next::Malformed => {
                     // The connection ends when the refusal is written.
@@ -164,10 +161,7 @@ impl Client {
             for message in round.given.drain(..) {
                 match message {
                     ToConnection::Deliver(delivery) => match *delivery {
-                        Delivery::Packet(packet) => {
-                            self.packets.give(packet);
-                            self.packets.send(quic)?;
-                        }
+                        Delivery::Packet(packet) => self.packets.give(packet),
                         Delivery::Control(_) => {
                             frame_into(&delivery, &mut self.out);
                             self.written += delivery.cost();
@@ -176,6 +170,8 @@ impl Client {
                     ToConnection::Close => self.closed = true,
                 }
             }
+            // Once for all: where there is no room, each try would cut a datagram in vain.
+            self.packets.send(quic)?;
             self.write_control(quic, round.now)?;
         }
         for packets in self.packets.too_long() {

@@ -175,21 +175,21 @@ impl Connection {
 
     /// Ends it at once, whatever it is.
     pub(super) fn shut(&mut self, rounds: &mut Rounds, now: Instant) {
-        self.has_left(rounds);
+        self.has_left(&mut rounds.to_hub);
         self.close(now);
     }
 
     /// Tells the hub, if this is a client.
-    pub(super) fn has_left(&self, rounds: &mut Rounds) {
+    pub(super) fn has_left(&self, to_hub: &mut Vec<ToHub>) {
         if let Stage::Client(client) = &self.stage {
-            rounds.to_hub.push(ToHub::Left(client.id));
+            to_hub.push(ToHub::Left(client.id));
         }
     }
 
     /// Ends a client's service, with what was said last.
     fn end(&mut self, round: &mut Round<'_>) {
+        self.has_left(round.to_hub);
         if let Stage::Client(client) = &self.stage {
-            round.to_hub.push(ToHub::Left(client.id));
             let control = client.control;
             self.finish(control, round.now);
         }
@@ -205,10 +205,9 @@ impl Connection {
     }
 
     fn lost(&mut self, round: &mut Round<'_>) {
-        match &self.stage {
-            Stage::Greeting(_) => round.door.failed(),
-            Stage::Client(client) => round.to_hub.push(ToHub::Left(client.id)),
-            Stage::Ending(..) | Stage::Closed => {}
+        self.has_left(round.to_hub);
+        if let Stage::Greeting(_) = self.stage {
+            round.door.failed();
         }
         self.stage = Stage::Closed;
     }

@@ -117,7 +117,7 @@ impl Table {
         let done = catch_unwind(AssertUnwindSafe(|| work(connection, service)));
         if done.is_err() {
             tracing::error!("a connection of QUIC is ended for a defect");
-            connection.has_left(&mut service.rounds);
+            connection.has_left(&mut service.rounds.to_hub);
             service.endpoint.handle_event(handle, EndpointEvent::drained());
             self.forget(handle, service);
         }

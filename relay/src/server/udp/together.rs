@@ -22,9 +22,9 @@ impl Udp {
         for next in departures {
             let alone = next.bytes.len() > next.segment || next.ecn != self.mark;
             // One call has one source; and what is sent alone overtakes those that wait.
-            let parts =
-                |single: &Departure<'_>| single.via != next.via || (alone && single.to == next.to);
-            if singles.iter().any(parts) {
+            if singles.first().is_some_and(|first| first.via != next.via)
+                || (alone && singles.iter().any(|single| single.to == next.to))
+            {
                 refused += self.send_singles(&singles);
                 singles.clear();
             }
