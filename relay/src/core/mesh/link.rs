@@ -10,6 +10,7 @@ use proto::ticket::NetworkId;
 
 use crate::core::backlog::QueueBacklog;
 use crate::core::bucket::Bucket;
+use crate::core::mesh::early::Early;
 use crate::core::output::{Delivery, Packet};
 use crate::core::queue::{Control, Queue, Queued};
 
@@ -74,6 +75,8 @@ pub(in crate::core) struct Link {
     pub(in crate::core) queue: Queue<Transit, MeshFrame<'static>>,
     pub(in crate::core) backlog: QueueBacklog,
     pub(in crate::core) pulse: Pulse,
+    /// What came before the news of who has sent it.
+    pub(in crate::core) early: Early,
     /// Answers that nobody is there.
     absences: Bucket,
     /// Nodes of which the other has to be told, each once: what is true when it is written counts.
@@ -88,6 +91,7 @@ impl Link {
             queue: Queue::new(),
             backlog: QueueBacklog::default(),
             pulse: Pulse::default(),
+            early: Early::default(),
             absences: Bucket::full(now),
             changed: VecDeque::new(),
             listed: HashSet::new(),

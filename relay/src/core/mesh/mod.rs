@@ -4,6 +4,7 @@
 //! who is there, so nobody has to pass that on either.
 
 mod directory;
+mod early;
 mod link;
 
 use std::collections::BTreeMap;
@@ -85,6 +86,13 @@ impl Mesh {
     /// Where a node is reached, if another relay says that it has it.
     pub(super) fn find(&self, network: NetworkId, node: &PublicKey) -> Option<&Claim> {
         self.directory.find(network, node)
+    }
+
+    /// What had come on a link before the news of who has sent it, which are there by now.
+    pub(super) fn early_no_longer(&mut self, id: LinkId) -> Vec<Transit> {
+        let Some(link) = self.links.get_mut(&id.relay) else { return Vec::new() };
+        let told = &self.directory;
+        link.early.take(|transit| told.has(id.relay, transit.network, &transit.packet.from))
     }
 
     /// Forgets a link and what was said on it.

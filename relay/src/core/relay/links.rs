@@ -35,6 +35,8 @@ impl Relay {
             .iter_mut()
             .map(|(&relay, link)| (relay, link.pulse.next(now)))
             .collect();
+        let unknown = self.mesh.links.values_mut().map(|link| link.early.drop_old(now)).sum();
+        self.counters.drop(DropReason::LinkStranger, unknown);
         for (relay, beat) in beats {
             match beat {
                 Some(number) => self.tell_link(relay, MeshFrame::Beat(number), now, out),
@@ -50,6 +52,7 @@ impl Relay {
 
     pub(super) fn end_link(&mut self, relay: RelayId, out: &mut Output) {
         if let Some(mut link) = self.mesh.remove(relay) {
+            self.counters.drop(DropReason::LinkStranger, link.early.count());
             self.backlog.note_link(&mut link.backlog, 0);
             out.commands.push(Command::CloseLink(LinkId { relay, number: link.number }));
         }

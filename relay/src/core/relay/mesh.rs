@@ -6,11 +6,11 @@ use bytes::Bytes;
 use dataplane_common::DropReason;
 use proto::key::PublicKey;
 use proto::mesh::{MeshFrame, RelayId};
-use proto::relay::{Batch, RelayFrame};
+use proto::relay::RelayFrame;
 use proto::ticket::NetworkId;
 
 use super::Relay;
-use crate::core::mesh::{Link, LinkId, MeshStatus, NODES_OF_A_RELAY, Region};
+use crate::core::mesh::{Link, LinkId, MeshStatus, NODES_OF_A_RELAY, Region, Transit};
 use crate::core::output::{Output, Packet, payload};
 use crate::core::slab::Index;
 use crate::core::timers::Due;
@@ -95,12 +95,19 @@ impl Relay {
         link.pulse.heard();
         match frame {
             MeshFrame::Packets { network, from, to, batch } => {
-                let ends = (*network, *from, *to);
-                self.arrived(id, ends, batch, chunk, now, out);
+                self.counters.link_packets_in += batch.datagrams().len() as u64;
+                self.counters.link_bytes_in += batch.bytes().len() as u64;
+                let segment = u16::try_from(batch.segment()).unwrap_or(u16::MAX);
+                let payload = payload(chunk, batch);
+                let packet = Packet { from: *from, segment, payload, at: now };
+                self.arrived(id, Transit { network: *network, to: *to, packet }, now, out);
             }
             MeshFrame::Nodes(notices) => {
                 for notice in notices {
                     self.mesh.directory.take(id.relay, notice, NODES_OF_A_RELAY, now);
+                }
+                for transit in self.mesh.early_no_longer(id) {
+                    self.arrived(id, transit, now, out);
                 }
             }
             MeshFrame::Absent { network, from, to } => {
@@ -128,25 +135,18 @@ impl Relay {
     }
 
     /// Packets from another relay: for a node here, or for nobody. They are never passed on.
-    fn arrived(
-        &mut self,
-        id: LinkId,
-        (network, from, to): (NetworkId, PublicKey, PublicKey),
-        batch: &Batch<'_>,
-        chunk: &Bytes,
-        now: Instant,
-        out: &mut Output,
-    ) {
-        let count = batch.datagrams().len();
-        self.counters.link_packets_in += count as u64;
-        self.counters.link_bytes_in += batch.bytes().len() as u64;
+    fn arrived(&mut self, id: LinkId, transit: Transit, now: Instant, out: &mut Output) {
+        let Transit { network, to, ref packet } = transit;
+        let (from, count) = (packet.from, packet.count());
         if !self.mesh.directory.has(id.relay, network, &from) {
-            return self.counters.drop(DropReason::LinkStranger, count);
+            let link = self.mesh.link_mut(id);
+            if link.is_none_or(|link| link.early.keep(transit).is_err()) {
+                self.counters.drop(DropReason::LinkStranger, count);
+            }
+            return;
         }
-        let segment = u16::try_from(batch.segment()).unwrap_or(u16::MAX);
-        let packet = Packet { from, segment, payload: payload(chunk, batch), at: now };
         let receiver = self.member(network, &to);
-        if receiver.is_some_and(|receiver| self.queue(receiver, packet, now, out)) {
+        if receiver.is_some_and(|receiver| self.queue(receiver, transit.packet, now, out)) {
             return;
         }
         self.counters.drop(DropReason::LinkAbsent, count);

@@ -193,6 +193,7 @@ fn a_relay_speaks_only_for_whom_it_has_announced() {
     fleet.home(2, 1, 2);
     fleet.frame(0, 1, &packets(1, 2, 1));
     fleet.frame(0, 1, &packets(2, 2, 1));
+    fleet.pass(Duration::from_secs(1));
     assert_eq!(fleet.relays[0].relay.counters().dropped(DropReason::LinkStranger), 2);
     fleet.frame(0, 2, &packets(1, 2, 1));
     assert_eq!(fleet.got(0, victim).len(), 1);
@@ -206,6 +207,29 @@ fn a_relay_speaks_only_for_whom_it_has_announced() {
     MeshFrame::Hello(Box::new(greeting)).write(&mut hello);
     fleet.frame(0, 1, &hello);
     assert!(!fleet.is_up(0, 1) && fleet.is_up(0, 2));
+}
+
+#[test]
+fn packets_that_overtook_the_news_of_their_sender_wait_for_it() {
+    let mut fleet = Fleet::new(2);
+    let receiver = fleet.home(0, 1, 1);
+    let strangers =
+        |fleet: &Fleet| fleet.relays[0].relay.counters().dropped(DropReason::LinkStranger);
+    for _ in 0..3 {
+        fleet.frame(0, 1, &packets(1, 2, 1));
+        fleet.frame(0, 1, &packets(1, 3, 1));
+    }
+    fleet.pass(Duration::from_millis(300));
+    assert_eq!(fleet.got(0, receiver), []);
+    fleet.frame(0, 1, &nodes(vec![notice(1, 2, Presence::Home(0))]));
+    assert_eq!(fleet.got(0, receiver).len(), 3, "and the other's wait on");
+    fleet.pass(Duration::from_millis(300));
+    assert_eq!(strangers(&fleet), 3);
+    // What waits when the link ends is lost.
+    fleet.frame(0, 1, &packets(1, 4, 1));
+    fleet.cut(0, 1);
+    fleet.pass(Duration::from_millis(400));
+    assert_eq!((strangers(&fleet), fleet.got(0, receiver).len()), (4, 0));
 }
 
 #[test]
