@@ -12,6 +12,7 @@ mod object;
 mod run;
 mod wire;
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use aya::{
@@ -118,7 +119,7 @@ impl LaneSwitch {
         let map = self.ebpf.map_mut(name).ok_or(Error::Object { name })?;
         let mut map =
             HashMap::<_, [u8; 16], u32>::try_from(map).map_err(|_| Error::Object { name })?;
-        let wanted: Vec<[u8; 16]> =
+        let wanted: HashSet<[u8; 16]> =
             locals.into_iter().map(|ip| Address::from(ip).to_bytes()).collect();
         let room = usize::try_from(MAX_LOCALS).unwrap_or(0);
         if wanted.len() > room {

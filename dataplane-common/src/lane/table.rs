@@ -114,8 +114,8 @@ impl AskerNetwork {
 /// Networks of STUN askers that the kernel remembers; the least recently used goes first.
 pub const MAX_ASKERS: u32 = 16_384;
 
-/// Addresses of its own that a relay can have.
-pub const MAX_LOCALS: u32 = 256;
+/// Addresses of its own that a relay can have: some hosts hold one for each service of a cluster.
+pub const MAX_LOCALS: u32 = 4_096;
 
 /// Interfaces that one switch can have.
 pub const MAX_INTERFACES: u32 = 64;

@@ -1,5 +1,6 @@
 //! What changes on the host while the kernel switches.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use netns_tests::wait_until;
@@ -13,12 +14,16 @@ const KERNEL: &str = "/counters/kernel_packets";
 /// Within which a switch that was lost is back, if a try or two had been too early.
 const BACK: Duration = Duration::from_secs(120);
 
-/// Gives the relay's host more addresses than its table in the kernel has room for, or takes them.
-fn crowd(relay: &Machine, verb: &str) {
+/// Addresses that the relay's table in the kernel has room for, beside its own, and more than that.
+const MANY: RangeInclusive<u32> = 1..=4_000;
+const TOO_MANY: RangeInclusive<u32> = 4_001..=4_200;
+
+/// Gives the relay's host these addresses, or takes them.
+fn crowd(relay: &Machine, verb: &str, which: RangeInclusive<u32>) {
     let line = |n: u32| {
         format!("address {verb} 10.9.{}.{}/32 dev {}\n", n >> 8, n & 255, relay.interfaces[0])
     };
-    let lines: String = (1..=300).map(line).collect();
+    let lines: String = which.map(line).collect();
     let file = std::env::temp_dir().join(format!("relay-crowd-{}-{verb}", std::process::id()));
     std::fs::write(&file, lines).expect("a file");
     relay.host.ip(["-batch", &file.to_string_lossy()]).expect("changes addresses");
@@ -42,7 +47,9 @@ async fn a_switch_that_fails_is_taken_up_again() {
     assert_eq!(b.receive().await, b"before");
     assert_eq!(relay.number(KERNEL), 1);
     let switch = |relay: &Machine| relay.status()["lane_switch"].clone();
-    crowd(&relay, "add");
+    crowd(&relay, "add", MANY);
+    until_switched(&relay, [&mut a, &mut b], 2).await;
+    crowd(&relay, "add", TOO_MANY);
     wait_until(BACK, "the switch is lost", || switch(&relay) == "userspace");
     let status = relay.status();
     assert!(status["xdp"]["refused"].to_string().contains("addresses are more than"), "{status}");
@@ -54,7 +61,7 @@ async fn a_switch_that_fails_is_taken_up_again() {
     assert!(!relay.has_xdp());
     a.send(b"by user space").await;
     assert_eq!(b.receive().await, b"by user space");
-    crowd(&relay, "delete");
+    crowd(&relay, "delete", TOO_MANY);
     let deadline = Instant::now() + BACK;
     while switch(&relay) != "xdp" {
         assert!(Instant::now() < deadline, "{}", relay.status());
