@@ -25,15 +25,15 @@ fn cost(transit: &Transit) -> usize {
 }
 
 impl Early {
-    /// Keeps packets, if there is room; gives them back if there is none.
-    pub(in crate::core) fn keep(&mut self, transit: Transit) -> Result<(), Transit> {
+    /// Keeps packets; false if there is no room for them.
+    pub(in crate::core) fn keep(&mut self, transit: Transit) -> bool {
         let bytes = self.bytes + cost(&transit);
-        if bytes > ROOM {
-            return Err(transit);
+        let fits = bytes <= ROOM;
+        if fits {
+            self.bytes = bytes;
+            self.waiting.push_back(transit);
         }
-        self.bytes = bytes;
-        self.waiting.push_back(transit);
-        Ok(())
+        fits
     }
 
     /// Gives those whose sender is known by now, in the order in which they came.
@@ -91,7 +91,7 @@ mod tests {
         let start = Instant::now();
         let mut early = Early::default();
         for (from, len) in [(1, 100), (2, 200), (1, 50), (2, 100)] {
-            early.keep(transit(from, len, start)).unwrap();
+            assert!(early.keep(transit(from, len, start)));
         }
         let taken = early.take(|transit| transit.packet.from == PublicKey::from([1; 32]));
         assert_eq!(taken.iter().map(|one| one.packet.payload.len()).collect::<Vec<_>>(), [100, 50]);
@@ -105,9 +105,9 @@ mod tests {
         for len in [1, 1400, 60_000] {
             let start = Instant::now();
             let mut early = Early::default();
-            let kept = (0..10_000).filter(|_| early.keep(transit(1, len, start)).is_ok()).count();
+            let kept = (0..10_000).filter(|_| early.keep(transit(1, len, start))).count();
             assert!(kept * (len + OF_EACH) <= ROOM && (kept + 1) * (len + OF_EACH) > ROOM);
-            assert!(early.keep(transit(2, 60_000, start)).is_err());
+            assert!(!early.keep(transit(2, 60_000, start)));
         }
     }
 }

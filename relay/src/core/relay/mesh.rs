@@ -139,8 +139,8 @@ impl Relay {
         let Transit { network, to, ref packet } = transit;
         let (from, count) = (packet.from, packet.count());
         if !self.mesh.directory.has(id.relay, network, &from) {
-            let link = self.mesh.link_mut(id);
-            if link.is_none_or(|link| link.early.keep(transit).is_err()) {
+            let kept = self.mesh.link_mut(id).is_some_and(|link| link.early.keep(transit));
+            if !kept {
                 self.counters.drop(DropReason::LinkStranger, count);
             }
             return;
