@@ -48,11 +48,10 @@ fn batches(sizes: &[u32]) -> impl Iterator<Item = Load> {
     singles(sizes).map(|load| Load { segments: BATCH, ..load })
 }
 
-/// Of as many packets that are under way as with the most pairs, but some of each pair at a time. With
-/// one pair they come so anyway.
+/// Some packets of each of the most pairs at a time. With one pair they come so anyway.
 fn bursts(sizes: &[u32]) -> impl Iterator<Item = Load> {
     let [_, most] = PAIRS;
-    sizes.iter().map(move |&size| Load { pairs: most / BATCH, size, segments: BATCH })
+    sizes.iter().map(move |&size| Load { pairs: most, size, segments: BATCH })
 }
 
 fn loads(contestant: Contestant) -> Vec<Load> {
