@@ -9,9 +9,8 @@ use crate::core::queue::Queued as _;
 
 /// How long news may be behind: a round trip between relays, and another for what was lost.
 const BEHIND: Duration = Duration::from_millis(500);
-/// What may wait, in bytes; each packet costs some for itself.
+/// What may wait, in bytes.
 const ROOM: usize = 256 << 10;
-const OF_EACH: usize = 128;
 
 /// What waits on one link, the oldest first.
 #[derive(Default)]
@@ -20,14 +19,10 @@ pub(in crate::core) struct Early {
     bytes: usize,
 }
 
-fn cost(transit: &Transit) -> usize {
-    transit.bytes() + OF_EACH
-}
-
 impl Early {
     /// Keeps packets; false if there is no room for them.
     pub(in crate::core) fn keep(&mut self, transit: Transit) -> bool {
-        let bytes = self.bytes + cost(&transit);
+        let bytes = self.bytes + transit.cost();
         let fits = bytes <= ROOM;
         if fits {
             self.bytes = bytes;
@@ -44,7 +39,7 @@ impl Early {
         let (taken, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(known);
         self.waiting = rest.into();
-        self.bytes -= taken.iter().map(cost).sum::<usize>();
+        self.bytes -= taken.iter().map(Transit::cost).sum::<usize>();
         taken
     }
 
@@ -54,7 +49,7 @@ impl Early {
         while let Some(first) = self.waiting.front()
             && now.saturating_duration_since(first.at()) >= BEHIND
         {
-            self.bytes -= cost(first);
+            self.bytes -= first.cost();
             dropped += first.datagrams();
             self.waiting.pop_front();
         }
@@ -106,7 +101,8 @@ mod tests {
             let start = Instant::now();
             let mut early = Early::default();
             let kept = (0..10_000).filter(|_| early.keep(transit(1, len, start))).count();
-            assert!(kept * (len + OF_EACH) <= ROOM && (kept + 1) * (len + OF_EACH) > ROOM);
+            let each = transit(1, len, start).cost();
+            assert!(kept * each <= ROOM && (kept + 1) * each > ROOM);
             assert!(!early.keep(transit(2, 60_000, start)));
         }
     }
