@@ -126,13 +126,12 @@ impl LaneSwitch {
             let reason = format!("{} addresses are more than {room}", wanted.len());
             return Err(Error::Map { map: name, action: "fill", reason });
         }
-        let known: Result<Vec<_>, _> = map.keys().collect();
-        for gone in known.map_err(|error| failed(name, "read", &error))? {
-            if !wanted.contains(&gone) {
-                map.remove(&gone).map_err(|error| failed(name, "remove from", &error))?;
-            }
+        let known: Result<HashSet<_>, _> = map.keys().collect();
+        let known = known.map_err(|error| failed(name, "read", &error))?;
+        for gone in known.difference(&wanted) {
+            map.remove(gone).map_err(|error| failed(name, "remove from", &error))?;
         }
-        for address in wanted {
+        for address in wanted.difference(&known) {
             map.insert(address, 1, 0).map_err(|error| failed(name, "write", &error))?;
         }
         Ok(())
