@@ -50,8 +50,7 @@ fn batches(sizes: &[u32]) -> impl Iterator<Item = Load> {
 
 /// Some packets of each of the most pairs at a time. With one pair they come so anyway.
 fn bursts(sizes: &[u32]) -> impl Iterator<Item = Load> {
-    let [_, most] = PAIRS;
-    sizes.iter().map(move |&size| Load { pairs: most, size, segments: BATCH })
+    batches(sizes).filter(|load| load.pairs > 1)
 }
 
 fn loads(contestant: Contestant) -> Vec<Load> {
